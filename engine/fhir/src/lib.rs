@@ -1,0 +1,14 @@
+//! FHIR R4 resources as ordered trees: the form that the gateway judges, the engine stores and both print.
+//!
+//! A resource is kept as the tree of its JSON representation ([`Value`]), with member order and the text of numbers
+//! preserved, so that nothing is lost between what a partner sent and what another partner reads. XML is read into and
+//! written from the same tree. The crate does no I/O and knows no clock: gateway and engine call the same functions on
+//! the same bytes, which is what makes "the request that was judged is the request that is acted on" hold.
+
+pub mod resource;
+pub mod resource_type;
+pub mod value;
+
+pub use resource::Resource;
+pub use resource_type::ResourceType;
+pub use value::{Number, Object, Value};
