@@ -1,1 +1,15 @@
-//! node
+//! A node on disk: its directory and `node.toml`, the settings of the administrator.
+//!
+//! `schleuse init` writes the directory, `schleuse check` and both processes read it with the same functions, so that a
+//! configuration which passes the check is the one that starts. Everything that a security officer decides lives in
+//! `policies/` and in the crate of that name; here are addresses, files and sizes. Secrets are paths, never values.
+
+mod directory;
+mod init;
+mod settings;
+
+pub use directory::{Directory, NODE_TOML};
+pub use init::{Template, node_toml};
+pub use settings::{
+    Address, Engine, KeyPair, Management, Outgoing, Processes, Proxy, Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
+};

@@ -1,0 +1,100 @@
+//! The commented `node.toml` that `schleuse init` writes. A test reads the text back with [`crate::load`], so that the
+//! template cannot drift from what the programs accept.
+
+/// What a new node is called and where it listens.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// DSF organisation identifier: by convention the shortest domain name of the home page.
+    pub organization_identifier: String,
+    /// The address that partners use, as in `Endpoint.address`: https, ends in `/fhir`.
+    pub base_url: String,
+    /// Local address of the gateway.
+    pub listen: String,
+    /// Local address of health, readiness and metrics.
+    pub management: String,
+    /// Whether the outgoing client may connect to private and loopback addresses (test networks on one machine).
+    pub private_addresses: Vec<String>,
+}
+
+/// The text of `node.toml`.
+#[must_use]
+pub fn node_toml(template: &Template) -> String {
+    let Template { organization_identifier, base_url, listen, management, private_addresses } = template;
+    let private_addresses =
+        private_addresses.iter().map(|host| quoted(host)).collect::<Vec<_>>().join(", ");
+    format!(
+        r##"# Settings of this Schleuse node, for its administrator. What partners may do is not decided here but in policies/.
+# Paths are relative to the directory of this file. Check changes with `schleuse check`, apply them by a restart;
+# certificates, trust stores and policies are also read again on SIGHUP.
+
+[node]
+# Identifier of your organisation in the Data Sharing Framework, by convention the domain of your home page.
+organization-identifier = {organization}
+# The address at which partners reach this node. It is stored in resources and in the allow-list: choose it for good.
+base-url = {base_url}
+# "required" refuses to start when the kernel cannot confine the processes; "best-effort" starts and reports it.
+sandbox = "best-effort"
+
+[listen]
+# Where the gateway accepts partners. The only port that a firewall may let through.
+address = {listen}
+
+[certificates]
+# The server certificate names the host of base-url; the client certificate is your organisation's identity at partners.
+# PEM files, leaf first, then its issuing authorities; keys without a password.
+server = {{ certificate = "certificates/server.pem", private-key = "certificates/server.key" }}
+client = {{ certificate = "certificates/client.pem", private-key = "certificates/client.key" }}
+
+[trust-stores]
+# Authorities whose client certificates may connect, and authorities that partners' servers are checked against.
+client = ["trust/client-authorities.pem"]
+server = ["trust/server-authorities.pem"]
+
+[store]
+# SQLite in this directory; nothing to install.
+url = "sqlite:data/engine.db"
+
+[outgoing]
+connect-timeout = "5s"
+read-timeout = "60s"
+# Hosts that may resolve to private or loopback addresses; all others are refused there.
+private-addresses-for = [{private_addresses}]
+# A forward proxy, if your network needs one:
+# proxy = {{ url = "http://proxy.example:3128", username = "schleuse", password-file = "proxy.password", exceptions = ["partner.example"] }}
+
+[management]
+# /health, /ready and /metrics. Loopback only: this listener has no authentication.
+address = {management}
+
+[workers]
+gateway = 2
+engine = 2
+
+[engine]
+# "installed" runs the processes of this node; "none" leaves Tasks to an attached foreign engine.
+processes = "installed"
+"##,
+        organization = quoted(organization_identifier),
+        base_url = quoted(base_url),
+        listen = quoted(listen),
+        management = quoted(management),
+    )
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            control if control.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(control))),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
