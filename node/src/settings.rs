@@ -1,0 +1,416 @@
+//! `node.toml`: typed settings and how they are read.
+//!
+//! [`load`] reads the file, reports every finding and gives settings only if none of them is an error. It opens no other
+//! file; whether certificates and policies are usable is checked by those who use them.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use policies::OrganizationIdentifier;
+use settings::{Finding, Item, Reader, Section};
+
+use crate::{Directory, NODE_TOML};
+
+/// Settings of a node. Paths are absolute or below the node's directory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory.
+    pub directory: Directory,
+    /// The organisation that runs the node.
+    pub organization_identifier: OrganizationIdentifier,
+    /// Address at which partners reach the node.
+    pub base_url: Address,
+    /// Whether confinement by the kernel is required.
+    pub sandbox: Sandbox,
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// Server certificate.
+    pub server_certificate: KeyPair,
+    /// Client certificate: the organisation's identity.
+    pub client_certificate: KeyPair,
+    /// Trusted authorities.
+    pub trust_stores: TrustStores,
+    /// The database.
+    pub store: StoreUrl,
+    /// Outgoing connections.
+    pub outgoing: Outgoing,
+    /// Health, readiness, metrics.
+    pub management: Management,
+    /// Threads.
+    pub workers: Workers,
+    /// The process engine.
+    pub engine: Engine,
+}
+
+/// `https://host[:port]/path` without a trailing slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    text: String,
+    host: Range<usize>,
+    port: u16,
+    path: usize,
+}
+
+/// A certificate chain and its private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// PEM file: leaf, then its authorities.
+    pub certificate: PathBuf,
+    /// PEM file of the key.
+    pub private_key: PathBuf,
+}
+
+/// Files with trusted authorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustStores {
+    /// For clients that connect.
+    pub client: Vec<PathBuf>,
+    /// For servers that the node connects to.
+    pub server: Vec<PathBuf>,
+}
+
+/// Whether confinement by the kernel is required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Refuse to start without it.
+    Required,
+    /// Start and report.
+    BestEffort,
+}
+
+/// The database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Outgoing connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Forward proxy.
+    pub proxy: Option<Proxy>,
+    /// Hosts that may resolve to private or loopback addresses.
+    pub private_addresses_for: Vec<String>,
+    /// Time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Time to wait for an answer.
+    pub read_timeout: Duration,
+}
+
+/// A forward proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// `http://host:port`
+    pub url: String,
+    /// User, if the proxy asks for one.
+    pub username: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// Hosts that are reached without the proxy.
+    pub exceptions: Vec<String>,
+}
+
+/// Health, readiness, metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Management {
+    /// Loopback address.
+    pub address: SocketAddr,
+}
+
+/// Threads of each process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// Of the gateway.
+    pub gateway: usize,
+    /// Of the engine.
+    pub engine: usize,
+}
+
+/// The process engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// Which Tasks it runs.
+    pub processes: Processes,
+}
+
+/// Which Tasks the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// Those of installed processes; others fail.
+    Installed,
+    /// None; Tasks stay `requested` for an attached foreign engine.
+    None,
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Reads `https://host[:port]/path`; no user, query, fragment or trailing slash.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://")?;
+        let slash = rest.find('/')?;
+        let (authority, path) = rest.split_at_checked(slash)?;
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)?),
+            None => (authority, 443),
+        };
+        let is_host = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+        let is_path = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_');
+        let usable = !host.is_empty()
+            && host.bytes().all(is_host)
+            && path.len() > 1
+            && !path.ends_with('/')
+            && !path.contains("//")
+            && path.bytes().all(is_path);
+        let start = "https://".len();
+        usable.then(|| Self {
+            text: text.to_owned(),
+            host: start..start + host.len(),
+            port,
+            path: start + authority.len(),
+        })
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The host name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.text.get(self.host.clone()).unwrap_or_default()
+    }
+
+    /// The port, 443 if none is written.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path, `/fhir`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.text.get(self.path..).unwrap_or_default()
+    }
+}
+
+/// Reads `node.toml` of a node.
+pub fn load(directory: &Directory) -> Result<(Settings, Vec<Finding>), Vec<Finding>> {
+    let path = directory.node_toml();
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let remedy = format!("create the node with `schleuse init {}`", directory.root().display());
+        vec![Finding::in_file(NODE_TOML, format!("{} cannot be read: {error}", path.display()), remedy)]
+    })?;
+    parse(directory, &text)
+}
+
+/// Reads the text of a `node.toml`.
+pub(crate) fn parse(directory: &Directory, text: &str) -> Result<(Settings, Vec<Finding>), Vec<Finding>> {
+    let mut reader = Reader::new(NODE_TOML, text);
+    let document = reader.parse();
+    let settings = read(&mut reader, directory, document.root());
+    let usable = !reader.has_errors();
+    let findings = reader.into_findings();
+    match settings {
+        Some(settings) if usable => Ok((settings, findings)),
+        _ => Err(findings),
+    }
+}
+
+fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -> Option<Settings> {
+    let node = read_node(root.section(reader, "node"), reader);
+    let listen = read_listen(root.section(reader, "listen"), reader);
+    let certificates = read_certificates(root.section(reader, "certificates"), reader, directory);
+    let trust_stores = read_trust_stores(root.section(reader, "trust-stores"), reader, directory);
+    let store = read_store(root.section(reader, "store"), reader, directory);
+    let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
+    let management = read_management(root.section(reader, "management"), reader);
+    let workers = read_workers(root.section(reader, "workers"), reader);
+    let engine = read_engine(root.section(reader, "engine"), reader);
+    root.finish(reader);
+    let (organization_identifier, base_url, sandbox) = node?;
+    let (server_certificate, client_certificate) = certificates?;
+    Some(Settings {
+        directory: directory.clone(),
+        organization_identifier,
+        base_url,
+        sandbox,
+        listen: listen?,
+        server_certificate,
+        client_certificate,
+        trust_stores,
+        store: store?,
+        outgoing,
+        management: management?,
+        workers,
+        engine,
+    })
+}
+
+fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(OrganizationIdentifier, Address, Sandbox)> {
+    let remedy = "write the identifier under which the allow-list names your organisation";
+    let identifier = node.required_string(reader, "organization-identifier", remedy).and_then(|item| {
+        let identifier = item.value.parse::<OrganizationIdentifier>().ok();
+        if identifier.is_none() {
+            reader.refuse(&item, "is no organisation identifier", remedy);
+        }
+        identifier
+    });
+    let remedy = "write https://, the host and port that partners use, and /fhir, without a slash at the end";
+    let base_url = node.required_string(reader, "base-url", remedy).and_then(|item| {
+        let address = Address::parse(&item.value);
+        if address.is_none() {
+            reader.refuse(&item, "is no usable address", remedy);
+        }
+        address
+    });
+    let choices = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
+    let sandbox = node.choice(reader, "sandbox", &choices).map_or(Sandbox::Required, |item| item.value);
+    node.finish(reader);
+    Some((identifier?, base_url?, sandbox))
+}
+
+fn read_listen(mut listen: Section<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
+    let address = socket_address(reader, &mut listen, "address", "write an address and a port, such as \"0.0.0.0:443\"");
+    listen.finish(reader);
+    address.map(|item| item.value)
+}
+
+fn read_certificates(
+    mut section: Section<'_>,
+    reader: &mut Reader<'_>,
+    directory: &Directory,
+) -> Option<(KeyPair, KeyPair)> {
+    let server = read_key_pair(section.section(reader, "server"), reader, directory);
+    let client = read_key_pair(section.section(reader, "client"), reader, directory);
+    section.finish(reader);
+    Some((server?, client?))
+}
+
+fn read_key_pair(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<KeyPair> {
+    let certificate = section.required_string(reader, "certificate", "name the PEM file of the certificate chain");
+    let private_key = section.required_string(reader, "private-key", "name the PEM file of the private key");
+    section.finish(reader);
+    Some(KeyPair {
+        certificate: directory.root().join(certificate?.value),
+        private_key: directory.root().join(private_key?.value),
+    })
+}
+
+fn read_trust_stores(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> TrustStores {
+    let mut files = |reader: &mut Reader<'_>, name: &'static str| {
+        let files = section.strings(reader, name).unwrap_or_default();
+        if files.is_empty() {
+            let remedy = "name at least one PEM file with certificates of authorities";
+            reader.error(&section.span(), &section.key(name), "names no file", remedy);
+        }
+        files.into_iter().map(|item| directory.root().join(item.value)).collect()
+    };
+    let stores = TrustStores { client: files(reader, "client"), server: files(reader, "server") };
+    section.finish(reader);
+    stores
+}
+
+fn read_store(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<StoreUrl> {
+    let item = section.string(reader, "url");
+    section.finish(reader);
+    let Some(item) = item else { return Some(StoreUrl::Sqlite(directory.data().join("engine.db"))) };
+    match item.value.strip_prefix("sqlite:") {
+        Some(file) if !file.is_empty() => Some(StoreUrl::Sqlite(directory.root().join(file))),
+        _ => {
+            reader.refuse(&item, "is no store of this version", "write \"sqlite:data/engine.db\"");
+            None
+        }
+    }
+}
+
+fn read_outgoing(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Outgoing {
+    let connect_timeout = section.duration(reader, "connect-timeout");
+    let read_timeout = section.duration(reader, "read-timeout");
+    let private_addresses_for = hosts(&mut section, reader, "private-addresses-for");
+    let proxy = read_proxy(section.section(reader, "proxy"), reader, directory);
+    section.finish(reader);
+    let within = |item: Option<Item<Duration>>, default| item.map_or(Duration::from_secs(default), |item| item.value);
+    Outgoing {
+        proxy,
+        private_addresses_for,
+        // DSF: remote connect PT5S, read PT60S.
+        connect_timeout: within(connect_timeout, 5),
+        read_timeout: within(read_timeout, 60),
+    }
+}
+
+fn read_proxy(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<Proxy> {
+    if !section.is_present() {
+        return None;
+    }
+    let url = section.required_string(reader, "url", "write \"http://host:port\"");
+    let username = section.string(reader, "username");
+    let password_file = section.string(reader, "password-file");
+    let exceptions = hosts(&mut section, reader, "exceptions");
+    if username.is_some() != password_file.is_some() {
+        reader.error(&section.span(), section.path(), "has only one of username and password-file", "give both or none");
+    }
+    section.finish(reader);
+    Some(Proxy {
+        url: url?.value,
+        username: username.map(|item| item.value),
+        password_file: password_file.map(|item| directory.root().join(item.value)),
+        exceptions,
+    })
+}
+
+fn hosts(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str) -> Vec<String> {
+    section.strings(reader, name).unwrap_or_default().into_iter().map(|item| item.value).collect()
+}
+
+fn read_management(mut section: Section<'_>, reader: &mut Reader<'_>) -> Option<Management> {
+    let address = socket_address(reader, &mut section, "address", "write a loopback address and a port, such as \"127.0.0.1:9443\"");
+    section.finish(reader);
+    let item = address?;
+    if !item.value.ip().is_loopback() {
+        let remedy = "use 127.0.0.1 or [::1]; reach it from elsewhere through an SSH tunnel or a reverse proxy with authentication";
+        reader.refuse(&item, "is not a loopback address, and this listener has no authentication", remedy);
+        return None;
+    }
+    Some(Management { address: item.value })
+}
+
+fn read_workers(mut section: Section<'_>, reader: &mut Reader<'_>) -> Workers {
+    let mut count = |name| section.integer(reader, name, 1..257).and_then(|item| usize::try_from(item.value).ok());
+    let workers = Workers { gateway: count("gateway").unwrap_or(2), engine: count("engine").unwrap_or(2) };
+    section.finish(reader);
+    workers
+}
+
+fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>) -> Engine {
+    let choices = [("installed", Processes::Installed), ("none", Processes::None)];
+    let processes = section.choice(reader, "processes", &choices).map_or(Processes::Installed, |item| item.value);
+    section.finish(reader);
+    Engine { processes }
+}
+
+fn socket_address(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'_>,
+    name: &'static str,
+    remedy: &str,
+) -> Option<Item<SocketAddr>> {
+    let item = section.required_string(reader, name, remedy)?;
+    match item.value.parse() {
+        Ok(value) => Some(Item { value, key: item.key, span: item.span }),
+        Err(_) => {
+            reader.refuse(&item, "is no address with a port", remedy);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use std::path::Path;
+
+use super::{Address, Settings, StoreUrl, parse};
+use crate::{Directory, Template, node_toml};
+
+fn template() -> String {
+    node_toml(&Template {
+        organization_identifier: "dic-1.example".to_owned(),
+        base_url: "https://localhost:20443/fhir".to_owned(),
+        listen: "127.0.0.1:20443".to_owned(),
+        management: "127.0.0.1:20480".to_owned(),
+        private_addresses: vec!["localhost".to_owned()],
+    })
+}
+
+fn read(text: &str) -> Result<Settings, Vec<String>> {
+    let directory = Directory::new(Path::new("/node"));
+    parse(&directory, text).map(|(settings, _)| settings).map_err(|found| found.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn the_template_is_read_back_without_a_finding() {
+    let settings = read(&template()).unwrap();
+    assert_eq!(settings.organization_identifier.as_str(), "dic-1.example");
+    assert_eq!(settings.base_url.host(), "localhost");
+    assert_eq!(settings.base_url.port(), 20443);
+    assert_eq!(settings.base_url.path(), "/fhir");
+    assert_eq!(settings.store, StoreUrl::Sqlite("/node/data/engine.db".into()));
+    assert_eq!(settings.outgoing.private_addresses_for, ["localhost"]);
+    assert_eq!(settings.outgoing.proxy, None);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_line() {
+    let text = template()
+        .replace("127.0.0.1:20480", "0.0.0.0:20480")
+        .replace("[workers]", "[worker]")
+        .replace("https://localhost:20443/fhir", "http://localhost/fhir/")
+        .replace("\"60s\"", "60");
+    let found = read(&text).unwrap_err();
+    for key in ["management.address", "worker", "node.base-url", "outgoing.read-timeout"] {
+        assert!(found.iter().any(|line| line.contains(&format!("{key}: ")) && line.starts_with("node.toml:")), "{key}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_missing_section_names_what_is_missing() {
+    let found = read("[node]\n").unwrap_err();
+    for key in ["node.base-url", "listen.address", "certificates.server.certificate", "trust-stores.client"] {
+        assert!(found.iter().any(|line| line.contains(key)), "{key}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_proxy_needs_user_and_password_together() {
+    let text = template().replace("# proxy = {", "proxy = {").replace(", password-file = \"proxy.password\"", "");
+    assert!(read(&text).unwrap_err()[0].contains("only one of username and password-file"));
+}
+
+#[test]
+fn only_plain_https_addresses_are_base_urls() {
+    for text in ["https://a/fhir", "https://dsf.hospital.example:8443/fhir", "https://a/b/fhir"] {
+        assert!(Address::parse(text).is_some(), "{text}");
+    }
+    let refused = [
+        "http://a/fhir", "https://a", "https://a/", "https://a/fhir/", "https://u@a/fhir", "https://a/fhir?x", "https://A/fhir",
+        "https://a:0/fhir", "https://a:99999/fhir", "https:///fhir", "https://a//fhir", "https://a/fh ir",
+    ];
+    for text in refused {
+        assert!(Address::parse(text).is_none(), "{text}");
+    }
+}
