@@ -1,0 +1,351 @@
+//! Trust stores and the verifiers that TLS uses with them.
+//!
+//! A trust store is a file or a folder of CA certificates, roots **and** issuing CAs: Apache httpd looks for missing
+//! intermediates in its CA folder, rustls does not, and partners' clients often send only their own certificate. So every
+//! certificate of the store is an anchor that may end a path.
+//!
+//! webpki does not look at the validity of an anchor. The verifiers here do: an expired CA stops being an anchor at the
+//! moment of its expiry, without a restart. They delegate everything else to rustls' own verifiers.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use time::OffsetDateTime;
+
+use crate::certificate::Certificate;
+use crate::error::{CertError, Problem};
+use crate::{limits, pem};
+
+/// CA certificates, each of which ends a path.
+#[derive(Clone, Debug, Default)]
+pub struct TrustStore {
+    anchors: Vec<Anchor>,
+}
+
+#[derive(Clone, Debug)]
+struct Anchor {
+    certificate: Certificate,
+    anchor: TrustAnchor<'static>,
+}
+
+/// Verifies client certificates against a [`TrustStore`]; what the gateway listens with.
+pub struct ClientVerifier {
+    timed: Timed<dyn ClientCertVerifier>,
+    hints: Vec<DistinguishedName>,
+    mandatory: bool,
+}
+
+/// Verifies server certificates and names against a [`TrustStore`]; what the outgoing client uses.
+pub struct ServerVerifier {
+    timed: Timed<dyn ServerCertVerifier>,
+}
+
+/// A verifier over those anchors of a store that are valid now, made anew when that set changes.
+struct Timed<V: ?Sized> {
+    store: TrustStore,
+    provider: Arc<CryptoProvider>,
+    build: fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>,
+    current: Mutex<(Vec<bool>, Arc<V>)>,
+}
+
+// === impl TrustStore ===
+
+impl TrustStore {
+    /// Reads files and folders (their `.pem`, `.crt`, `.cer` and `.der` files). Every problem of every file is reported.
+    pub fn load<P: AsRef<Path>>(paths: &[P]) -> Result<Self, Vec<CertError>> {
+        let mut store = Self::default();
+        let mut problems = Vec::new();
+        let mut names = Vec::new();
+        for path in paths {
+            match files(path.as_ref()) {
+                Ok(found) => names.extend(found),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for path in names {
+            let name = path.display().to_string();
+            match pem::read_file(&path).and_then(|bytes| pem::read_certificates(&bytes, &name)) {
+                Ok(certificates) => problems.extend(store.add_all(certificates, &name)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if store.anchors.is_empty() && problems.is_empty() {
+            let name = paths.first().map(|path| path.as_ref().display().to_string()).unwrap_or_default();
+            problems.push(CertError::new(&name, Problem::NoTrustAnchor));
+        }
+        if problems.is_empty() { Ok(store) } else { Err(problems) }
+    }
+
+    /// A store of certificates that are already read.
+    pub fn from_certificates(certificates: Vec<Certificate>, file_name: &str) -> Result<Self, Vec<CertError>> {
+        let mut store = Self::default();
+        let mut problems = store.add_all(certificates, file_name);
+        if store.anchors.is_empty() && problems.is_empty() {
+            problems.push(CertError::new(file_name, Problem::NoTrustAnchor));
+        }
+        if problems.is_empty() { Ok(store) } else { Err(problems) }
+    }
+
+    fn add_all(&mut self, certificates: Vec<Certificate>, file: &str) -> Vec<CertError> {
+        certificates.into_iter().filter_map(|certificate| self.add(certificate, file).err()).collect()
+    }
+
+    fn add(&mut self, certificate: Certificate, file: &str) -> Result<(), CertError> {
+        let subject = certificate.subject().to_string();
+        if !certificate.is_authority() {
+            return Err(CertError::new(file, Problem::NotAnAuthority { subject }));
+        }
+        if self.certificates().any(|known| *known == certificate) {
+            return Ok(());
+        }
+        let anchor = webpki::anchor_from_trusted_cert(certificate.der())
+            .map_err(|error| CertError::new(file, Problem::UnusableAnchor { subject, reason: error.to_string() }))?
+            .to_owned();
+        self.anchors.push(Anchor { certificate, anchor });
+        Ok(())
+    }
+
+    /// All CA certificates, in the order of the files.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.anchors.iter().map(|anchor| &anchor.certificate)
+    }
+
+    /// The CAs that issue to partners: those that are not self-signed, or all if every one is a root.
+    pub fn issuing_authorities(&self) -> impl Iterator<Item = &Certificate> {
+        let only_roots = self.certificates().all(Certificate::is_self_issued);
+        self.certificates().filter(move |certificate| only_roots || !certificate.is_self_issued())
+    }
+
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.anchors.len()
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// The anchors whose certificates are valid at `now`.
+    pub(crate) fn anchors_at(&self, now: OffsetDateTime) -> impl Iterator<Item = TrustAnchor<'static>> + '_ {
+        self.anchors.iter().filter(move |anchor| anchor.certificate.is_valid_at(now)).map(|anchor| anchor.anchor.clone())
+    }
+
+    pub(crate) fn subject_of(&self, anchor: &TrustAnchor<'_>) -> Option<String> {
+        self.anchors
+            .iter()
+            .find(|known| {
+                known.anchor.subject == anchor.subject && known.anchor.subject_public_key_info == anchor.subject_public_key_info
+            })
+            .map(|known| known.certificate.subject().to_string())
+    }
+
+    fn validity(&self, now: OffsetDateTime) -> Vec<bool> {
+        self.anchors.iter().map(|anchor| anchor.certificate.is_valid_at(now)).collect()
+    }
+}
+
+/// The certificate files that a path stands for.
+fn files(path: &Path) -> Result<Vec<PathBuf>, CertError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let name = path.display().to_string();
+    let unreadable = |error: std::io::Error| CertError::new(&name, Problem::Unreadable { reason: error.to_string() });
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?.path();
+        let extension = entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && matches!(extension.as_str(), "pem" | "crt" | "cer" | "der") {
+            found.push(entry);
+        }
+    }
+    if found.len() > limits::TRUST_FILES {
+        return Err(CertError::new(&name, Problem::TooManyBlocks { limit: limits::TRUST_FILES }));
+    }
+    found.sort();
+    Ok(found)
+}
+
+// === verifiers ===
+
+/// A verifier that demands a client certificate of a CA in the store and tells clients the names of the issuing CAs.
+pub fn client_verifier(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+    Ok(Arc::new(ClientVerifier::new(store, provider)?))
+}
+
+/// A verifier for the servers that this node calls.
+pub fn server_verifier(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+    Ok(Arc::new(ServerVerifier::new(store, provider)?))
+}
+
+impl ClientVerifier {
+    /// Demands a certificate; the names of the store's issuing CAs are the hints for the client.
+    pub fn new(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Self, VerifierBuilderError> {
+        let build = |roots, provider| WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+        let hints = store.issuing_authorities().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
+        Ok(Self { timed: Timed::new(store, provider, build)?, hints, mandatory: true })
+    }
+
+    /// Takes other CAs as hints, the effect of `SSLCADNRequestFile`.
+    #[must_use]
+    pub fn with_hints(mut self, authorities: &[Certificate]) -> Self {
+        self.hints = authorities.iter().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
+        self
+    }
+
+    /// Lets clients without a certificate in; they have no identity and the policy answers them.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.mandatory = false;
+        self
+    }
+}
+
+impl ServerVerifier {
+    pub fn new(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Self, VerifierBuilderError> {
+        let build = |roots, provider| {
+            let built: Arc<dyn ServerCertVerifier> = WebPkiServerVerifier::builder_with_provider(roots, provider).build()?;
+            Ok(built)
+        };
+        Ok(Self { timed: Timed::new(store, provider, build)? })
+    }
+}
+
+impl<V: ?Sized> Timed<V> {
+    fn new(
+        store: &TrustStore,
+        provider: Arc<CryptoProvider>,
+        build: fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>,
+    ) -> Result<Self, VerifierBuilderError> {
+        let all = vec![true; store.len()];
+        let first = build(Arc::new(roots(store, &all)), Arc::clone(&provider))?;
+        Ok(Self { store: store.clone(), provider, build, current: Mutex::new((all, first)) })
+    }
+
+    fn at(&self, now: UnixTime) -> Result<Arc<V>, rustls::Error> {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| rustls::Error::FailedToGetCurrentTime)?;
+        let valid = self.store.validity(now);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != valid {
+            let built = (self.build)(Arc::new(roots(&self.store, &valid)), Arc::clone(&self.provider));
+            // Without any valid anchor there is nothing to build: nobody's issuer is known.
+            let built = built.map_err(|_| rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+            *current = (valid, built);
+        }
+        Ok(Arc::clone(&current.1))
+    }
+}
+
+fn roots(store: &TrustStore, valid: &[bool]) -> RootCertStore {
+    let anchors = store.anchors.iter().zip(valid).filter(|(_, valid)| **valid).map(|(anchor, _)| anchor.anchor.clone());
+    RootCertStore { roots: anchors.collect() }
+}
+
+/// A longer list only makes us check signatures.
+fn bound_presented(intermediates: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+    if intermediates.len() >= limits::PRESENTED_CERTIFICATES {
+        return Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+    }
+    Ok(())
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        bound_presented(intermediates)?;
+        self.timed.at(now)?.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.timed.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.timed.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.timed.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        bound_presented(intermediates)?;
+        self.timed.at(now)?.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.timed.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.timed.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.timed.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientVerifier").field("anchors", &self.timed.store.len()).field("mandatory", &self.mandatory).finish()
+    }
+}
+
+impl fmt::Debug for ServerVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerVerifier").field("anchors", &self.timed.store.len()).finish()
+    }
+}
