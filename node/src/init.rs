@@ -8,6 +8,8 @@ pub struct Template {
     pub organization_identifier: String,
     /// The address that partners use, as in `Endpoint.address`: https, ends in `/fhir`.
     pub base_url: String,
+    /// Identifier of the node's endpoint: by convention its domain name.
+    pub endpoint_identifier: String,
     /// Local address of the gateway.
     pub listen: String,
     /// Local address of health, readiness and metrics.
@@ -19,7 +21,7 @@ pub struct Template {
 /// The text of `node.toml`.
 #[must_use]
 pub fn node_toml(template: &Template) -> String {
-    let Template { organization_identifier, base_url, listen, management, private_addresses } = template;
+    let Template { organization_identifier, base_url, endpoint_identifier, listen, management, private_addresses } = template;
     let private_addresses =
         private_addresses.iter().map(|host| quoted(host)).collect::<Vec<_>>().join(", ");
     format!(
@@ -32,6 +34,8 @@ pub fn node_toml(template: &Template) -> String {
 organization-identifier = {organization}
 # The address at which partners reach this node. It is stored in resources and in the allow-list: choose it for good.
 base-url = {base_url}
+# Identifier of this node's Endpoint resource, by convention its domain name.
+endpoint-identifier = {endpoint}
 # "required" refuses to start when the kernel cannot confine the processes; "best-effort" starts and reports it.
 sandbox = "best-effort"
 
@@ -76,6 +80,7 @@ processes = "installed"
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),
+        endpoint = quoted(endpoint_identifier),
         listen = quoted(listen),
         management = quoted(management),
     )

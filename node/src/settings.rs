@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use policies::OrganizationIdentifier;
+use policies::{EndpointIdentifier, OrganizationIdentifier};
 use settings::{Finding, Item, Reader, Section};
 
 use crate::{Directory, NODE_TOML};
@@ -22,6 +22,8 @@ pub struct Settings {
     pub organization_identifier: OrganizationIdentifier,
     /// Address at which partners reach the node.
     pub base_url: Address,
+    /// Identifier of the node's endpoint; the host of the base URL unless written.
+    pub endpoint_identifier: EndpointIdentifier,
     /// Whether confinement by the kernel is required.
     pub sandbox: Sandbox,
     /// Where the gateway listens.
@@ -234,12 +236,13 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let workers = read_workers(root.section(reader, "workers"), reader);
     let engine = read_engine(root.section(reader, "engine"), reader);
     root.finish(reader);
-    let (organization_identifier, base_url, sandbox) = node?;
+    let (organization_identifier, base_url, endpoint_identifier, sandbox) = node?;
     let (server_certificate, client_certificate) = certificates?;
     Some(Settings {
         directory: directory.clone(),
         organization_identifier,
         base_url,
+        endpoint_identifier,
         sandbox,
         listen: listen?,
         server_certificate,
@@ -253,7 +256,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     })
 }
 
-fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(OrganizationIdentifier, Address, Sandbox)> {
+fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(OrganizationIdentifier, Address, EndpointIdentifier, Sandbox)> {
     let remedy = "write the identifier under which the allow-list names your organisation";
     let identifier = node.required_string(reader, "organization-identifier", remedy).and_then(|item| {
         let identifier = item.value.parse::<OrganizationIdentifier>().ok();
@@ -270,10 +273,20 @@ fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(Organiza
         }
         address
     });
+    let endpoint_identifier = match node.string(reader, "endpoint-identifier") {
+        None => base_url.as_ref().and_then(|address| address.host().parse().ok()),
+        Some(item) => {
+            let identifier = item.value.parse::<EndpointIdentifier>().ok();
+            if identifier.is_none() {
+                reader.refuse(&item, "is no endpoint identifier", "write the domain name of this node");
+            }
+            identifier
+        }
+    };
     let choices = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
     let sandbox = node.choice(reader, "sandbox", &choices).map_or(Sandbox::Required, |item| item.value);
     node.finish(reader);
-    Some((identifier?, base_url?, sandbox))
+    Some((identifier?, base_url?, endpoint_identifier?, sandbox))
 }
 
 fn read_listen(mut listen: Section<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {

@@ -7,6 +7,7 @@ fn template() -> String {
     node_toml(&Template {
         organization_identifier: "dic-1.example".to_owned(),
         base_url: "https://localhost:20443/fhir".to_owned(),
+        endpoint_identifier: "dsf.dic-1.example".to_owned(),
         listen: "127.0.0.1:20443".to_owned(),
         management: "127.0.0.1:20480".to_owned(),
         private_addresses: vec!["localhost".to_owned()],

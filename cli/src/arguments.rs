@@ -1,0 +1,185 @@
+//! What can be typed. The help texts teach: what a command does, what it needs, an example.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// One Data Sharing Framework node as a hardened edge appliance.
+///
+/// Start with `schleuse demo`: a whole consortium on this machine, nothing to install.
+#[derive(Debug, Parser)]
+#[command(name = "schleuse", version, max_term_width = 110, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Answer for people (text) or for programs (json)
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a demonstration consortium on this machine and ping every site
+    Demo(Demo),
+    /// Create the directory of a new node: node.toml, policies, folders
+    Init(Init),
+    /// Run a node until it is stopped (SIGTERM or Ctrl-C; SIGHUP reloads certificates and policies)
+    Run(Directory),
+    /// Say everything that is wrong with a node's configuration, at once
+    Check(Directory),
+    /// Show how a running node is doing
+    Status(Directory),
+    /// Look at certificates as partners see them
+    #[command(subcommand)]
+    Cert(Cert),
+    /// Work with the audit records of a node
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Start Tasks and list them
+    #[command(subcommand)]
+    Task(Task),
+    /// Show the processes that a node has installed
+    #[command(subcommand)]
+    Process(Process),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Directory {
+    /// Directory of the node, the one that holds node.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// Builds and runs a consortium on loopback: a research portal, data integration centres, a data management site and a
+/// trusted third party, each a real gateway and a real engine with its own certificates, policies and store. Applies the
+/// allow-list, lets the portal ping every site, prints a table and keeps serving until Ctrl-C.
+///
+/// DIR/demo.json describes the running network for tools: addresses, process ids, certificates.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  schleuse demo                            the whole thing in a temporary folder\n  schleuse demo --once                     run, print the table, stop; exit 0 only if every site answered\n  schleuse demo --directory net --no-run   start the network in ./net for your own experiments")]
+pub(crate) struct Demo {
+    /// Run the demonstration, print the table, stop every process; exit 0 only if every step succeeded
+    #[arg(long, conflicts_with = "no_run")]
+    pub(crate) once: bool,
+    /// Start the network and apply the allow-list, run nothing
+    #[arg(long)]
+    pub(crate) no_run: bool,
+    /// Where the nodes live; an existing network is started again with its data [default: a temporary folder, removed at exit]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Number of data integration centres
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) sites: u8,
+    /// First port; 0 picks free ports and keeps them in DIR
+    #[arg(long, default_value_t = 20443)]
+    pub(crate) port: u16,
+    /// Where the nodes keep their data; this version knows sqlite
+    #[arg(long, default_value = "sqlite", value_parser = ["sqlite"])]
+    pub(crate) store: String,
+}
+
+/// Writes a commented node.toml and the default policies. Nothing that exists is overwritten.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  schleuse init /srv/schleuse --organization-identifier hospital.example --base-url https://dsf.hospital.example/fhir\n\nThen put the certificates where node.toml names them and run `schleuse check /srv/schleuse`.")]
+pub(crate) struct Init {
+    /// Directory to create
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Identifier of your organisation in the consortium, by convention the domain of its home page
+    #[arg(long)]
+    pub(crate) organization_identifier: String,
+    /// Address at which partners reach the node: https, ends in /fhir
+    #[arg(long)]
+    pub(crate) base_url: String,
+    /// Local address of the gateway [default: all interfaces, port of the base URL]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// Local address of health, readiness and metrics
+    #[arg(long, default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
+    pub(crate) management: String,
+    /// Issue certificates for trials; with the folder of a demonstration network's authority, they join that network
+    #[arg(long, value_name = "AUTHORITY_DIR", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) development_certificates: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cert {
+    /// Explain every certificate in a file: names, purposes, validity, what a partner would object to
+    Inspect(CertFiles),
+    /// Print the SHA-512 thumbprint by which the allow-list names a certificate
+    Thumbprint(CertFiles),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CertFiles {
+    /// PEM or DER files, chains too
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Recompute the hash chains; says at which record a chain was altered, cut or reordered
+    Verify(AuditVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerify {
+    /// Directory of a node, or one audit file
+    #[arg(default_value = ".", value_name = "DIR|FILE")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Start a process on this node by a Task, as the node's own organisation
+    Start(TaskStart),
+    /// List Tasks, newest first
+    List(TaskList),
+}
+
+/// Starts a process: `schleuse task start DIR http://dsf.dev/bpe/Process/ping|1.0 startPing`. The Task is made from the
+/// process's own profile; inputs are added with --input system|code=value.
+#[derive(Debug, Args)]
+pub(crate) struct TaskStart {
+    /// Directory of the node
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// instantiatesCanonical of the process, with version; `schleuse process list` shows them
+    #[arg(value_name = "PROCESS")]
+    pub(crate) process: String,
+    /// Message name of the start event
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) message: String,
+    /// Further inputs, as SYSTEM|CODE=VALUE (string values)
+    #[arg(long, value_name = "SYSTEM|CODE=VALUE")]
+    pub(crate) input: Vec<String>,
+    /// Wait until the Task is completed or failed and show its outputs
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskList {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Only Tasks with this status
+    #[arg(long, value_parser = ["draft", "requested", "in-progress", "completed", "failed"])]
+    pub(crate) status: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) count: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Process {
+    /// List installed processes with their messages, versions and running instances
+    List(Directory),
+}
