@@ -1,0 +1,69 @@
+//! Every bound of the store, with its reason.
+
+use std::time::Duration;
+
+/// Closures that wait for the writer. More means that the disk cannot follow; senders then wait, which slows clients
+/// down instead of filling memory.
+pub const WRITE_QUEUE: usize = 1024;
+
+/// Closures that share one commit. Bounds what one failing commit takes along and how long the first one waits.
+pub const GROUP_SIZE: usize = 256;
+
+/// Time that a group may collect before it is committed, so that one slow closure does not delay the others by much.
+pub const GROUP_TIME: Duration = Duration::from_millis(20);
+
+/// Connections for snapshot reads. Reads are short and processor bound.
+pub const READERS: usize = 8;
+
+/// Prepared statements kept per connection; the crate has fewer than this many fixed texts plus common searches.
+pub const STATEMENTS: usize = 256;
+
+/// Changes that a slow subscriber may lag behind before it is told that it missed some.
+pub const CHANGES: usize = 4096;
+
+/// Time to wait for a lock of the database file (taken by a backup tool, for example).
+pub const BUSY: Duration = Duration::from_secs(10);
+
+/// Time to wait for the lock file of a database that another engine is just giving up.
+pub const LOCK_WAIT: Duration = Duration::from_millis(1500);
+
+/// Bytes of a value kept in a search index or unique key; longer values are cut and completed by their digest. B-tree
+/// rows of PostgreSQL hold less than 2704 bytes.
+pub const INDEXED_BYTES: usize = 512;
+
+/// Index entries of one resource. An Organization of the field has about ten; a Task that lists thousands of
+/// identifiers must not write a row for each.
+pub const INDEX_ENTRIES: usize = 2048;
+
+/// Read-access rows of one version.
+pub const GRANTS: usize = 1024;
+
+/// Matches on one page of a search or history; a client that asks for more gets this many.
+pub const PAGE: u32 = 1000;
+
+/// Included resources of one page.
+pub const INCLUDES: usize = 5000;
+
+/// Bytes of a resource in its stored form.
+pub const RESOURCE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of one chunk of Binary content.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Rows that one list call of the process side returns at most.
+pub const ROWS: u32 = 10_000;
+
+/// Bytes of the serialized state of a process instance.
+pub const INSTANCE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The limits under which stored content is read back: what came in was bounded by the limits of requests, and a later,
+/// stricter configuration must not make it unreadable.
+pub(crate) const fn stored_content() -> fhir::Limits {
+    fhir::Limits {
+        bytes: RESOURCE_BYTES * 2,
+        depth: 256,
+        members: 64 << 20,
+        object_members: 1 << 20,
+        string_bytes: RESOURCE_BYTES * 2,
+    }
+}

@@ -1,0 +1,24 @@
+//! What the process engine keeps: definitions, instances, jobs, messages in both directions, settings.
+//!
+//! These are records with opaque payloads; what they mean is the business of the crate `processes`. What this side
+//! guarantees is that they change in the same transaction as the resources, that two writers of one instance notice each
+//! other (revision), and that a job or message is worked on by one engine at a time (lock with an end).
+
+mod definitions;
+mod inbox;
+mod instances;
+mod jobs;
+mod outbox;
+mod settings;
+mod subscriptions;
+
+pub use definitions::Definition;
+pub use inbox::{BufferedMessage, NewBufferedMessage};
+pub use instances::{Instance, InstanceEvent, InstanceList, InstanceState, InstanceUpdate, NewInstance};
+pub use jobs::{Job, NewJob};
+pub use outbox::{NewOutboxMessage, OutboxMessage};
+pub use settings::Counted;
+pub use subscriptions::{MessageSubscription, MessageTarget, SignalSubscription};
+
+#[cfg(test)]
+mod tests;

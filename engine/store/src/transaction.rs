@@ -1,0 +1,104 @@
+//! A transaction: the only way to the data.
+//!
+//! The methods live beside what they are about: resources in [`crate::resources`], searches in [`crate::search`],
+//! history in [`crate::history`], Binary content in [`crate::binary`], the process side in [`crate::processes`].
+
+use time::OffsetDateTime;
+
+use crate::sql::{Param, Row, Sql};
+use crate::{Change, StoreError};
+
+/// A unit of work. Inside [`crate::Store::write`] it may read and write; inside [`crate::Store::read`] it reads one
+/// consistent snapshot.
+pub struct Transaction<'a> {
+    sql: &'a mut dyn Sql,
+    now: OffsetDateTime,
+    writable: bool,
+    effects: Effects,
+}
+
+/// What must happen once the transaction is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) changes: Vec<Change>,
+    /// A job was added or became due earlier.
+    pub(crate) jobs: bool,
+    /// A message waits to be sent.
+    pub(crate) outbox: bool,
+}
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn new(sql: &'a mut dyn Sql, now: OffsetDateTime, writable: bool) -> Self {
+        Self { sql, now, writable, effects: Effects::default() }
+    }
+
+    pub(crate) fn into_effects(self) -> Effects {
+        self.effects
+    }
+
+    pub(crate) const fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
+    }
+
+    /// The time of this transaction, in milliseconds precision: `meta.lastUpdated` of what it writes.
+    #[must_use]
+    pub const fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    /// The changes to resources made so far, in their order.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.effects.changes
+    }
+
+    pub(crate) fn dialect(&self) -> crate::Dialect {
+        self.sql.dialect()
+    }
+
+    pub(crate) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, StoreError> {
+        if self.writable { self.sql.execute(sql, params) } else { Err(StoreError::ReadOnly) }
+    }
+
+    /// All rows, mapped.
+    pub(crate) fn rows<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        self.sql.query(sql, params, &mut |row| {
+            all.push(map(row)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The first row, mapped.
+    pub(crate) fn row<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut first = None;
+        self.sql.query(sql, params, &mut |row| {
+            if first.is_none() {
+                first = Some(map(row)?);
+            }
+            Ok(())
+        })?;
+        Ok(first)
+    }
+
+    /// A statement that changes data and returns rows (`… RETURNING …`).
+    pub(crate) fn returning<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        map: impl FnMut(&dyn Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        if self.writable { self.rows(sql, params, map) } else { Err(StoreError::ReadOnly) }
+    }
+}
