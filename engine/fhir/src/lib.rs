@@ -5,10 +5,26 @@
 //! written from the same tree. The crate does no I/O and knows no clock: gateway and engine call the same functions on
 //! the same bytes, which is what makes "the request that was judged is the request that is acted on" hold.
 
+pub mod canonical;
+pub mod date;
+pub mod definitions;
+pub mod error;
+pub mod format;
+pub mod json;
+pub mod limits;
+pub mod outcome;
+pub mod reference;
 pub mod resource;
 pub mod resource_type;
 pub mod value;
+pub mod xml;
 
+mod text;
+
+pub use canonical::Canonical;
+pub use error::ParseError;
+pub use format::{Format, parse, print};
+pub use limits::Limits;
 pub use resource::Resource;
 pub use resource_type::ResourceType;
 pub use value::{Number, Object, Value};
