@@ -1,1 +1,39 @@
-//! bpmn
+//! A pure BPMN 2.0 model reader and token engine with the semantics of Camunda 7, on which DSF processes were modelled.
+//!
+//! Three parts, each usable alone:
+//!
+//! - [`model`]: BPMN XML to an immutable [`Model`]; what is not executed is refused at load, by name and line.
+//! - [`expression`]: the bounded subset of the expression language (JUEL) that models in the field use.
+//! - [`execution`]: [`step`] moves an [`Instance`] from wait state to wait state and returns the [`Event`]s that did it.
+//!
+//! The crate has no clock, no randomness, no I/O and no threads: time, ids and execution listeners come in through
+//! [`Environment`]. Element processors only append events; applying an event is the only way an instance changes
+//! ([`Instance::apply`]), so replaying the events of an instance from the start gives the identical instance.
+//! The host persists events and instance in one transaction and acts on the events after it (steps, jobs, subscriptions).
+#![warn(missing_docs)]
+
+pub mod execution;
+pub mod expression;
+pub mod limits;
+pub mod model;
+pub mod timer;
+mod xml;
+
+pub use execution::command::{Command, StepOutcome, VariableWrite};
+pub use execution::environment::{Environment, ListenerCall, ListenerError, ListenerEvent};
+pub use execution::error::StepError;
+pub use execution::event::{Event, Job, JobKind, Listener, Step, StepKind, Subscription, Trigger, UserTask};
+pub use execution::instance::{Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner, Variables};
+pub use execution::step;
+pub use model::{Model, ModelError, Process};
+
+use std::sync::Arc;
+
+/// The `id` attribute of an element of the model; cheap to clone.
+pub type ElementId = Arc<str>;
+
+/// An identifier made by [`Environment::new_id`] for something the host stores: a step, job, subscription or user task.
+pub type Id = Arc<str>;
+
+/// Variables by name, as JSON values.
+pub type VariableMap = std::collections::BTreeMap<String, Arc<serde_json::Value>>;

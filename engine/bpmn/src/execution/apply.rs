@@ -1,0 +1,194 @@
+//! Appliers: the only code that changes an instance. One arm per event, nothing decided here.
+
+use std::sync::Arc;
+
+use super::error::StepError;
+use super::event::Event;
+use super::instance::{Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner};
+use crate::VariableMap;
+
+type Result<T, E = StepError> = std::result::Result<T, E>;
+
+impl Instance {
+    /// Rebuilds an instance from its events.
+    pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self> {
+        let mut instance = Self::default();
+        for event in events {
+            instance.apply(event)?;
+        }
+        Ok(instance)
+    }
+
+    /// Applies one event. An event that does not fit the state is refused: the history was altered.
+    pub fn apply(&mut self, event: &Event) -> Result<()> {
+        match event {
+            Event::InstanceStarted { instance, process, version_tag, business_key, at: _ } => {
+                if self.status != Status::New {
+                    return Err(inconsistent("a started instance starts again"));
+                }
+                self.id = Some(Arc::clone(instance));
+                self.process = Some(Arc::clone(process));
+                self.version_tag.clone_from(version_tag);
+                self.business_key.clone_from(business_key);
+                self.status = Status::Active;
+            }
+            Event::ScopeOpened { scope, kind, element, parent } => {
+                self.use_key(scope.0);
+                if let Some(parent) = parent {
+                    self.token_mut(*parent)?.inner = Some(*scope);
+                }
+                let opened = Scope {
+                    id: *scope,
+                    kind: *kind,
+                    element: Arc::clone(element),
+                    parent: *parent,
+                    variables: VariableMap::new(),
+                    messages: Vec::new(),
+                };
+                self.scopes.insert(*scope, opened);
+            }
+            Event::ScopeClosed { scope } => self.close_scope(*scope)?,
+            Event::TokenCreated { token, scope, element } => {
+                self.use_key(token.0);
+                self.scope_mut(*scope)?;
+                let created = Token {
+                    id: *token,
+                    scope: *scope,
+                    element: Arc::clone(element),
+                    state: TokenState::Running,
+                    inner: None,
+                    variables: VariableMap::new(),
+                };
+                self.tokens.insert(*token, created);
+            }
+            Event::FlowTaken { token, target: element, flow: _ } | Event::TokenMoved { token, element } => {
+                self.token_mut(*token)?.element = Arc::clone(element);
+            }
+            Event::TokenStateChanged { token, state } => self.token_mut(*token)?.state = *state,
+            Event::TokenEnded { token } => self.end_token(*token)?,
+            Event::VariableSet { owner, name, value } => {
+                self.map_mut(*owner)?.insert(name.clone(), Arc::clone(value));
+            }
+            Event::VariableRemoved { owner, name } => {
+                self.map_mut(*owner)?.remove(name);
+            }
+            Event::StepRequested(step) => {
+                self.steps.insert(Arc::clone(&step.step), step.clone());
+            }
+            Event::StepCompleted { step } | Event::StepCancelled { step } => {
+                self.steps.remove(step);
+            }
+            Event::JobCreated(job) => {
+                self.jobs.insert(Arc::clone(&job.job), job.clone());
+            }
+            Event::JobCompleted { job } | Event::JobCancelled { job } => {
+                self.jobs.remove(job);
+            }
+            Event::SubscriptionOpened(subscription) => {
+                self.subscriptions.insert(Arc::clone(&subscription.subscription), subscription.clone());
+            }
+            Event::SubscriptionRekeyed { subscription, correlation_key } => {
+                if let Some(super::event::Trigger::Message { correlation_key: key, .. }) =
+                    self.subscriptions.get_mut(subscription).map(|subscription| &mut subscription.trigger)
+                {
+                    key.clone_from(correlation_key);
+                }
+            }
+            Event::SubscriptionClosed { subscription } => {
+                self.subscriptions.remove(subscription);
+            }
+            Event::UserTaskCreated(user_task) => {
+                self.user_tasks.insert(Arc::clone(&user_task.user_task), user_task.clone());
+            }
+            Event::UserTaskCompleted { user_task } | Event::UserTaskCancelled { user_task } => {
+                self.user_tasks.remove(user_task);
+            }
+            Event::TaskMessageReceived { scope, message, start, .. } => {
+                if *start {
+                    self.start_message.clone_from(message);
+                } else if let Some(message) = message {
+                    self.scope_mut(*scope)?.messages.push(message.clone());
+                }
+            }
+            Event::EndEventReached { scope, root, .. } => {
+                self.scope_mut(*scope)?.messages.clear();
+                if *root {
+                    self.start_message = None;
+                }
+            }
+            Event::InstanceCompleted { .. } => self.end(Status::Completed),
+            Event::InstanceFailed { reason, .. } => self.end(Status::Failed { reason: reason.clone() }),
+            Event::InstanceCancelled { reason, .. } => self.end(Status::Cancelled { reason: reason.clone() }),
+            // History and notices to the host only.
+            Event::ElementEntered { .. }
+            | Event::ElementLeft { .. }
+            | Event::ElementCancelled { .. }
+            | Event::ListenerCalled { .. }
+            | Event::SignalThrown { .. }
+            | Event::ErrorUnhandled { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn use_key(&mut self, key: u32) {
+        self.next_key = self.next_key.max(key.saturating_add(1));
+    }
+
+    /// Messages that no end event of the scope settled are kept by the enclosing scope, so that none is forgotten.
+    fn close_scope(&mut self, id: ScopeId) -> Result<()> {
+        let scope = self.scopes.remove(&id).ok_or_else(|| inconsistent("a scope closes that is not open"))?;
+        let Some(parent) = scope.parent else { return Ok(()) };
+        let outer = {
+            let token = self.token_mut(parent)?;
+            token.inner = None;
+            token.scope
+        };
+        self.scope_mut(outer)?.messages.extend(scope.messages);
+        Ok(())
+    }
+
+    /// When the second-last token of a scope ends, the scope takes over the variables of the last one.
+    fn end_token(&mut self, id: TokenId) -> Result<()> {
+        let token = self.tokens.remove(&id).ok_or_else(|| inconsistent("a token ends that does not exist"))?;
+        let kind = self.scope_mut(token.scope)?.kind;
+        if kind == ScopeKind::MultiInstance {
+            return Ok(());
+        }
+        let mut rest = self.tokens.values_mut().filter(|other| other.scope == token.scope);
+        if let (Some(last), None) = (rest.next(), rest.next()) {
+            let variables = std::mem::take(&mut last.variables);
+            self.scope_mut(token.scope)?.variables.extend(variables);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, status: Status) {
+        self.status = status;
+        self.scopes.clear();
+        self.tokens.clear();
+        self.steps.clear();
+        self.jobs.clear();
+        self.subscriptions.clear();
+        self.user_tasks.clear();
+        self.start_message = None;
+    }
+
+    fn token_mut(&mut self, id: TokenId) -> Result<&mut Token> {
+        self.tokens.get_mut(&id).ok_or_else(|| inconsistent("an event names a token that does not exist"))
+    }
+
+    fn scope_mut(&mut self, id: ScopeId) -> Result<&mut Scope> {
+        self.scopes.get_mut(&id).ok_or_else(|| inconsistent("an event names a scope that does not exist"))
+    }
+
+    fn map_mut(&mut self, owner: VariableOwner) -> Result<&mut VariableMap> {
+        match owner {
+            VariableOwner::Scope(scope) => self.scope_mut(scope).map(|scope| &mut scope.variables),
+            VariableOwner::Token(token) => self.token_mut(token).map(|token| &mut token.variables),
+        }
+    }
+}
+
+fn inconsistent(text: &str) -> StepError {
+    StepError::Inconsistent(text.to_owned())
+}

@@ -1,0 +1,214 @@
+//! A bounded reader of XML into an element tree with name spaces and line numbers.
+//!
+//! DTDs are refused, so the only entities are the five of XML and character references; nothing can expand. Size, depth,
+//! number of elements and of attributes are bounded by [`crate::limits`]. Comments and processing instructions are dropped.
+
+#[cfg(test)]
+mod tests;
+
+use quick_xml::NsReader;
+use quick_xml::XmlVersion;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
+use quick_xml::name::ResolveResult;
+
+use crate::limits;
+
+/// An element.
+#[derive(Debug)]
+pub(crate) struct Element {
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) name: Box<str>,
+    pub(crate) line: u32,
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) children: Vec<Element>,
+    /// Character data directly inside the element, concatenated.
+    pub(crate) text: String,
+}
+
+/// An attribute.
+#[derive(Debug)]
+pub(crate) struct Attribute {
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) name: Box<str>,
+    pub(crate) value: String,
+}
+
+/// Why a text is no XML that we read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct XmlError {
+    pub(crate) line: u32,
+    pub(crate) text: String,
+}
+
+/// Reads a document and returns its root element.
+pub(crate) fn read(bytes: &[u8]) -> Result<Element, XmlError> {
+    if bytes.len() > limits::MODEL_BYTES {
+        return Err(XmlError { line: 1, text: format!("file is larger than {} bytes", limits::MODEL_BYTES) });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| XmlError {
+        line: newlines(bytes.get(..error.valid_up_to()).unwrap_or_default()).saturating_add(1),
+        text: "file is not UTF-8".to_owned(),
+    })?;
+    Reader::new(text.strip_prefix('\u{feff}').unwrap_or(text)).document()
+}
+
+struct Reader<'a> {
+    xml: NsReader<&'a [u8]>,
+    text: &'a str,
+    /// Position up to which lines are counted, and the line there: the start of the current event.
+    position: usize,
+    line: u32,
+    elements: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { xml: NsReader::from_str(text), text, position: 0, line: 1, elements: 0 }
+    }
+
+    fn document(mut self) -> Result<Element, XmlError> {
+        let mut open: Vec<Element> = Vec::new();
+        let mut root: Option<Element> = None;
+        loop {
+            self.advance_line();
+            let event = self.xml.read_event().map_err(|error| self.error(error.to_string()))?;
+            match event {
+                Event::Start(tag) => {
+                    let element = self.element(&tag, open.len(), root.is_some())?;
+                    open.push(element);
+                }
+                Event::Empty(tag) => {
+                    let element = self.element(&tag, open.len(), root.is_some())?;
+                    close(element, &mut open, &mut root);
+                }
+                Event::End(_) => {
+                    if let Some(element) = open.pop() {
+                        close(element, &mut open, &mut root);
+                    }
+                }
+                Event::Text(text) => self.characters(&text.xml10_content(), &mut open)?,
+                Event::CData(text) => self.characters(&text.xml10_content(), &mut open)?,
+                Event::GeneralRef(reference) => {
+                    let value = self.reference(&reference)?;
+                    self.characters(&value, &mut open)?;
+                }
+                Event::DocType(_) => return Err(self.error("a document type declaration is not allowed")),
+                Event::Decl(declaration) => self.declaration(&declaration)?,
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::Eof => break,
+            }
+        }
+        if let Some(element) = open.pop() {
+            return Err(self.error(format!("element {} is not closed", element.name)));
+        }
+        root.ok_or_else(|| self.error("no element found"))
+    }
+
+    fn element(&mut self, tag: &BytesStart<'_>, depth: usize, has_root: bool) -> Result<Element, XmlError> {
+        self.elements = self.elements.saturating_add(1);
+        if self.elements > limits::XML_ELEMENTS {
+            return Err(self.error(format!("more than {} elements", limits::XML_ELEMENTS)));
+        }
+        if depth >= limits::XML_DEPTH {
+            return Err(self.error(format!("elements are nested deeper than {}", limits::XML_DEPTH)));
+        }
+        if depth == 0 && has_root {
+            return Err(self.error("more than one root element"));
+        }
+        let (namespace, local) = self.xml.resolver().resolve_element(tag.name());
+        let mut element = Element {
+            namespace: self.namespace(&namespace)?,
+            name: local.as_ref().into(),
+            line: self.line,
+            attributes: Vec::new(),
+            children: Vec::new(),
+            text: String::new(),
+        };
+        for attribute in tag.attributes() {
+            let attribute = attribute.map_err(|error| self.error(error.to_string()))?;
+            if attribute.key.as_namespace_binding().is_some() {
+                continue;
+            }
+            if element.attributes.len() >= limits::XML_ATTRIBUTES {
+                return Err(self.error(format!("more than {} attributes", limits::XML_ATTRIBUTES)));
+            }
+            let (namespace, local) = self.xml.resolver().resolve_attribute(attribute.key);
+            let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|error| self.error(error.to_string()))?;
+            element.attributes.push(Attribute {
+                namespace: self.namespace(&namespace)?,
+                name: local.as_ref().into(),
+                value: value.into_owned(),
+            });
+        }
+        Ok(element)
+    }
+
+    fn namespace(&self, result: &ResolveResult<'_>) -> Result<Option<Box<str>>, XmlError> {
+        match result {
+            ResolveResult::Bound(namespace) => Ok(Some(namespace.as_ref().into())),
+            ResolveResult::Unbound => Ok(None),
+            ResolveResult::Unknown(prefix) => Err(self.error(format!("name space prefix {prefix} is not declared"))),
+        }
+    }
+
+    fn characters(&self, text: &str, open: &mut [Element]) -> Result<(), XmlError> {
+        match open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if text.trim().is_empty() => {}
+            None => return Err(self.error("text outside of the root element")),
+        }
+        Ok(())
+    }
+
+    fn reference(&self, reference: &BytesRef<'_>) -> Result<String, XmlError> {
+        if let Some(character) = reference.resolve_char_ref().map_err(|error| self.error(error.to_string()))? {
+            return Ok(character.to_string());
+        }
+        let name = reference.xml10_content();
+        resolve_predefined_entity(&name)
+            .map(str::to_owned)
+            .ok_or_else(|| self.error(format!("unknown entity &{name};")))
+    }
+
+    fn declaration(&self, declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
+        match declaration.encoding() {
+            Some(Ok(encoding)) if !encoding.eq_ignore_ascii_case("utf-8") && !encoding.eq_ignore_ascii_case("us-ascii") => {
+                Err(self.error(format!("encoding {encoding} is not supported, use UTF-8")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the line counter to where the next event begins.
+    fn advance_line(&mut self) {
+        let position = usize::try_from(self.xml.buffer_position()).unwrap_or(self.position);
+        let passed = self.text.as_bytes().get(self.position..position).unwrap_or_default();
+        self.line = self.line.saturating_add(newlines(passed));
+        self.position = position.max(self.position);
+    }
+
+    fn error(&self, text: impl Into<String>) -> XmlError {
+        XmlError { line: self.line, text: text.into() }
+    }
+}
+
+fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
+    match open.last_mut() {
+        Some(parent) => parent.children.push(element),
+        None => *root = Some(element),
+    }
+}
+
+fn newlines(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.iter().filter(|&&byte| byte == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+// === impl Element ===
+
+impl Element {
+    /// Value of an attribute without name space.
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|attribute| attribute.namespace.is_none() && &*attribute.name == name).map(|attribute| attribute.value.as_str())
+    }
+}
