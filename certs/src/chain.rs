@@ -94,7 +94,13 @@ pub enum SignatureProblem {
 
 /// Verifies `certificate` for `purpose` at `now` with the help of `others` (what the peer sent, what the file holds).
 #[must_use]
-pub fn verify(certificate: &Certificate, others: &[Certificate], store: &TrustStore, purpose: Purpose, now: OffsetDateTime) -> ChainReport {
+pub fn verify(
+    certificate: &Certificate,
+    others: &[Certificate],
+    store: &TrustStore,
+    purpose: Purpose,
+    now: OffsetDateTime,
+) -> ChainReport {
     match decide(certificate, others, store, purpose, now) {
         Ok(links) => ChainReport { links, problem: None },
         Err(error) => explain(certificate, others, store, purpose, now, &error),
@@ -162,7 +168,12 @@ fn explain(
     ChainReport { links, problem: Some(problem) }
 }
 
-fn own_problem(certificate: &Certificate, is_end_entity: bool, purpose: Purpose, now: OffsetDateTime) -> Option<ChainProblem> {
+fn own_problem(
+    certificate: &Certificate,
+    is_end_entity: bool,
+    purpose: Purpose,
+    now: OffsetDateTime,
+) -> Option<ChainProblem> {
     let subject = certificate.subject().to_string();
     if now < certificate.not_before() {
         return Some(ChainProblem::NotYetValid { subject, not_before: certificate.not_before().to_string() });
@@ -182,7 +193,11 @@ fn own_problem(certificate: &Certificate, is_end_entity: bool, purpose: Purpose,
 }
 
 /// The certificate whose key signed `current`: trust anchors are asked first.
-fn issuer_of<'a>(current: &Certificate, others: &'a [Certificate], store: &'a TrustStore) -> Result<&'a Certificate, ChainProblem> {
+fn issuer_of<'a>(
+    current: &Certificate,
+    others: &'a [Certificate],
+    store: &'a TrustStore,
+) -> Result<&'a Certificate, ChainProblem> {
     let subject = current.subject().to_string();
     let issuer = current.issuer().to_string();
     let mut problem = if current.is_self_signed() {
@@ -197,9 +212,14 @@ fn issuer_of<'a>(current: &Certificate, others: &'a [Certificate], store: &'a Tr
         match is_signed_by(current, candidate) {
             Ok(()) if candidate.is_authority() => return Ok(candidate),
             Ok(()) => problem = ChainProblem::NotAnAuthority { subject: subject.clone(), issuer: issuer.clone() },
-            Err(SignatureProblem::Wrong) => problem = ChainProblem::WrongSignature { subject: subject.clone(), issuer: issuer.clone() },
+            Err(SignatureProblem::Wrong) => {
+                problem = ChainProblem::WrongSignature { subject: subject.clone(), issuer: issuer.clone() }
+            }
             Err(SignatureProblem::Unsupported) => {
-                problem = ChainProblem::SignatureAlgorithm { subject: subject.clone(), algorithm: current.signature_algorithm().to_owned() };
+                problem = ChainProblem::SignatureAlgorithm {
+                    subject: subject.clone(),
+                    algorithm: current.signature_algorithm().to_owned(),
+                };
             }
         }
     }
@@ -215,7 +235,9 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<(
     let (key_algorithm, key) = public_key(issuer.public_key_info()).ok_or(SignatureProblem::Unsupported)?;
     let mut result = Err(SignatureProblem::Unsupported);
     for verification in crate::provider().signature_verification_algorithms.all {
-        if verification.signature_alg_id().as_ref() == algorithm && verification.public_key_alg_id().as_ref() == key_algorithm {
+        if verification.signature_alg_id().as_ref() == algorithm
+            && verification.public_key_alg_id().as_ref() == key_algorithm
+        {
             match verification.verify_signature(key, message, signature) {
                 Ok(()) => return Ok(()),
                 Err(_) => result = Err(SignatureProblem::Wrong),
@@ -263,3 +285,6 @@ pub fn order(own: &Certificate, mut others: Vec<Certificate>) -> Vec<Certificate
     }
     path
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,12 @@ impl Credentials {
     }
 
     /// Puts certificates and key together; the names are for the error.
-    pub fn new(certificates: Vec<Certificate>, key: PrivateKey, certificate_file: &str, key_file: &str) -> Result<Self, CertError> {
+    pub fn new(
+        certificates: Vec<Certificate>,
+        key: PrivateKey,
+        certificate_file: &str,
+        key_file: &str,
+    ) -> Result<Self, CertError> {
         let Some(position) = certificates.iter().position(|certificate| matches(certificate, &key)) else {
             let problem = certificates.first().map_or_else(
                 || Problem::NoCertificate { found: "nothing".to_owned() },

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, RsaKeySize, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, RsaKeySize, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -165,7 +165,13 @@ impl Authority {
     }
 
     /// A TLS server for `hosts` (names and IP addresses), `localhost` and the loopback addresses.
-    pub fn issue_server(&self, subject: &Subject, hosts: &[&str], key: KeyType, validity: Validity) -> Result<Issued, DevelopmentError> {
+    pub fn issue_server(
+        &self,
+        subject: &Subject,
+        hosts: &[&str],
+        key: KeyType,
+        validity: Validity,
+    ) -> Result<Issued, DevelopmentError> {
         let mut names = vec![SanType::DnsName("localhost".try_into()?)];
         names.push(SanType::IpAddress(IpAddr::from([127, 0, 0, 1])));
         names.push(SanType::IpAddress(std::net::Ipv6Addr::LOCALHOST.into()));
@@ -182,7 +188,13 @@ impl Authority {
     }
 
     /// The client certificate of an organisation, the identity of a DSF node.
-    pub fn issue_organization(&self, subject: &Subject, hosts: &[&str], key: KeyType, validity: Validity) -> Result<Issued, DevelopmentError> {
+    pub fn issue_organization(
+        &self,
+        subject: &Subject,
+        hosts: &[&str],
+        key: KeyType,
+        validity: Validity,
+    ) -> Result<Issued, DevelopmentError> {
         let mut names = Vec::new();
         for host in hosts {
             names.push(SanType::DnsName((*host).try_into()?));
@@ -191,7 +203,12 @@ impl Authority {
     }
 
     /// The client certificate of a person, as S/MIME CAs issue them.
-    pub fn issue_person(&self, subject: &Subject, key: KeyType, validity: Validity) -> Result<Issued, DevelopmentError> {
+    pub fn issue_person(
+        &self,
+        subject: &Subject,
+        key: KeyType,
+        validity: Validity,
+    ) -> Result<Issued, DevelopmentError> {
         let purposes = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::EmailProtection];
         self.issue(subject, Vec::new(), &purposes, key, validity)
     }
@@ -300,7 +317,11 @@ fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     }
 }
 
-fn authority_params(subject: &Subject, validity: Validity, constraints: BasicConstraints) -> Result<CertificateParams, rcgen::Error> {
+fn authority_params(
+    subject: &Subject,
+    validity: Validity,
+    constraints: BasicConstraints,
+) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject.distinguished_name()?;
     params.not_before = validity.not_before;
@@ -309,3 +330,6 @@ fn authority_params(subject: &Subject, validity: Validity, constraints: BasicCon
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests;

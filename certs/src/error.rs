@@ -10,7 +10,6 @@ pub struct CertError {
     /// The file as the caller named it.
     pub file: String,
     /// What is wrong with it.
-    #[source]
     pub problem: Problem,
 }
 
@@ -135,7 +134,8 @@ impl CertError {
                 "copy the file again and completely, from the BEGIN line to the END line".to_owned()
             }
             Problem::BadBase64 { .. } => {
-                "copy the file again; a line was changed, for example by a mail program or by escaped line ends".to_owned()
+                "copy the file again; a line was changed, for example by a mail program or by escaped line ends"
+                    .to_owned()
             }
             Problem::NoCertificate { .. } => "name the file that holds the certificate (BEGIN CERTIFICATE)".to_owned(),
             Problem::NoPrivateKey { .. } => "name the file that holds the private key (BEGIN PRIVATE KEY)".to_owned(),
@@ -154,7 +154,9 @@ impl CertError {
                 "convert it: keytool -importkeystore -srckeystore {f} -destkeystore store.p12 -deststoretype PKCS12, \
                  then unpack store.p12 with openssl pkcs12"
             ),
-            Problem::Pkcs7 => format!("unpack it: openssl pkcs7 -in {f} -print_certs -out certificates.pem (DER: -inform DER)"),
+            Problem::Pkcs7 => {
+                format!("unpack it: openssl pkcs7 -in {f} -print_certs -out certificates.pem (DER: -inform DER)")
+            }
             Problem::RevocationList => "name the certificate file here".to_owned(),
             Problem::TrustedCertificate { .. } => format!("convert it: openssl x509 -in {f} -out {f}.pem"),
             Problem::NotACertificate { .. } => format!("see what is wrong with: openssl x509 -in {f} -noout -text"),
@@ -165,12 +167,16 @@ impl CertError {
             ),
             Problem::SeveralPrivateKeys { .. } => "keep one private key per file".to_owned(),
             Problem::UnusableKey { .. } => {
-                format!("RSA of 2048 to 8192 bit and EC P-256, P-384 or P-521 are supported; see: openssl pkey -in {f} -noout -text")
+                format!(
+                    "RSA of 2048 to 8192 bit and EC P-256, P-384 or P-521 are supported; see: openssl pkey -in {f} -noout -text"
+                )
             }
             Problem::KeyMismatch { key_file, .. } => format!(
                 "compare: openssl x509 -in {f} -noout -pubkey and openssl pkey -in {key_file} -pubout must print the same"
             ),
-            Problem::NoTrustAnchor => "put the root and issuing CA certificates of the partners there as PEM".to_owned(),
+            Problem::NoTrustAnchor => {
+                "put the root and issuing CA certificates of the partners there as PEM".to_owned()
+            }
             Problem::NotAnAuthority { .. } => {
                 "put only CA certificates into a trust store; organisations are admitted by the allow-list".to_owned()
             }

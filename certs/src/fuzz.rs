@@ -24,3 +24,6 @@ pub fn certificate(bytes: &[u8]) {
         let _ = certificate.is_self_signed();
     }
 }
+
+#[cfg(test)]
+mod tests;

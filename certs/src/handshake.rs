@@ -105,7 +105,9 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoCertificate => "no client certificate was shown",
-            Self::UnknownIssuer => "the issuer of the certificate is not trusted, or an issuing CA is missing in the chain",
+            Self::UnknownIssuer => {
+                "the issuer of the certificate is not trusted, or an issuing CA is missing in the chain"
+            }
             Self::Expired => "a certificate of the chain has expired",
             Self::NotYetValid => "a certificate of the chain is not valid yet, or the clock is wrong",
             Self::Revoked => "the certificate is revoked",
@@ -139,9 +141,15 @@ pub fn classify(error: &rustls::Error) -> Failure {
         Error::InvalidCertRevocationList(_) => Reason::RevocationUnknown,
         Error::PeerIncompatible(error) => incompatible_reason(error),
         Error::AlertReceived(alert) => {
-            return Failure { reason: alert_reason(*alert), by_peer: true, detail: bounded(&format!("alert {alert:?}")) };
+            return Failure {
+                reason: alert_reason(*alert),
+                by_peer: true,
+                detail: bounded(&format!("alert {alert:?}")),
+            };
         }
-        Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType | rustls::InvalidMessage::UnknownProtocolVersion) => Reason::NotTls,
+        Error::InvalidMessage(
+            rustls::InvalidMessage::InvalidContentType | rustls::InvalidMessage::UnknownProtocolVersion,
+        ) => Reason::NotTls,
         _ => Reason::Other,
     };
     Failure::ours(reason, error)
@@ -204,7 +212,9 @@ fn alert_reason(alert: AlertDescription) -> Reason {
         AlertDescription::UnknownCA => Reason::UnknownIssuer,
         AlertDescription::CertificateExpired => Reason::Expired,
         AlertDescription::CertificateRevoked => Reason::Revoked,
-        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown | AlertDescription::AccessDenied => Reason::CertificateRefused,
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown | AlertDescription::AccessDenied => {
+            Reason::CertificateRefused
+        }
         AlertDescription::UnsupportedCertificate => Reason::WrongPurpose,
         AlertDescription::DecryptError => Reason::BadSignature,
         AlertDescription::ProtocolVersion => Reason::NoCommonVersion,
@@ -215,5 +225,11 @@ fn alert_reason(alert: AlertDescription) -> Reason {
 }
 
 fn bounded(text: &str) -> String {
-    text.chars().map(|character| if crate::name::is_unprintable(character) { ' ' } else { character }).take(DETAIL_CHARACTERS).collect()
+    text.chars()
+        .map(|character| if crate::name::is_unprintable(character) { ' ' } else { character })
+        .take(DETAIL_CHARACTERS)
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

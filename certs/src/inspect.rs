@@ -71,7 +71,15 @@ pub fn inspect(bytes: &[u8], file: &str, now: OffsetDateTime) -> Result<Vec<Insp
         }
         let kind = kind(&certificate);
         let days_left = certificate.days_left(now);
-        inspections.push(Inspection { file: file.to_owned(), position: index + 1, of, certificate, kind, days_left, notes });
+        inspections.push(Inspection {
+            file: file.to_owned(),
+            position: index + 1,
+            of,
+            certificate,
+            kind,
+            days_left,
+            notes,
+        });
     }
     Ok(inspections)
 }
@@ -88,7 +96,13 @@ pub fn thumbprints(bytes: &[u8], file: &str) -> Result<String, CertError> {
 }
 
 /// Verifies the first certificate of the file against a trust store, with the other certificates' help.
-pub fn verify(bytes: &[u8], file: &str, store: &TrustStore, purpose: Purpose, now: OffsetDateTime) -> Result<ChainReport, CertError> {
+pub fn verify(
+    bytes: &[u8],
+    file: &str,
+    store: &TrustStore,
+    purpose: Purpose,
+    now: OffsetDateTime,
+) -> Result<ChainReport, CertError> {
     let mut certificates = pem::read_certificates(bytes, file)?;
     let first = certificates.iter().position(|certificate| !certificate.is_authority()).unwrap_or(0);
     let certificate = certificates.swap_remove(first);
@@ -112,7 +126,15 @@ impl Inspection {
         row("subject", none_if_empty(certificate.subject().as_str()));
         row("issuer", none_if_empty(certificate.issuer().as_str()));
         row("serial", certificate.serial());
-        row("valid", &format!("{} to {} ({})", day(certificate.not_before()), day(certificate.not_after()), days_text(self.days_left)));
+        row(
+            "valid",
+            &format!(
+                "{} to {} ({})",
+                day(certificate.not_before()),
+                day(certificate.not_after()),
+                days_text(self.days_left)
+            ),
+        );
         row("key", &certificate.key().to_string());
         row("signed with", certificate.signature_algorithm());
         row("key usage", &certificate.key_usage().map_or_else(|| "(not restricted)".to_owned(), list));
@@ -177,7 +199,10 @@ fn notes(certificate: &Certificate, now: OffsetDateTime) -> Vec<Note> {
     if now > certificate.not_after() {
         note("expired", format!("expired on {}; ask the CA for a new one", day(certificate.not_after())));
     } else if now < certificate.not_before() {
-        note("not-yet-valid", format!("valid only from {}; check the clock of this machine", day(certificate.not_before())));
+        note(
+            "not-yet-valid",
+            format!("valid only from {}; check the clock of this machine", day(certificate.not_before())),
+        );
     } else if days < limits::EXPIRY_NOTICE_DAYS {
         note("expires-soon", format!("expires in {days} days; partners need the new thumbprint before that"));
     }
@@ -203,7 +228,10 @@ fn notes(certificate: &Certificate, now: OffsetDateTime) -> Vec<Note> {
     if !certificate.is_authority() {
         end_entity_notes(certificate, &mut note);
     }
-    if certificate.is_authority() && certificate.names_client_auth() | certificate.names_server_auth() && certificate.is_self_issued() {
+    if certificate.is_authority()
+        && certificate.names_client_auth() | certificate.names_server_auth()
+        && certificate.is_self_issued()
+    {
         note("authority-with-purpose", "a CA certificate cannot be shown by a client or server".to_owned());
     }
     notes
@@ -211,7 +239,10 @@ fn notes(certificate: &Certificate, now: OffsetDateTime) -> Vec<Note> {
 
 fn end_entity_notes(certificate: &Certificate, note: &mut impl FnMut(&'static str, String)) {
     if certificate.subject().common_name().is_none() {
-        note("no-common-name", "the subject has no common name (CN); it is identified by its thumbprint all the same".to_owned());
+        note(
+            "no-common-name",
+            "the subject has no common name (CN); it is identified by its thumbprint all the same".to_owned(),
+        );
     }
     if certificate.names_client_auth() && certificate.subject().values("C").next().is_none() {
         note("no-country", "the subject has no country (C); partners with DSF's default rules answer 403".to_owned());
@@ -223,7 +254,10 @@ fn end_entity_notes(certificate: &Certificate, note: &mut impl FnMut(&'static st
         note("self-signed", "signed by itself; no partner trusts it unless it is in their trust store".to_owned());
     }
     if certificate.names_server_auth() && certificate.dns_names().is_empty() && certificate.ip_addresses().is_empty() {
-        note("no-host-names", "no subject alternative name with a host; clients refuse it as server certificate".to_owned());
+        note(
+            "no-host-names",
+            "no subject alternative name with a host; clients refuse it as server certificate".to_owned(),
+        );
     }
     if let Some(purposes) = certificate.extended_key_usage()
         && !certificate.names_client_auth()
@@ -240,7 +274,10 @@ fn order_note(previous: &Certificate, certificate: &Certificate) -> Option<Note>
     if previous.issuer().der() == certificate.subject().der() {
         return None;
     }
-    let text = format!("does not continue the chain: the certificate before it was issued by {}", none_if_empty(previous.issuer().as_str()));
+    let text = format!(
+        "does not continue the chain: the certificate before it was issued by {}",
+        none_if_empty(previous.issuer().as_str())
+    );
     Some(Note { code: "chain-order", text })
 }
 
@@ -285,3 +322,6 @@ fn days_text(days: i64) -> String {
         _ => format!("{days} days left"),
     }
 }
+
+#[cfg(test)]
+mod tests;

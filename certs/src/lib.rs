@@ -24,6 +24,8 @@ pub mod rules;
 pub mod trust;
 
 mod der;
+#[cfg(test)]
+mod testing;
 
 pub use certificate::{Certificate, thumbprint};
 pub use credentials::{Credentials, matches};

@@ -74,7 +74,11 @@ impl Name {
                 }
                 part.push_str(kind);
                 part.push('=');
-                if is_text { escape(&value, &mut part) } else { part.push_str(&value) }
+                if is_text {
+                    escape(&value, &mut part)
+                } else {
+                    part.push_str(&value)
+                }
                 attributes.push(Attribute { kind: kind.to_owned(), value });
             }
             parts.push(part);
@@ -121,7 +125,11 @@ impl Name {
     /// The common name, or what best stands for it in a table: organisation, then the whole name.
     #[must_use]
     pub fn short(&self) -> &str {
-        self.common_name().or_else(|| self.values("O").next()).unwrap_or(if self.text.is_empty() { "(empty name)" } else { &self.text })
+        self.common_name().or_else(|| self.values("O").next()).unwrap_or(if self.text.is_empty() {
+            "(empty name)"
+        } else {
+            &self.text
+        })
     }
 }
 
@@ -202,3 +210,6 @@ pub(crate) fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
+
+#[cfg(test)]
+mod tests;

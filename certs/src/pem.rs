@@ -133,7 +133,9 @@ fn certificate(der: &[u8], line: usize) -> Result<Certificate, Problem> {
             Some(Shape::RevocationList) => Problem::RevocationList,
             Some(Shape::Pkcs7) => Problem::Pkcs7,
             Some(Shape::Pkcs12) => Problem::Pkcs12,
-            Some(Shape::Pkcs8Key | Shape::Pkcs1Key | Shape::Sec1Key | Shape::EncryptedKey) => Problem::KeyInsteadOfCertificate,
+            Some(Shape::Pkcs8Key | Shape::Pkcs1Key | Shape::Sec1Key | Shape::EncryptedKey) => {
+                Problem::KeyInsteadOfCertificate
+            }
             Some(Shape::Certificate) | None => Problem::NotACertificate { line, reason: other.to_string() },
         },
     })
@@ -153,20 +155,32 @@ fn instead_of_certificate(shape: Shape) -> Problem {
 fn private_key(bytes: &[u8]) -> Result<PrivateKey, Problem> {
     let unusable = |line: usize| move |reason: String| Problem::UnusableKey { line, reason };
     let blocks = match content(bytes)? {
-        Content::Der(Shape::Pkcs8Key) => return PrivateKey::new(PrivateKeyDer::Pkcs8(bytes.to_vec().into())).map_err(unusable(1)),
-        Content::Der(Shape::Pkcs1Key) => return PrivateKey::new(PrivateKeyDer::Pkcs1(bytes.to_vec().into())).map_err(unusable(1)),
-        Content::Der(Shape::Sec1Key) => return PrivateKey::new(PrivateKeyDer::Sec1(bytes.to_vec().into())).map_err(unusable(1)),
+        Content::Der(Shape::Pkcs8Key) => {
+            return PrivateKey::new(PrivateKeyDer::Pkcs8(bytes.to_vec().into())).map_err(unusable(1));
+        }
+        Content::Der(Shape::Pkcs1Key) => {
+            return PrivateKey::new(PrivateKeyDer::Pkcs1(bytes.to_vec().into())).map_err(unusable(1));
+        }
+        Content::Der(Shape::Sec1Key) => {
+            return PrivateKey::new(PrivateKeyDer::Sec1(bytes.to_vec().into())).map_err(unusable(1));
+        }
         Content::Der(Shape::EncryptedKey) => return Err(Problem::EncryptedKey { line: 1 }),
         Content::Der(Shape::Pkcs12) => return Err(Problem::Pkcs12),
         Content::Der(Shape::Certificate) => return Err(Problem::CertificateInsteadOfKey),
-        Content::Der(Shape::SigningRequest) => return Err(Problem::NoPrivateKey { found: "a certificate signing request".to_owned() }),
-        Content::Der(Shape::RevocationList | Shape::Pkcs7) => return Err(Problem::NoPrivateKey { found: "certificates".to_owned() }),
+        Content::Der(Shape::SigningRequest) => {
+            return Err(Problem::NoPrivateKey { found: "a certificate signing request".to_owned() });
+        }
+        Content::Der(Shape::RevocationList | Shape::Pkcs7) => {
+            return Err(Problem::NoPrivateKey { found: "certificates".to_owned() });
+        }
         Content::Blocks(blocks) => blocks,
     };
     let keys: Vec<&Block> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     let block = match keys.as_slice() {
         [block] => *block,
-        [] if blocks.iter().any(|block| block.label.ends_with("CERTIFICATE")) => return Err(Problem::CertificateInsteadOfKey),
+        [] if blocks.iter().any(|block| block.label.ends_with("CERTIFICATE")) => {
+            return Err(Problem::CertificateInsteadOfKey);
+        }
         [] => return Err(Problem::NoPrivateKey { found: labels(&blocks) }),
         several => return Err(Problem::SeveralPrivateKeys { count: several.len() }),
     };
@@ -178,7 +192,12 @@ fn private_key(bytes: &[u8]) -> Result<PrivateKey, Problem> {
         "PRIVATE KEY" => PrivateKeyDer::Pkcs8(block.der.clone().into()),
         "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(block.der.clone().into()),
         "EC PRIVATE KEY" => PrivateKeyDer::Sec1(block.der.clone().into()),
-        other => return Err(Problem::UnusableKey { line, reason: format!("{other} is not a kind of key that TLS uses here") }),
+        other => {
+            return Err(Problem::UnusableKey {
+                line,
+                reason: format!("{other} is not a kind of key that TLS uses here"),
+            });
+        }
     };
     PrivateKey::new(der).map_err(unusable(line))
 }
@@ -282,7 +301,9 @@ fn line_ends(bytes: &[u8]) -> usize {
 /// A label is short upper-case ASCII; everything else is prose that happens to contain dashes.
 fn read_label(bytes: &[u8]) -> Option<String> {
     let plausible = (1..=40).contains(&bytes.len())
-        && bytes.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'.' | b'#'));
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b' ' | b'.' | b'#'));
     if plausible { String::from_utf8(bytes.to_vec()).ok() } else { None }
 }
 
@@ -304,8 +325,8 @@ fn strip_headers(body: &[u8]) -> (&[u8], bool) {
 fn decode(body: &[u8], label: &str, begin_line: usize) -> Result<Vec<u8>, Problem> {
     let bad = |line: usize| Problem::BadBase64 { line, label: label.to_owned() };
     let mut text = Vec::with_capacity(body.len());
-    let mut line = begin_line + 1;
-    for part in body.trim_ascii_start().split(|byte| *byte == b'\n') {
+    let lines = body.trim_ascii_start().split(|byte| *byte == b'\n');
+    for (line, part) in (begin_line + 1..).zip(lines) {
         for byte in part {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => text.push(*byte),
@@ -313,7 +334,6 @@ fn decode(body: &[u8], label: &str, begin_line: usize) -> Result<Vec<u8>, Proble
                 _ => return Err(bad(line)),
             }
         }
-        line += 1;
     }
     let der = STANDARD.decode(&text).map_err(|_| bad(begin_line))?;
     if der.is_empty() { Err(bad(begin_line)) } else { Ok(der) }
@@ -346,3 +366,6 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     out.push_str(&format!("-----END {label}-----\n"));
     out
 }
+
+#[cfg(test)]
+mod tests;

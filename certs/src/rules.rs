@@ -97,7 +97,10 @@ impl CertificateRules {
         let Some(listed) = &self.subject_countries else { return Ok(()) };
         let countries: Vec<&str> = certificate.subject().values("C").collect();
         if countries.is_empty() {
-            let excused = certificate.issuer().common_name().is_some_and(|issuer| self.missing_country_allowed_for.contains(issuer));
+            let excused = certificate
+                .issuer()
+                .common_name()
+                .is_some_and(|issuer| self.missing_country_allowed_for.contains(issuer));
             let subject = certificate.subject().to_string();
             return if excused { Ok(()) } else { Err(CertificateRefusal::CountryMissing { subject }) };
         }
@@ -114,7 +117,9 @@ impl CertificateRules {
                 _ => Ok(()),
             },
             KeyType::Ec { curve, .. } => match &self.curves {
-                Some(listed) if !listed.contains(curve) => Err(CertificateRefusal::KeyNotListed { key: key.to_string() }),
+                Some(listed) if !listed.contains(curve) => {
+                    Err(CertificateRefusal::KeyNotListed { key: key.to_string() })
+                }
                 _ => Ok(()),
             },
             KeyType::Ed25519 | KeyType::Other { .. } => match &self.curves {
@@ -143,3 +148,6 @@ impl CertificateRefusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,11 +48,13 @@ pub struct ServerVerifier {
     timed: Timed<dyn ServerCertVerifier>,
 }
 
+type Build<V> = fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>;
+
 /// A verifier over those anchors of a store that are valid now, made anew when that set changes.
 struct Timed<V: ?Sized> {
     store: TrustStore,
     provider: Arc<CryptoProvider>,
-    build: fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>,
+    build: Build<V>,
     current: Mutex<(Vec<bool>, Arc<V>)>,
 }
 
@@ -136,14 +138,18 @@ impl TrustStore {
 
     /// The anchors whose certificates are valid at `now`.
     pub(crate) fn anchors_at(&self, now: OffsetDateTime) -> impl Iterator<Item = TrustAnchor<'static>> + '_ {
-        self.anchors.iter().filter(move |anchor| anchor.certificate.is_valid_at(now)).map(|anchor| anchor.anchor.clone())
+        self.anchors
+            .iter()
+            .filter(move |anchor| anchor.certificate.is_valid_at(now))
+            .map(|anchor| anchor.anchor.clone())
     }
 
     pub(crate) fn subject_of(&self, anchor: &TrustAnchor<'_>) -> Option<String> {
         self.anchors
             .iter()
             .find(|known| {
-                known.anchor.subject == anchor.subject && known.anchor.subject_public_key_info == anchor.subject_public_key_info
+                known.anchor.subject == anchor.subject
+                    && known.anchor.subject_public_key_info == anchor.subject_public_key_info
             })
             .map(|known| known.certificate.subject().to_string())
     }
@@ -163,7 +169,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CertError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?.path();
-        let extension = entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let extension =
+            entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if !hidden && matches!(extension.as_str(), "pem" | "crt" | "cer" | "der") {
             found.push(entry);
@@ -179,12 +186,18 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CertError> {
 // === verifiers ===
 
 /// A verifier that demands a client certificate of a CA in the store and tells clients the names of the issuing CAs.
-pub fn client_verifier(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+pub fn client_verifier(
+    store: &TrustStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
     Ok(Arc::new(ClientVerifier::new(store, provider)?))
 }
 
 /// A verifier for the servers that this node calls.
-pub fn server_verifier(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
+pub fn server_verifier(
+    store: &TrustStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, VerifierBuilderError> {
     Ok(Arc::new(ServerVerifier::new(store, provider)?))
 }
 
@@ -192,14 +205,18 @@ impl ClientVerifier {
     /// Demands a certificate; the names of the store's issuing CAs are the hints for the client.
     pub fn new(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Self, VerifierBuilderError> {
         let build = |roots, provider| WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-        let hints = store.issuing_authorities().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
+        let hints = store
+            .issuing_authorities()
+            .map(|authority| DistinguishedName::from(authority.subject().der().to_vec()))
+            .collect();
         Ok(Self { timed: Timed::new(store, provider, build)?, hints, mandatory: true })
     }
 
     /// Takes other CAs as hints, the effect of `SSLCADNRequestFile`.
     #[must_use]
     pub fn with_hints(mut self, authorities: &[Certificate]) -> Self {
-        self.hints = authorities.iter().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
+        self.hints =
+            authorities.iter().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
         self
     }
 
@@ -214,7 +231,8 @@ impl ClientVerifier {
 impl ServerVerifier {
     pub fn new(store: &TrustStore, provider: Arc<CryptoProvider>) -> Result<Self, VerifierBuilderError> {
         let build = |roots, provider| {
-            let built: Arc<dyn ServerCertVerifier> = WebPkiServerVerifier::builder_with_provider(roots, provider).build()?;
+            let built: Arc<dyn ServerCertVerifier> =
+                WebPkiServerVerifier::builder_with_provider(roots, provider).build()?;
             Ok(built)
         };
         Ok(Self { timed: Timed::new(store, provider, build)? })
@@ -222,11 +240,7 @@ impl ServerVerifier {
 }
 
 impl<V: ?Sized> Timed<V> {
-    fn new(
-        store: &TrustStore,
-        provider: Arc<CryptoProvider>,
-        build: fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>,
-    ) -> Result<Self, VerifierBuilderError> {
+    fn new(store: &TrustStore, provider: Arc<CryptoProvider>, build: Build<V>) -> Result<Self, VerifierBuilderError> {
         let all = vec![true; store.len()];
         let first = build(Arc::new(roots(store, &all)), Arc::clone(&provider))?;
         Ok(Self { store: store.clone(), provider, build, current: Mutex::new((all, first)) })
@@ -340,7 +354,10 @@ impl ServerCertVerifier for ServerVerifier {
 
 impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientVerifier").field("anchors", &self.timed.store.len()).field("mandatory", &self.mandatory).finish()
+        f.debug_struct("ClientVerifier")
+            .field("anchors", &self.timed.store.len())
+            .field("mandatory", &self.mandatory)
+            .finish()
     }
 }
 
@@ -349,3 +366,6 @@ impl fmt::Debug for ServerVerifier {
         f.debug_struct("ServerVerifier").field("anchors", &self.timed.store.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
