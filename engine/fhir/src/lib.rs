@@ -16,6 +16,8 @@ pub mod outcome;
 pub mod reference;
 pub mod resource;
 pub mod resource_type;
+pub mod search;
+pub mod validate;
 pub mod value;
 pub mod xml;
 
