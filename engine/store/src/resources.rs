@@ -143,7 +143,11 @@ impl Transaction<'_> {
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
-        self.execute("DELETE FROM security_context WHERE rid = ?1", &[head.rid.into()])?;
+        self.execute(
+            "INSERT INTO security_context (rid, version, target_type, target_id)
+             SELECT rid, ?2, target_type, target_id FROM security_context WHERE rid = ?1 AND version = ?3",
+            &[head.rid.into(), version.into(), head.version.into()],
+        )?;
         self.announce(resource_type, id, version, ChangeKind::Deleted, None);
         Ok(Deletion::Marked(version))
     }
@@ -157,6 +161,7 @@ impl Transaction<'_> {
         self.remove_contents(head.rid)?;
         for sql in [
             "DELETE FROM read_access WHERE rid = ?1",
+            "DELETE FROM security_context WHERE rid = ?1",
             "DELETE FROM resource_version WHERE rid = ?1",
             "DELETE FROM resource WHERE rid = ?1",
         ] {
@@ -262,16 +267,12 @@ impl Transaction<'_> {
         id: &str,
         resource: &Resource,
     ) -> Result<(), StoreError> {
-        let access = read_access::access(resource_type, resource);
-        if resource_type == ResourceType::Binary {
-            self.execute("DELETE FROM security_context WHERE rid = ?1", &[head.rid.into()])?;
-        }
-        let grants = match access {
+        let grants = match read_access::access(resource_type, resource) {
             Access::Own(grants) => grants,
             Access::As { resource_type, id } => {
                 self.execute(
-                    "INSERT INTO security_context (rid, target_type, target_id) VALUES (?1, ?2, ?3)",
-                    &[head.rid.into(), resource_type.as_str().into(), id.as_str().into()],
+                    "INSERT INTO security_context (rid, version, target_type, target_id) VALUES (?1, ?2, ?3, ?4)",
+                    &[head.rid.into(), head.version.into(), resource_type.as_str().into(), id.as_str().into()],
                 )?;
                 self.current_grants(&resource_type, &id)?
             }
@@ -280,8 +281,8 @@ impl Transaction<'_> {
         self.follow_security_context(resource_type, id, &grants)
     }
 
-    /// Gives the Binaries whose `securityContext` is this resource its readers, for all their versions: the old ones
-    /// must not stay open to whom the context is closed.
+    /// Gives the versions of Binaries whose `securityContext` is this resource its readers, old versions too: they must
+    /// not stay open to whom the context is closed.
     fn follow_security_context(
         &mut self,
         resource_type: ResourceType,
@@ -289,8 +290,7 @@ impl Transaction<'_> {
         grants: &BTreeSet<Grant>,
     ) -> Result<(), StoreError> {
         let versions = self.rows(
-            "SELECT v.rid, v.version FROM security_context AS c JOIN resource_version AS v ON v.rid = c.rid
-             WHERE c.target_type = ?1 AND c.target_id = ?2",
+            "SELECT rid, version FROM security_context WHERE target_type = ?1 AND target_id = ?2",
             &[resource_type.as_str().into(), id.into()],
             |row| Ok((row.integer(0)?, row.unsigned(1)?)),
         )?;

@@ -1,0 +1,8 @@
+//! Tests of the whole store. Each runs on every backend through [`support::each_backend`].
+
+mod durability;
+mod group_commit;
+mod model;
+mod opening;
+mod resources;
+pub(crate) mod support;

@@ -33,11 +33,13 @@ CREATE TABLE read_access (
     PRIMARY KEY (rid, version, grantee)
 );
 
--- Binaries whose readers are those of another resource.
+-- Versions of Binaries whose readers are those of another resource.
 CREATE TABLE security_context (
-    rid BIGINT PRIMARY KEY REFERENCES resource (rid),
+    rid BIGINT NOT NULL REFERENCES resource (rid),
+    version BIGINT NOT NULL,
     target_type TEXT COLLATE "C" NOT NULL,
-    target_id TEXT COLLATE "C" NOT NULL
+    target_id TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (rid, version)
 );
 CREATE INDEX security_context_by_target ON security_context (target_type, target_id);
 

@@ -33,12 +33,14 @@ CREATE TABLE read_access (
     PRIMARY KEY (rid, version, grantee)
 ) STRICT, WITHOUT ROWID;
 
--- Binaries whose readers are those of another resource.
+-- Versions of Binaries whose readers are those of another resource.
 CREATE TABLE security_context (
-    rid INTEGER PRIMARY KEY REFERENCES resource (rid),
+    rid INTEGER NOT NULL REFERENCES resource (rid),
+    version INTEGER NOT NULL,
     target_type TEXT NOT NULL,
-    target_id TEXT NOT NULL
-) STRICT;
+    target_id TEXT NOT NULL,
+    PRIMARY KEY (rid, version)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX security_context_by_target ON security_context (target_type, target_id);
 
 -- Keys that one current resource holds alone.

@@ -1,0 +1,82 @@
+//! What the tests share: the backends, a clock that stands still, small resources.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use fhir::{Limits, Resource};
+use time::{Duration, OffsetDateTime};
+
+use crate::{Store, StoreError, StoreOptions};
+
+/// A database that can be opened again and again.
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    Sqlite(PathBuf),
+}
+
+/// A clock that the test moves.
+#[derive(Clone, Debug)]
+pub(crate) struct TestClock(Arc<AtomicI64>);
+
+impl Backend {
+    pub(crate) async fn open(&self) -> Store {
+        self.open_with(StoreOptions::default()).await.unwrap()
+    }
+
+    pub(crate) async fn open_with(&self, options: StoreOptions) -> Result<Store, StoreError> {
+        match self {
+            Self::Sqlite(path) => Store::open_sqlite(path, options).await,
+        }
+    }
+}
+
+/// Runs the test on a fresh database of every kind that is available.
+pub(crate) async fn each_backend<F, Fut>(test: F)
+where
+    F: Fn(Backend) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let directory = tempfile::tempdir().unwrap();
+    test(Backend::Sqlite(file(directory.path()))).await;
+}
+
+pub(crate) fn file(directory: &Path) -> PathBuf {
+    directory.join("engine.db")
+}
+
+impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_700_000_000_000)))
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        crate::sql::from_millis(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn options(&self) -> StoreOptions {
+        let clock = self.clone();
+        StoreOptions { clock: Arc::new(move || clock.now()), ..StoreOptions::default() }
+    }
+}
+
+/// Reads a resource from JSON with single quotes.
+pub(crate) fn resource(json: &str) -> Resource {
+    fhir::json::parse(json.replace('\'', "\"").as_bytes(), &Limits::default()).unwrap()
+}
+
+pub(crate) fn patient(name: &str) -> Resource {
+    resource(&format!(
+        "{{'resourceType':'Patient','meta':{{'tag':[{{'system':'http://dsf.dev/fhir/CodeSystem/read-access-tag','code':'LOCAL'}}]}},\
+         'active':true,'name':[{{'family':'{name}'}}]}}"
+    ))
+}
+
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
