@@ -402,6 +402,12 @@ impl Interaction {
         )
     }
 
+    /// Whether the interaction has no resource type at all.
+    #[must_use]
+    pub fn is_untyped(self) -> bool {
+        ROWS.iter().filter(|row| row.interaction == self).all(|row| !row.path.has_type())
+    }
+
     /// Whether the interaction exists for the type (or without one).
     #[must_use]
     pub fn applies_to(self, resource_type: Option<ResourceType>) -> bool {

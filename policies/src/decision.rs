@@ -1,0 +1,367 @@
+//! The decision: pure, total, and always with the rule that made it.
+//!
+//! [`decide`] goes through four steps, each of which can only narrow: the identity is known; its DSF roles grant the
+//! interaction (a ceiling that no rule lifts); no rule of the policy denies and one allows; what the body asks for is
+//! allowed too, entry by entry for Bundles. Gateway and engine call the same function; the engine adds what only the
+//! store knows (read access of stored resources, the old version of an update).
+
+mod code;
+
+use std::net::IpAddr;
+
+use fhir::{Object, Resource, ResourceType};
+use time::OffsetDateTime;
+
+use crate::allow_list::AllowList;
+use crate::bundle::{self, BundleError, BundleKind};
+use crate::identifier::RuleId;
+use crate::identity::Identity;
+use crate::interaction::{BodyKind, DsfOperation, Interaction};
+use crate::policy::Policy;
+use crate::policy::rules::{Body, Question, Rule};
+use crate::request::CanonicalRequest;
+use crate::task;
+
+pub use code::DenyCode;
+
+/// What a decision depends on beyond policy, allow-list, identity and request. It stands in the audit record, so that a
+/// decision can be replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The time of the request.
+    pub now: OffsetDateTime,
+    /// Where the request comes from.
+    pub origin: Origin,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This address; for the gateway.
+    Address(IpAddr),
+    /// The gateway has judged the address; for the engine.
+    JudgedByGateway,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// It may go on.
+    Permit(Permit),
+    /// It is refused.
+    Deny(Denial),
+}
+
+/// A request may go on. Only [`decide`] makes permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    rule: RuleId,
+    entry_rules: Vec<RuleId>,
+}
+
+/// A request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The rule that refuses; none if nothing allows, or if no rule could.
+    pub rule: Option<RuleId>,
+    /// Stable code.
+    pub code: DenyCode,
+    /// What was refused, for logs and OperationOutcome; names no resource content.
+    pub text: String,
+}
+
+/// Decides on a request with its body.
+///
+/// `body` is the parsed body of create, update, conditional update, Bundle and `$snapshot`; only raw content of a Binary
+/// has none.
+pub fn decide(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    request: &CanonicalRequest,
+    body: Option<&Resource>,
+    context: &Context,
+) -> Decision {
+    let judge = Judge { policy, allow_list, identity, context };
+    match judge.judge(request, body.map(Resource::tree)) {
+        Ok(permit) => Decision::Permit(permit),
+        Err(denial) => Decision::Deny(denial),
+    }
+}
+
+/// Decides on the head of a request alone, so that what no body could make permissible is refused before the body is
+/// read. `None`: read the body and [`decide`].
+#[must_use]
+pub fn deny_by_head(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    request: &CanonicalRequest,
+    context: &Context,
+) -> Option<Denial> {
+    let judge = Judge { policy, allow_list, identity, context };
+    judge.judge_head(request, Body::NotYet).err()
+}
+
+/// Whether the identity may use the interaction on resources of the type at all: what filters of system-wide searches,
+/// histories, includes and event streams ask per type.
+#[must_use]
+pub fn is_permitted_on_type(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    interaction: Interaction,
+    resource_type: ResourceType,
+    context: &Context,
+) -> bool {
+    let judge = Judge { policy, allow_list, identity, context };
+    judge.judge_rules(interaction, Some(resource_type), Body::NotYet).is_ok()
+}
+
+struct Judge<'a> {
+    policy: &'a Policy,
+    allow_list: &'a AllowList,
+    identity: &'a Identity,
+    context: &'a Context,
+}
+
+impl<'a> Judge<'a> {
+    fn judge(&self, request: &CanonicalRequest, body: Option<&Object>) -> Result<Permit, Denial> {
+        let known = body.map_or(Body::None, Body::Resource);
+        let rule = self.judge_head(request, known)?.id.clone();
+        let entry_rules = match request.body() {
+            BodyKind::Absent => Vec::new(),
+            BodyKind::Bundle => self.judge_bundle(body)?,
+            BodyKind::Resource => {
+                self.judge_resource(request, body, true)?;
+                Vec::new()
+            }
+            BodyKind::Parameters => {
+                if body.is_some_and(|body| body.str("resourceType") != Some("Parameters")) {
+                    return Err(Denial::new(DenyCode::BodyType, "body is no Parameters resource"));
+                }
+                Vec::new()
+            }
+        };
+        Ok(Permit { rule, entry_rules })
+    }
+
+    /// Everything that does not depend on the content of the body, but for conditions of rules on it.
+    fn judge_head(&self, request: &CanonicalRequest, body: Body<'_>) -> Result<&'a Rule, Denial> {
+        let rule = self.judge_rules(request.interaction(), request.resource_type(), body)?;
+        if matches!(request.interaction(), Interaction::Search | Interaction::ConditionalUpdate | Interaction::ConditionalDelete)
+        {
+            self.judge_search(request)?;
+        }
+        Ok(rule)
+    }
+
+    fn judge_rules(
+        &self,
+        interaction: Interaction,
+        resource_type: Option<ResourceType>,
+        body: Body<'_>,
+    ) -> Result<&'a Rule, Denial> {
+        self.judge_identity()?;
+        let what = || match resource_type {
+            Some(resource_type) => format!("{interaction} {resource_type}"),
+            None => interaction.to_string(),
+        };
+        let granted = match interaction {
+            // Deleting for good takes the right to delete as well (DSF `AbstractAuthorizationRule`).
+            Interaction::PermanentDelete => [DsfOperation::PermanentDelete, DsfOperation::Delete]
+                .iter()
+                .all(|operation| self.identity.has_dsf_role(*operation, resource_type)),
+            _ => interaction
+                .dsf_operation()
+                .is_none_or(|operation| self.identity.has_dsf_role(operation, resource_type)),
+        };
+        if !granted {
+            return Err(Denial::new(DenyCode::BeyondRole, format!("{} is beyond the roles of the caller", what())));
+        }
+        let question = Question { identity: self.identity, interaction, resource_type, body, origin: self.context.origin };
+        let rules = self.policy.rules();
+        if let Some(rule) = rules.denying(&question, self.allow_list) {
+            let text = format!("{} is denied by rule {}", what(), rule.id);
+            return Err(Denial { rule: Some(rule.id.clone()), code: DenyCode::DeniedByRule, text });
+        }
+        rules
+            .allowing(&question, self.allow_list)
+            .ok_or_else(|| Denial::new(DenyCode::NotAllowed, format!("no rule allows {}", what())))
+    }
+
+    fn judge_identity(&self) -> Result<(), Denial> {
+        let Identity::Person(person) = self.identity else {
+            return match self.identity.organization() {
+                Some(_) => Ok(()),
+                None => Err(Denial::new(DenyCode::UnknownIdentity, "caller is unknown")),
+            };
+        };
+        if person.dsf_roles.is_empty() {
+            return Err(Denial::new(DenyCode::BeyondRole, "the person has no roles"));
+        }
+        let Origin::Address(address) = self.context.origin else { return Ok(()) };
+        let mut tables = self.policy.identity().people.iter().filter(|table| person.granted_by.contains(&table.id));
+        if tables.all(|table| table.admits_address(address)) {
+            Ok(())
+        } else {
+            Err(Denial::new(DenyCode::Network, "the person may not come from this network"))
+        }
+    }
+
+    fn judge_search(&self, request: &CanonicalRequest) -> Result<(), Denial> {
+        let search = self.policy.search();
+        let limits = &self.policy.limits().query;
+        let refuse = |text: &str| Err(Denial::new(DenyCode::Search, text));
+        if request.query().len() > limits.search_params as usize {
+            return refuse("too many search parameters");
+        }
+        let mut includes: u32 = 0;
+        for (name, value) in request.query() {
+            let name = name.as_str();
+            let allowed = match name.split_once(':').map_or(name, |(name, _)| name) {
+                "_include" => Some(&search.include_allow),
+                "_revinclude" => Some(&search.revinclude_allow),
+                _ => None,
+            };
+            if let Some(allowed) = allowed {
+                includes += 1;
+                if !allowed.iter().any(|entry| entry == "*" || entry == value) {
+                    return refuse("the policy does not allow this include");
+                }
+            } else if name == "_has" || name.starts_with("_has:") {
+                if !search.has {
+                    return refuse("the policy does not allow _has");
+                }
+            } else if name.contains('.') && !search.chained {
+                return refuse("the policy does not allow chained parameters");
+            }
+        }
+        if includes > limits.include_params { refuse("too many includes") } else { Ok(()) }
+    }
+
+    /// `with_authorization` is off for entries of Bundles that change what authorisation depends on: only the engine can
+    /// judge those, in the transaction.
+    fn judge_resource(
+        &self,
+        request: &CanonicalRequest,
+        body: Option<&Object>,
+        with_authorization: bool,
+    ) -> Result<(), Denial> {
+        let resource_type = request.resource_type();
+        let Some(body) = body else {
+            return match resource_type {
+                Some(ResourceType::Binary) => Ok(()),
+                _ => Err(Denial::new(DenyCode::BodyMissing, "the request has no resource")),
+            };
+        };
+        if body.str("resourceType") != resource_type.map(ResourceType::as_str) {
+            return Err(Denial::new(DenyCode::BodyType, "the resource is of another type than the path"));
+        }
+        if request.interaction() == Interaction::Create && resource_type == Some(ResourceType::Task) && with_authorization {
+            task::check_create(body, self.identity, self.allow_list)
+                .map_err(|error| Denial::new(DenyCode::Task, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn judge_bundle(&self, body: Option<&Object>) -> Result<Vec<RuleId>, Denial> {
+        let Some(bundle) = body else { return Err(Denial::new(DenyCode::BodyMissing, "the request has no bundle")) };
+        let section = self.policy.bundle();
+        let kind = bundle::kind(bundle).map_err(|error| Denial::new(DenyCode::BundleKind, error.to_string()))?;
+        let allowed = match kind {
+            BundleKind::Batch => section.batch,
+            BundleKind::Transaction => section.transaction,
+        };
+        if !allowed {
+            return Err(Denial::new(DenyCode::BundleKind, "the policy does not allow this type of bundle"));
+        }
+        let most = self.policy.limits().query.bundle_entries as usize;
+        let entries = bundle::entries(bundle, most).map_err(|error| {
+            let code = match error {
+                BundleError::TooManyEntries { .. } => DenyCode::BundleSize,
+                BundleError::Kind => DenyCode::BundleKind,
+                BundleError::NoRequest { .. }
+                | BundleError::Request { .. }
+                | BundleError::Resource { .. }
+                | BundleError::ResourceType { .. } => DenyCode::BundleEntry,
+            };
+            Denial::new(code, error.to_string())
+        })?;
+        let changes_allow_list = entries.iter().any(|entry| {
+            entry.request.interaction().is_write()
+                && matches!(
+                    entry.request.resource_type(),
+                    Some(
+                        ResourceType::ActivityDefinition
+                            | ResourceType::Endpoint
+                            | ResourceType::Organization
+                            | ResourceType::OrganizationAffiliation
+                    )
+                )
+        });
+        let mut rules: Vec<RuleId> = Vec::new();
+        for entry in &entries {
+            let within = |denial: Denial| Denial { text: format!("entry {}: {}", entry.index, denial.text), ..denial };
+            if !section.entry_methods.contains(&entry.request.method()) {
+                return Err(within(Denial::new(DenyCode::BundleEntry, "the policy does not allow this method in bundles")));
+            }
+            let known = entry.resource.map_or(Body::None, Body::Resource);
+            let rule = self.judge_head(&entry.request, known).map_err(within)?;
+            if entry.request.body() == BodyKind::Resource {
+                self.judge_resource(&entry.request, entry.resource, !changes_allow_list).map_err(within)?;
+            }
+            if !rules.contains(&rule.id) {
+                rules.push(rule.id.clone());
+            }
+        }
+        Ok(rules)
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// The rule that allows the request.
+    #[must_use]
+    pub const fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    /// The rules that allow the entries of a Bundle, each once.
+    #[must_use]
+    pub fn entry_rules(&self) -> &[RuleId] {
+        &self.entry_rules
+    }
+}
+
+// === impl Denial ===
+
+impl Denial {
+    fn new(code: DenyCode, text: impl Into<String>) -> Self {
+        Self { rule: None, code, text: text.into() }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Whether the request may go on.
+    #[must_use]
+    pub const fn is_permit(&self) -> bool {
+        matches!(self, Self::Permit(_))
+    }
+
+    /// The denial, if it is one.
+    #[must_use]
+    pub const fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Permit(_) => None,
+            Self::Deny(denial) => Some(denial),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

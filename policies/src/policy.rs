@@ -1,0 +1,164 @@
+//! The policy of the security officer: typed, validated as a whole, immutable.
+//!
+//! `policies/*.toml` are read together. A key may stand in one file only, unknown keys are errors, every finding is
+//! reported at once with file, line and remedy, and a tree with one error is refused as a whole: callers keep the policy
+//! that they have. What no key says has the documented default, which is DSF's behaviour; what no rule allows is denied.
+
+mod draft;
+mod identity;
+pub(crate) mod rules;
+mod sections;
+
+use std::fmt::Write as _;
+
+use settings::Finding;
+use sha2::{Digest, Sha256};
+
+pub use identity::{IdentitySection, Person};
+pub use rules::{Effect, Rule, RuleSet, Subject, TaskCondition};
+pub use sections::{
+    AbsentEku, AllowListSection, Approval, Audit, AuditFormat, BodyLimits, BundleSection, Delta, HeadLimits, JsonLimits,
+    KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search, Tickets,
+    Timeouts, Tls, TlsProfile, Trust, UnknownParameters, XmlLimits,
+};
+
+
+/// A validated policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    version: String,
+    time_zone: String,
+    trust: Trust,
+    tls: Tls,
+    limits: Limits,
+    identity: IdentitySection,
+    rules: RuleSet,
+    search: Search,
+    bundle: BundleSection,
+    allow_list: AllowListSection,
+    outbound: Outbound,
+    audit: Audit,
+    warnings: Vec<Finding>,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Reads a policy tree from its files, each a name (for findings) and its text.
+    ///
+    /// Fails with every finding, errors and warnings, if one of them is an error.
+    pub fn load<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, Vec<Finding>> {
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_ref(), text.as_ref())).collect();
+        draft::load(&files)
+    }
+
+    /// The policy as shipped, which behaves like DSF ([`crate::default_files`]).
+    ///
+    /// # Panics
+    /// Never: the files are part of the program, and a test loads them.
+    #[must_use]
+    pub fn shipped() -> Self {
+        Self::load(crate::default_files()).unwrap_or_else(|findings| {
+            let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            panic!("the shipped policy is broken: {}", lines.join("\n"))
+        })
+    }
+
+    /// SHA-256 over the tree (names and texts of all files in order of their names) in hexadecimal digits.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What deserves a look but is no error.
+    #[must_use]
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
+    }
+
+    /// `time-zone`, which governs time windows; an IANA name.
+    #[must_use]
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    /// `[trust]`
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// `[tls]`
+    #[must_use]
+    pub const fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
+    /// `[limits]`
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// `[identity]`
+    #[must_use]
+    pub const fn identity(&self) -> &IdentitySection {
+        &self.identity
+    }
+
+    /// `[[rule]]`
+    #[must_use]
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// `[search]`
+    #[must_use]
+    pub const fn search(&self) -> &Search {
+        &self.search
+    }
+
+    /// `[bundle]`
+    #[must_use]
+    pub const fn bundle(&self) -> &BundleSection {
+        &self.bundle
+    }
+
+    /// `[allow-list]`
+    #[must_use]
+    pub const fn allow_list(&self) -> &AllowListSection {
+        &self.allow_list
+    }
+
+    /// `[outbound]`
+    #[must_use]
+    pub const fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// `[audit]`
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+}
+
+/// The digest of a tree. Names and texts are framed by their lengths, so that no two trees share an input.
+fn digest(files: &[(&str, &str)]) -> String {
+    let mut sorted = files.to_vec();
+    sorted.sort_unstable();
+    let mut hash = Sha256::new();
+    for (name, text) in sorted {
+        for part in [name, text] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;
