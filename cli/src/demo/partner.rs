@@ -39,13 +39,11 @@ impl Partner {
         for authority in read_certificates(authority)? {
             roots.add(authority.der().to_vec().into()).map_err(|error| unusable(&error))?;
         }
-        let chain = read_certificates(certificate)?.iter().map(|certificate| certificate.der().to_vec().into()).collect();
-        let key = certs::pem::read_file(private_key)
-            .and_then(|bytes| certs::read_private_key(&bytes, &private_key.display().to_string()))
-            .map_err(|error| unusable(&error))?;
+        let credentials =
+            certs::Credentials::load(certificate, private_key).map_err(|error| unusable(&error))?;
         let tls = rustls::ClientConfig::builder()
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key.der())
+            .with_client_auth_cert(credentials.chain_der(), credentials.key_der())
             .map_err(|error| unusable(&error))?;
         let http = reqwest::Client::builder()
             .use_preconfigured_tls(tls)
@@ -95,7 +93,7 @@ impl Partner {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<certs::Certificate>, PartnerError> {
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<certs::Certificate>, PartnerError> {
     certs::pem::read_file(path)
         .and_then(|bytes| certs::read_certificates(&bytes, &path.display().to_string()))
         .map_err(|error| PartnerError::Certificates(error.to_string()))

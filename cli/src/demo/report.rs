@@ -1,0 +1,137 @@
+//! What a person sees of the demonstration: progress on standard error, the table on standard output.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::network::Network;
+use super::ping::Reply;
+use crate::arguments::Format;
+use crate::output::{Table, answer, printable};
+
+/// Steps on standard error: a spinner on a terminal, plain lines elsewhere.
+pub(crate) struct Progress {
+    current: Mutex<Option<(ProgressBar, String, Instant)>>,
+}
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) site: String,
+    pub(crate) role: String,
+    pub(crate) reply: Option<Reply>,
+    pub(crate) days_left: Option<i64>,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    pub(crate) const fn new() -> Self {
+        Self { current: Mutex::new(None) }
+    }
+
+    /// Ends the step before and begins one.
+    pub(crate) fn begin(&self, text: &str) {
+        self.end();
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::default_spinner());
+        bar.set_message(format!("{text} ..."));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        self.replace(Some((bar, text.to_owned(), Instant::now())));
+    }
+
+    /// Ends the current step with its duration.
+    pub(crate) fn end(&self) {
+        if let Some((bar, text, since)) = self.replace(None) {
+            bar.finish_and_clear();
+            eprintln!("  done  {text} ({:.1} s)", since.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Ends the current step with an error and all its causes.
+    pub(crate) fn failed(&self, error: &dyn std::error::Error) {
+        if let Some((bar, text, _)) = self.replace(None) {
+            bar.finish_and_clear();
+            eprintln!("  failed  {text}");
+        }
+        eprintln!("schleuse: {}", printable(&error.to_string()));
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            eprintln!("  because: {}", printable(&source.to_string()));
+            cause = source.source();
+        }
+    }
+
+    /// Says that the network serves and how to use it.
+    pub(crate) fn serving(&self, root: &Path, network: &Network) {
+        eprintln!("\nThe network is running; Ctrl-C stops it. Everything about it: {}", root.join("demo.json").display());
+        if let Some(site) = network.sites.first() {
+            eprintln!("Try, as the portal's organisation:");
+            let folder = root.join(site.folder()).join("certificates");
+            eprintln!(
+                "  curl --cacert {} --cert {} --key {} {}/metadata",
+                root.join("authority/ca.pem").display(),
+                folder.join("client.pem").display(),
+                folder.join("client.key").display(),
+                site.base_url(),
+            );
+            eprintln!("  schleuse status {}", root.join(site.folder()).display());
+        }
+    }
+
+    fn replace(&self, step: Option<(ProgressBar, String, Instant)>) -> Option<(ProgressBar, String, Instant)> {
+        std::mem::replace(&mut *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner), step)
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    pub(crate) fn is_answered(&self) -> bool {
+        self.reply.as_ref().is_some_and(Reply::is_answered)
+    }
+
+    fn status(&self) -> &str {
+        self.reply.as_ref().map_or("not pinged", |reply| reply.status.as_str())
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let reply = self.reply.as_ref();
+        let dash = || "-".to_owned();
+        [
+            self.site.clone(),
+            self.role.clone(),
+            if self.is_answered() { "yes" } else { "no" }.to_owned(),
+            self.status().to_owned(),
+            reply.and_then(|reply| reply.round_trip.clone()).unwrap_or_else(dash),
+            self.days_left.map_or_else(dash, |days| days.to_string()),
+            reply.and_then(|reply| reply.error.clone()).unwrap_or_default(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "site": self.site,
+            "role": self.role,
+            "reachable": self.is_answered(),
+            "status": self.status(),
+            "round-trip": self.reply.as_ref().and_then(|reply| reply.round_trip.clone()),
+            "certificate-days-left": self.days_left,
+            "error": self.reply.as_ref().and_then(|reply| reply.error.clone()),
+        })
+    }
+}
+
+/// Prints the table.
+pub(crate) fn print(format: Format, rows: &[Row]) {
+    let text = || {
+        let mut table = Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
+        for row in rows {
+            table.row(row.cells());
+        }
+        format!("\n{table}")
+    };
+    answer(format, text, || json!({ "ping": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+}

@@ -1,0 +1,103 @@
+//! Definitions: the models of installed processes, and of those that running instances still need.
+//!
+//! A definition is identified by the digest of its BPMN text and never changes. Messages look for running instances by
+//! process key and version tag across definitions (`process-engine.md` 0.6); new instances start with the installed one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bpmn::Model;
+use sha2::{Digest as _, Sha256};
+
+/// A model with its identity.
+#[derive(Debug)]
+pub struct Definition {
+    /// SHA-256 of the BPMN text, hex.
+    pub digest: String,
+    /// BPMN process id.
+    pub key: String,
+    /// Version tag.
+    pub version: String,
+    /// The BPMN text.
+    pub xml: Vec<u8>,
+    /// The model.
+    pub model: Model,
+}
+
+/// Why a BPMN text is no usable definition.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// It cannot be read or uses what is not executed; each with element and line.
+    #[error("{}", join(.0))]
+    Model(Vec<bpmn::ModelError>),
+    /// It has not exactly one executable process.
+    #[error("the model must have exactly one executable process")]
+    OneProcess,
+    /// The process has no version tag.
+    #[error("process {0} has no camunda:versionTag")]
+    NoVersion(String),
+}
+
+/// Definitions by process and by digest.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    by_process: BTreeMap<(String, String), Arc<Definition>>,
+    by_digest: BTreeMap<String, Arc<Definition>>,
+}
+
+// === impl Definition ===
+
+impl Definition {
+    /// Reads a BPMN text.
+    pub fn parse(xml: &[u8]) -> Result<Self, DefinitionError> {
+        let model = Model::parse(xml).map_err(DefinitionError::Model)?;
+        let mut executable = model.processes.iter().filter(|process| process.is_executable);
+        let (Some(process), None) = (executable.next(), executable.next()) else { return Err(DefinitionError::OneProcess) };
+        let key = process.id.to_string();
+        let version = process.version_tag.clone().ok_or_else(|| DefinitionError::NoVersion(key.clone()))?;
+        let digest = Sha256::digest(xml).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { digest, key, version, xml: xml.to_vec(), model })
+    }
+
+    /// The process of the model.
+    #[must_use]
+    pub fn process(&self) -> Option<&bpmn::Process> {
+        self.model.process(&self.key)
+    }
+}
+
+// === impl Definitions ===
+
+impl Definitions {
+    /// Installs a definition: new instances of its process and version start with it.
+    pub fn install(&mut self, definition: Arc<Definition>) {
+        self.keep(Arc::clone(&definition));
+        self.by_process.insert((definition.key.clone(), definition.version.clone()), definition);
+    }
+
+    /// Keeps a definition for instances that already run it.
+    pub fn keep(&mut self, definition: Arc<Definition>) {
+        self.by_digest.insert(definition.digest.clone(), definition);
+    }
+
+    /// The installed definition of a process.
+    #[must_use]
+    pub fn installed(&self, key: &str, version: &str) -> Option<&Arc<Definition>> {
+        self.by_process.get(&(key.to_owned(), version.to_owned()))
+    }
+
+    /// Every installed definition.
+    pub fn all_installed(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.by_process.values()
+    }
+
+    /// The definition with this digest.
+    #[must_use]
+    pub fn by_digest(&self, digest: &str) -> Option<&Arc<Definition>> {
+        self.by_digest.get(digest)
+    }
+}
+
+fn join(errors: &[bpmn::ModelError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,199 @@
+//! The outbox: messages leave the node after the transaction that sent them, and its result comes back in another.
+//!
+//! Each message carries an identifier made from the id of its row and goes out with `If-None-Exist` on it, so that
+//! sending it twice, after a crash or a lost answer, creates one Task: "created" and "exists" both mean delivered.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fhir::{Format, Limits, Object, Resource, Value};
+use store::processes::OutboxMessage;
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::runtime::{LocalNode, ProcessError, Runtime, Unit};
+use crate::step::Message;
+use crate::{limits, task, terms};
+
+/// Delivers Tasks to partners.
+pub trait Messenger: Send + Sync + 'static {
+    /// Creates the Task at the endpoint unless one with this identifier exists.
+    fn deliver<'m>(&'m self, delivery: Delivery<'m>) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>>;
+}
+
+/// A Task on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'d> {
+    /// Base URL of the receiving endpoint.
+    pub endpoint_url: &'d str,
+    /// The Task.
+    pub task: &'d Resource,
+    /// System and value of its identifier.
+    pub identifier: (&'d str, &'d str),
+}
+
+/// Why a Task was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// Why, for people.
+    pub text: String,
+    /// Whether trying again soon may help.
+    pub may_pass: bool,
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The partner refused: HTTP 403.
+    Forbidden,
+    /// Anything else.
+    NotReachable,
+}
+
+/// Identifier value of a message.
+fn identifier_value(id: &str) -> String {
+    format!("urn:uuid:{id}")
+}
+
+/// The Task of a message (`process-engine.md` 3.1).
+pub(crate) fn build_task(
+    node: &LocalNode,
+    step: &bpmn::Step,
+    business_key: &str,
+    message: &Message,
+    now: OffsetDateTime,
+) -> Result<Resource, String> {
+    let field = |name: &str| {
+        let value = step.fields.get(name).and_then(serde_json::Value::as_str);
+        value.ok_or_else(|| format!("element {} has no field {name}", step.element))
+    };
+    let mut built = Resource::new("Task");
+    built.set("meta", Object::new().with("profile", vec![Value::from(field("profile")?)]));
+    let identifier = Object::new().with("system", terms::URI_IDENTIFIER).with("value", identifier_value(&step.step));
+    built.push("identifier", identifier);
+    built.set("instantiatesCanonical", field("instantiatesCanonical")?);
+    built.set("status", "requested");
+    built.set("intent", "order");
+    built.set("authoredOn", fhir::date::format_instant(now));
+    built.set("requester", task::organization_reference(&node.organization_identifier));
+    let recipient = task::organization_reference(&message.organization_identifier);
+    built.set("restriction", Object::new().with("recipient", vec![recipient.into()]));
+    let standard = |code: &str, value: &str| task::string_parameter(terms::BPMN_MESSAGE, code, value);
+    built.push("input", standard(terms::MESSAGE_NAME, field("messageName")?));
+    built.push("input", standard(terms::BUSINESS_KEY, business_key));
+    if let Some(key) = &message.correlation_key {
+        built.push("input", standard(terms::CORRELATION_KEY, key));
+    }
+    for input in &message.inputs {
+        built.push("input", input.clone());
+    }
+    Ok(built)
+}
+
+/// Runs until `stop` turns true, then waits for what is on its way.
+pub(crate) async fn work(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, mut stop: watch::Receiver<bool>) {
+    let mut wake = runtime.store.watch_outbox();
+    let slots = Arc::new(Semaphore::new(limits::SENDING));
+    let mut sending = JoinSet::new();
+    while !*stop.borrow() {
+        wake.borrow_and_update();
+        while sending.try_join_next().is_some() {}
+        let pause = match claim(&runtime).await {
+            Ok(Claimed::Messages(messages)) => {
+                for message in messages {
+                    let (runtime, messenger, slots) = (Arc::clone(&runtime), Arc::clone(&messenger), Arc::clone(&slots));
+                    sending.spawn(async move {
+                        let _slot = slots.acquire_owned().await;
+                        send(&runtime, messenger.as_ref(), message).await;
+                    });
+                }
+                Duration::ZERO
+            }
+            Ok(Claimed::NothingFor(pause)) => pause,
+            Err(error) => {
+                tracing::error!(%error, "messages could not be claimed");
+                Duration::from_secs(1)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = wake.changed() => if changed.is_err() { break },
+            _ = stop.changed() => {}
+        }
+    }
+    while sending.join_next().await.is_some() {}
+}
+
+enum Claimed {
+    Messages(Vec<OutboxMessage>),
+    NothingFor(Duration),
+}
+
+async fn claim(runtime: &Arc<Runtime>) -> Result<Claimed, ProcessError> {
+    let now = Runtime::now();
+    match runtime.store.read(|tx| Ok::<_, ProcessError>(tx.next_outbox()?)).await? {
+        None => return Ok(Claimed::NothingFor(limits::LONGEST_SLEEP)),
+        Some(next) if next > now => {
+            let pause = Duration::try_from(next - now).unwrap_or(Duration::ZERO);
+            return Ok(Claimed::NothingFor(pause.clamp(Duration::from_millis(1), limits::LONGEST_SLEEP)));
+        }
+        Some(_) => {}
+    }
+    let owner = runtime.owner.clone();
+    let claim = move |tx: &mut store::Transaction<'_>| tx.claim_outbox(&owner, now, limits::CLAIM_TIME, limits::CLAIM);
+    Ok(Claimed::Messages(runtime.store.write(claim).await?))
+}
+
+async fn send(runtime: &Arc<Runtime>, messenger: &dyn Messenger, message: OutboxMessage) {
+    let result = attempt(messenger, &message).await;
+    let shared = Arc::clone(runtime);
+    let id = message.id.clone();
+    let recorded = runtime.store.write(move |tx| record(&shared, tx, &message, &result)).await;
+    if let Err(error) = recorded {
+        tracing::error!(message = id, %error, "result of a delivery could not be recorded; it will be repeated");
+    }
+}
+
+async fn attempt(messenger: &dyn Messenger, message: &OutboxMessage) -> Result<(), DeliveryFailure> {
+    let unreadable = |error: fhir::ParseError| DeliveryFailure {
+        kind: FailureKind::NotReachable,
+        text: format!("the stored message cannot be read: {error}"),
+        may_pass: false,
+    };
+    let task = fhir::parse(Format::Json, &message.body, &Limits::default()).map_err(unreadable)?;
+    let value = identifier_value(&message.id);
+    let delivery =
+        Delivery { endpoint_url: &message.target_url, task: &task, identifier: (terms::URI_IDENTIFIER, &value) };
+    messenger.deliver(delivery).await
+}
+
+/// Records the result: later, if it may pass, else as the outcome of the step that waits for it.
+fn record(
+    runtime: &Runtime,
+    tx: &mut store::Transaction<'_>,
+    message: &OutboxMessage,
+    result: &Result<(), DeliveryFailure>,
+) -> Result<(), ProcessError> {
+    if let Err(failure) = result {
+        let attempts = message.attempts + 1;
+        tracing::warn!(message = message.id, recipient = message.target_organization, attempts, reason = failure.text, "delivery failed");
+        if failure.may_pass && attempts < limits::DELIVERY_ATTEMPTS {
+            let pause = limits::DELIVERY_PAUSES.get(message.attempts as usize).copied().unwrap_or_default();
+            return Ok(tx.reschedule_outbox(&message.id, tx.now() + pause, &failure.text)?);
+        }
+    }
+    let label = if result.is_ok() { "delivered" } else { "failed" };
+    metrics::counter!("schleuse_messages_sent_total", "result" => label).increment(1);
+    if !tx.complete_outbox(&message.id, &runtime.owner)? {
+        return Ok(());
+    }
+    let Some(instance) = &message.instance else { return Ok(()) };
+    let mut unit = Unit::new(runtime, tx);
+    unit.delivered(instance, &message.step, message.created, result)?;
+    unit.run()
+}

@@ -1,0 +1,152 @@
+//! Plug-ins: processes with the FHIR resources that they need and the steps that they name.
+//!
+//! The resources come in the form of DSF plug-ins, FHIR XML with the placeholders `#{version}`, `#{date}` and
+//! `#{organization}`; [`Plugin::resources`] replaces them, parses and sets the status, and the engine stores the result
+//! through the endpoint as any other resource. An error in a plug-in is an error at start, never a half-loaded process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fhir::{Format, Limits, Resource};
+
+use crate::definition::{Definition, DefinitionError};
+use crate::step::{Listener, SendStep, ServiceStep};
+
+/// A plug-in.
+pub struct Plugin {
+    /// Name, for texts.
+    pub name: &'static str,
+    /// Resource version of its processes, `1.0`.
+    pub version: &'static str,
+    /// Release date, `2023-09-12`.
+    pub date: &'static str,
+    /// BPMN texts.
+    pub models: Vec<&'static str>,
+    /// FHIR XML texts by file name, in the order in which they are stored.
+    pub resources: Vec<(&'static str, &'static str)>,
+    /// Implementations by class name.
+    pub implementations: Implementations,
+}
+
+/// Implementations by class name.
+#[derive(Clone, Default)]
+pub struct Implementations {
+    pub(crate) services: BTreeMap<&'static str, Arc<dyn ServiceStep>>,
+    pub(crate) sends: BTreeMap<&'static str, Arc<dyn SendStep>>,
+    pub(crate) listeners: BTreeMap<&'static str, Arc<dyn Listener>>,
+}
+
+/// Why a plug-in cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// A model is not usable.
+    #[error("plug-in {plugin}: {source}")]
+    Model {
+        /// Name of the plug-in.
+        plugin: &'static str,
+        /// Cause.
+        #[source]
+        source: DefinitionError,
+    },
+    /// A resource cannot be read.
+    #[error("plug-in {plugin}: {file}: {source}")]
+    Resource {
+        /// Name of the plug-in.
+        plugin: &'static str,
+        /// File.
+        file: &'static str,
+        /// Cause.
+        #[source]
+        source: fhir::ParseError,
+    },
+    /// A model names a class that nobody implements.
+    #[error("plug-in {plugin}: element {element} needs the implementation {class}, which is not there")]
+    Implementation {
+        /// Name of the plug-in.
+        plugin: &'static str,
+        /// Element.
+        element: String,
+        /// Class.
+        class: String,
+    },
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    /// The definitions of its processes, each checked for implementations.
+    pub fn definitions(&self) -> Result<Vec<Definition>, PluginError> {
+        self.models.iter().map(|text| self.definition(text)).collect()
+    }
+
+    fn definition(&self, text: &str) -> Result<Definition, PluginError> {
+        let xml = self.replace(text, "");
+        let definition =
+            Definition::parse(xml.as_bytes()).map_err(|source| PluginError::Model { plugin: self.name, source })?;
+        for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
+            let bpmn::model::Implementation::Class { class, .. } = implementation else { continue };
+            if !self.implementations.has(class) {
+                let (element, class) = (node.id.to_string(), class.clone());
+                return Err(PluginError::Implementation { plugin: self.name, element, class });
+            }
+        }
+        Ok(definition)
+    }
+
+    /// The resources as a node of this organisation stores them.
+    pub fn resources(&self, organization: &str) -> Result<Vec<Resource>, PluginError> {
+        self.resources.iter().map(|(file, text)| self.resource(file, text, organization)).collect()
+    }
+
+    fn resource(&self, file: &'static str, text: &str, organization: &str) -> Result<Resource, PluginError> {
+        let xml = self.replace(text, organization);
+        let mut resource = fhir::parse(Format::Xml, xml.as_bytes(), &Limits::default())
+            .map_err(|source| PluginError::Resource { plugin: self.name, file, source })?;
+        // Metadata resources come with status unknown and get that of their process; a draft Task stays a draft.
+        if resource.type_name() != "Task" && resource.str("status").is_some() {
+            resource.set("status", "active");
+        }
+        Ok(resource)
+    }
+
+    fn replace(&self, text: &str, organization: &str) -> String {
+        let organization = organization.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        text.replace("#{version}", self.version).replace("#{date}", self.date).replace("#{organization}", &organization)
+    }
+}
+
+// === impl Implementations ===
+
+impl Implementations {
+    /// Adds a service step.
+    #[must_use]
+    pub fn with_service(mut self, class: &'static str, step: impl ServiceStep + 'static) -> Self {
+        self.services.insert(class, Arc::new(step));
+        self
+    }
+
+    /// Adds a send step.
+    #[must_use]
+    pub fn with_send(mut self, class: &'static str, step: impl SendStep + 'static) -> Self {
+        self.sends.insert(class, Arc::new(step));
+        self
+    }
+
+    /// Adds a listener.
+    #[must_use]
+    pub fn with_listener(mut self, class: &'static str, listener: impl Listener + 'static) -> Self {
+        self.listeners.insert(class, Arc::new(listener));
+        self
+    }
+
+    /// Adds all of another plug-in.
+    pub fn extend(&mut self, other: &Self) {
+        self.services.extend(other.services.iter().map(|(class, step)| (*class, Arc::clone(step))));
+        self.sends.extend(other.sends.iter().map(|(class, step)| (*class, Arc::clone(step))));
+        self.listeners.extend(other.listeners.iter().map(|(class, listener)| (*class, Arc::clone(listener))));
+    }
+
+    fn has(&self, class: &str) -> bool {
+        self.services.contains_key(class) || self.sends.contains_key(class) || self.listeners.contains_key(class)
+    }
+}

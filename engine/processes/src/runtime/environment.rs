@@ -1,0 +1,28 @@
+//! What the token engine asks of its host: the time of the transaction, random ids, the listeners of the plug-ins.
+
+use bpmn::{Environment, ListenerCall, ListenerError, VariableWrite};
+use time::OffsetDateTime;
+
+use crate::plugin::Implementations;
+
+pub(super) struct HostEnvironment<'r> {
+    pub(super) now: OffsetDateTime,
+    pub(super) implementations: &'r Implementations,
+}
+
+impl Environment for HostEnvironment<'_> {
+    fn now(&self) -> OffsetDateTime {
+        self.now
+    }
+
+    fn new_id(&mut self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    fn listen(&mut self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, ListenerError> {
+        match self.implementations.listeners.get(call.class) {
+            Some(listener) => listener.call(call),
+            None => Err(ListenerError::Failed(format!("no listener {}", call.class))),
+        }
+    }
+}

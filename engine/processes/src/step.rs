@@ -1,0 +1,183 @@
+//! What processes are made of besides their model: service steps, message sends and listeners, named by the
+//! implementation class that the model gives.
+//!
+//! A step runs inside the transaction of its instance and touches nothing but that transaction: it reads resources,
+//! reads and writes variables, adds outputs to the start Task. Sending is split: [`SendStep::message`] builds the message
+//! inside the transaction, the outbox delivers it after the commit, and [`SendStep::delivered`] decides in the next
+//! transaction what the result means to the process.
+
+use bpmn::{ListenerCall, VariableWrite, Variables};
+use fhir::{Object, Resource};
+use serde_json::Value;
+use store::{StoreError, Transaction};
+use time::OffsetDateTime;
+
+use crate::outbox::DeliveryFailure;
+use crate::runtime::LocalNode;
+
+/// A service task.
+pub trait ServiceStep: Send + Sync {
+    /// Does the work.
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError>;
+}
+
+/// A send task, message throw or message end event.
+pub trait SendStep: Send + Sync {
+    /// Says what is sent to whom.
+    fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError>;
+
+    /// Says what the outcome means. The default fails the step as DSF does when a message cannot be sent.
+    fn delivered(&self, context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) -> Result<(), StepError> {
+        let _ = context;
+        match result {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(StepError::Failed(failure.text.clone())),
+        }
+    }
+}
+
+/// An execution listener. It sees the variables of its element and writes variables.
+pub trait Listener: Send + Sync {
+    /// Called at the moment that the model names.
+    fn call(&self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, bpmn::ListenerError>;
+}
+
+/// A message to a partner (`process-engine.md` 3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Organisation that receives it.
+    pub organization_identifier: String,
+    /// Identifier of the receiving endpoint, for texts.
+    pub endpoint_identifier: String,
+    /// Base URL of the receiving endpoint.
+    pub endpoint_url: String,
+    /// Correlation key that the answer must carry.
+    pub correlation_key: Option<String>,
+    /// Inputs after the standard ones.
+    pub inputs: Vec<Object>,
+}
+
+/// Why a step does not go on normally.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// A BPMN error, which looks for its boundary event.
+    #[error("BPMN error {code}")]
+    Bpmn {
+        /// Code.
+        code: String,
+        /// Message.
+        message: Option<String>,
+    },
+    /// The instance fails, its Tasks too.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a step can see and do.
+pub struct StepContext<'c, 't> {
+    pub(crate) tx: &'c mut Transaction<'t>,
+    pub(crate) node: &'c LocalNode,
+    pub(crate) step: &'c bpmn::Step,
+    pub(crate) variables: Variables<'c>,
+    pub(crate) start_task: Option<&'c Resource>,
+    pub(crate) latest_task: Option<&'c Resource>,
+    pub(crate) writes: Vec<VariableWrite>,
+    pub(crate) outputs: Vec<Object>,
+    /// When the step was asked for; differs from now when a message was delivered in between.
+    pub(crate) requested: OffsetDateTime,
+}
+
+// === impl StepError ===
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+// === impl StepContext ===
+
+impl<'c, 't> StepContext<'c, 't> {
+    /// The transaction, for reading resources.
+    pub fn transaction(&mut self) -> &mut Transaction<'t> {
+        self.tx
+    }
+
+    /// The node that runs the process.
+    #[must_use]
+    pub const fn node(&self) -> &'c LocalNode {
+        self.node
+    }
+
+    /// Time of the transaction.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.tx.now()
+    }
+
+    /// When the step was asked for.
+    #[must_use]
+    pub const fn requested(&self) -> OffsetDateTime {
+        self.requested
+    }
+
+    /// A variable as the element sees it, with what this step wrote.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<Value> {
+        let written = self.writes.iter().rev().find(|write| write.name == name);
+        match written {
+            Some(write) => write.value.clone(),
+            None => self.variables.get(name).cloned(),
+        }
+    }
+
+    /// A string variable.
+    #[must_use]
+    pub fn string(&self, name: &str) -> Option<String> {
+        self.variable(name)?.as_str().map(str::to_owned)
+    }
+
+    /// Writes a variable where it exists, else to the instance.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        self.writes.push(VariableWrite::set(name, value));
+    }
+
+    /// Writes a variable of this execution.
+    pub fn set_local(&mut self, name: impl Into<String>, value: impl Into<Value>) {
+        self.writes.push(VariableWrite::set_local(name, value));
+    }
+
+    /// An injected field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&'c str> {
+        self.step.fields.get(name)?.as_str()
+    }
+
+    /// Business key of the instance.
+    #[must_use]
+    pub fn business_key(&self) -> Option<&'c str> {
+        self.variables.business_key()
+    }
+
+    /// The Task that started the instance.
+    pub fn start_task(&self) -> Result<&'c Resource, StepError> {
+        self.start_task.ok_or_else(|| StepError::Failed("the instance has no start Task".to_owned()))
+    }
+
+    /// The Task that was received last in this scope, else the start Task.
+    #[must_use]
+    pub const fn latest_task(&self) -> Option<&'c Resource> {
+        self.latest_task
+    }
+
+    /// Adds an output to the start Task; stored with the transaction.
+    pub fn add_output(&mut self, output: Object) {
+        self.outputs.push(output);
+    }
+
+    /// A fresh UUID.
+    #[must_use]
+    pub fn new_id(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+}
