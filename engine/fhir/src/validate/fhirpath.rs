@@ -15,9 +15,11 @@ mod lexer;
 mod node;
 mod parser;
 
-use crate::{Object, Value};
+use crate::Object;
+#[cfg(test)]
+use crate::Value;
 
-pub(crate) use node::{Collection, Item, Node, choice_suffix};
+pub(crate) use node::{Collection, Item, Node};
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -130,10 +132,14 @@ impl Expression {
         evaluate::Evaluator::new(scope).run(&self.root)
     }
 
-    /// Whether the expression holds; an empty collection counts as `false`, as it does for invariants.
+    /// The boolean that the expression says; none if it evaluates to nothing.
+    pub(crate) fn decide(&self, scope: Scope<'_>) -> Result<Option<bool>, EvaluationError> {
+        Ok(evaluate::truth(&self.evaluate(scope)?))
+    }
+
+    /// Whether the expression holds; nothing counts as `false`, as it does for the reference server.
     pub(crate) fn holds(&self, scope: Scope<'_>) -> Result<bool, EvaluationError> {
-        let result = self.evaluate(scope)?;
-        Ok(evaluate::truth(&result).unwrap_or(false))
+        Ok(self.decide(scope)?.unwrap_or(false))
     }
 }
 

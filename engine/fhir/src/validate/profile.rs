@@ -36,7 +36,15 @@ pub(crate) struct Constraints {
     pub(crate) slicing: Option<Slicing>,
     pub(crate) slices: Vec<Slice>,
     /// What of the definition cannot be checked, reported where the element occurs.
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A part of a definition that cannot be checked.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// Whether leaving it unchecked could accept what the profile refuses in structure; such elements are refused.
+    pub(crate) is_error: bool,
+    pub(crate) text: String,
 }
 
 /// A type that the element may have.
@@ -132,6 +140,16 @@ pub(crate) enum Criterion {
     Types(Vec<String>),
     /// The slice says nothing about it.
     Any,
+}
+
+impl Problem {
+    pub(crate) const fn error(text: String) -> Self {
+        Self { is_error: true, text }
+    }
+
+    pub(crate) const fn warning(text: String) -> Self {
+        Self { is_error: false, text }
+    }
 }
 
 impl CompiledProfile {

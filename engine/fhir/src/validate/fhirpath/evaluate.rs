@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use super::functions;
 use super::node::{Collection, Item, Node};
@@ -95,8 +96,8 @@ impl<'a> Evaluator<'a> {
             Variable::Context => Item::Node(self.scope.focus),
             Variable::Ucum => Item::Text(Cow::Borrowed("http://unitsofmeasure.org")),
             Variable::Index => Item::count(frame.index),
-            Variable::Resource => Item::Node(resource_node(self.scope.resource)),
-            Variable::RootResource => Item::Node(resource_node(self.scope.root)),
+            Variable::Resource => Item::Node(Node::resource(self.scope.resource)),
+            Variable::RootResource => Item::Node(Node::resource(self.scope.root)),
         };
         Ok(vec![item])
     }
@@ -112,7 +113,7 @@ impl<'a> Evaluator<'a> {
             None => {
                 // A path may begin with the type of the resource that it starts from.
                 if let Item::Node(node) = &frame.this
-                    && node.value.str("resourceType") == Some(name)
+                    && node.object().and_then(|object| object.str("resourceType")) == Some(name)
                 {
                     return Ok(vec![frame.this.clone()]);
                 }
@@ -180,23 +181,30 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// Without duplicates, in order. Quadratic, so the comparisons are counted.
+    /// Without duplicates, in order. Comparing other than texts is quadratic, so the comparisons are counted.
     pub(super) fn distinct(&mut self, items: Collection<'a>) -> Result<Collection<'a>, EvaluationError> {
+        self.spend(items.len())?;
+        let mut texts = HashSet::new();
+        let mut others = Collection::new();
         let mut kept = Collection::new();
         for item in items {
-            self.spend(kept.len())?;
-            if !kept.iter().any(|other| items_equal(other, &item)) {
+            let is_new = match item.text() {
+                Some(text) => texts.insert(text.to_owned()),
+                None => {
+                    self.spend(others.len())?;
+                    let is_new = !others.iter().any(|other| items_equal(other, &item));
+                    if is_new {
+                        others.push(item.clone());
+                    }
+                    is_new
+                }
+            };
+            if is_new {
                 kept.push(item);
             }
         }
         Ok(kept)
     }
-}
-
-fn resource_node(object: &Object) -> Node<'_> {
-    // The scope keeps objects, nodes keep values: a node whose members come from its extra object behaves the same.
-    static NULL: Value = Value::Null;
-    Node { value: &NULL, extra: Some(object), type_name: object.str("resourceType") }
 }
 
 fn literal_items<'a>(literal: &'a Literal) -> Collection<'a> {

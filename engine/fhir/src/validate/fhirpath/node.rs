@@ -51,10 +51,15 @@ impl<'a> Node<'a> {
         Self { value, extra: None, type_name: None }
     }
 
+    /// A resource: trees keep resources as objects, nodes keep values, so the members come from the extra object.
+    pub(crate) fn resource(object: &'a Object) -> Self {
+        Self { value: &NULL, extra: Some(object), type_name: object.str("resourceType") }
+    }
+
     /// The elements with the name, or, if there is none, those of the choice with this stem.
     pub(crate) fn members(self, name: &str) -> Vec<Self> {
-        if name == "value" && self.is_primitive() {
-            return if self.has_value() { vec![Self::plain(self.value)] } else { Vec::new() };
+        if name == "value" && self.has_value() {
+            return vec![Self::plain(self.value)];
         }
         let mut found = self.exactly(name);
         if found.is_empty() {
@@ -108,16 +113,12 @@ impl<'a> Node<'a> {
 
     /// The type, if the name of the element or `resourceType` tells it.
     pub(crate) fn known_type(self) -> Option<&'a str> {
-        self.type_name.or_else(|| self.value.str("resourceType"))
+        self.type_name.or_else(|| self.value.str("resourceType")).filter(|name| !name.is_empty())
     }
 
     /// Whether a list holds the element `name`.
     pub(crate) fn is_list(self, name: &str) -> bool {
         self.object().is_some_and(|object| matches!(object.get(name), Some(Value::Array(_))))
-    }
-
-    fn is_primitive(self) -> bool {
-        self.has_value() || matches!(self.value, Value::Null)
     }
 
     /// The members of an element, or those beside a primitive.

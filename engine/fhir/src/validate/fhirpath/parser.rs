@@ -256,17 +256,17 @@ impl Parser {
     }
 
     fn type_name(&mut self) -> Result<String, ExpressionError> {
-        let mut last = None;
         loop {
-            match self.take() {
-                Some(Token::Identifier(name) | Token::Delimited(name)) => last = Some(name),
+            let name = match self.take() {
+                Some(Token::Identifier(name) | Token::Delimited(name)) => name,
                 _ => {
                     self.next -= 1;
                     return Err(self.unexpected());
                 }
-            }
+            };
+            // `FHIR.Patient` and `System.String` name the same types as their last part.
             if !self.accept(".") {
-                return last.ok_or_else(|| self.unexpected());
+                return Ok(name);
             }
         }
     }

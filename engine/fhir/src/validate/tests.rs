@@ -1,0 +1,5 @@
+mod mini;
+mod published;
+mod shipped;
+mod structure;
+mod support;
