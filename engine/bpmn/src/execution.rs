@@ -10,8 +10,21 @@ pub mod event;
 pub mod instance;
 
 mod apply;
+mod element;
+mod engine;
+mod handle;
+mod interrupt;
+mod lifecycle;
+mod listeners;
+mod multi_instance;
+mod variables;
+mod waits;
+
+#[cfg(test)]
+mod tests;
 
 use command::Command;
+use engine::Engine;
 use environment::Environment;
 use error::StepError;
 use event::Event;
@@ -23,7 +36,26 @@ use crate::model::Model;
 ///
 /// On success the instance has changed and the returned events say how; the host stores both and acts on the events. On
 /// error the instance is unchanged.
-pub fn step(model: &Model, instance: &mut Instance, command: Command, environment: &mut dyn Environment) -> Result<Vec<Event>, StepError> {
-    let _ = (model, instance, command, environment);
-    Err(StepError::Inconsistent("engine not wired yet".to_owned()))
+pub fn step(
+    model: &Model,
+    instance: &mut Instance,
+    command: Command,
+    environment: &mut dyn Environment,
+) -> Result<Vec<Event>, StepError> {
+    let id = match (&command, instance.process()) {
+        (Command::Start { process, .. }, None) => process.as_str(),
+        (_, Some(process)) => process,
+        (_, None) => "",
+    };
+    let Some(process) = model.process(id) else {
+        return Err(StepError::UnknownElement(id.to_owned()));
+    };
+    // Variables are shared, so a copy costs the structure only.
+    let mut working_copy = instance.clone();
+    let mut engine = Engine::new(process, &mut working_copy, environment);
+    engine.handle(command)?;
+    engine.run()?;
+    let events = engine.events;
+    *instance = working_copy;
+    Ok(events)
 }

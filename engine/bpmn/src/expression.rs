@@ -131,7 +131,10 @@ impl Expression {
         match &*self.value(context)? {
             Value::Bool(value) => Ok(*value),
             other => {
-                let kind = ExpressionErrorKind::Type(format!("condition gives {} instead of a boolean", evaluate::type_name(other)));
+                let kind = ExpressionErrorKind::Type(format!(
+                    "condition gives {} instead of a boolean",
+                    evaluate::type_name(other)
+                ));
                 Err(evaluate::Error { position: 0, kind }.at(&self.source))
             }
         }

@@ -23,7 +23,9 @@ pub use execution::command::{Command, StepOutcome, VariableWrite};
 pub use execution::environment::{Environment, ListenerCall, ListenerError, ListenerEvent};
 pub use execution::error::StepError;
 pub use execution::event::{Event, Job, JobKind, Listener, Step, StepKind, Subscription, Trigger, UserTask};
-pub use execution::instance::{Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner, Variables};
+pub use execution::instance::{
+    Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner, Variables,
+};
 pub use execution::step;
 pub use model::{Model, ModelError, Process};
 

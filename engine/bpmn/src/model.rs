@@ -89,6 +89,8 @@ pub struct Process {
     pub line: u32,
     /// Sequence flows in document order, which decides in which order conditions are tried.
     pub(crate) flow_order: Vec<ElementId>,
+    /// Only then changes of variables have to be looked at.
+    pub(crate) has_conditions: bool,
 }
 
 /// A flow node.

@@ -38,7 +38,8 @@ pub struct TimerError(String);
 impl IsoDuration {
     /// Reads `P[nY][nM][nW][nD][T[nH][nM][n[.n]S]]`; at least one part is required, no signs.
     pub fn parse(text: &str) -> Result<Self, TimerError> {
-        Self::parts(text.trim()).ok_or_else(|| TimerError(format!("{text:?} is not an ISO-8601 duration such as PT20S")))
+        Self::parts(text.trim())
+            .ok_or_else(|| TimerError(format!("{text:?} is not an ISO-8601 duration such as PT20S")))
     }
 
     fn parts(text: &str) -> Option<Self> {
@@ -110,7 +111,8 @@ pub fn parse_retry_cycle(text: &str) -> Result<RetryCycle, TimerError> {
     let text = text.trim();
     let invalid = || TimerError(format!("{text:?} is not a retry cycle such as R3/PT5S"));
     if let Some((count, interval)) = text.strip_prefix('R').and_then(|rest| rest.split_once('/')) {
-        let attempts = whole(count).and_then(|count| u32::try_from(count).ok()).filter(|count| *count <= limits::RETRIES);
+        let attempts =
+            whole(count).and_then(|count| u32::try_from(count).ok()).filter(|count| *count <= limits::RETRIES);
         let interval = IsoDuration::parse(interval).map_err(|_| invalid())?;
         return Ok(RetryCycle { attempts: attempts.ok_or_else(invalid)?, intervals: vec![interval.whole_seconds()] });
     }
@@ -118,7 +120,10 @@ pub fn parse_retry_cycle(text: &str) -> Result<RetryCycle, TimerError> {
     for part in text.split(',') {
         intervals.push(IsoDuration::parse(part).map_err(|_| invalid())?.whole_seconds());
     }
-    let attempts = u32::try_from(intervals.len()).ok().and_then(|count| count.checked_add(1)).filter(|count| *count <= limits::RETRIES);
+    let attempts = u32::try_from(intervals.len())
+        .ok()
+        .and_then(|count| count.checked_add(1))
+        .filter(|count| *count <= limits::RETRIES);
     Ok(RetryCycle { attempts: attempts.ok_or_else(invalid)?, intervals })
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Element {
     pub(crate) name: Box<str>,
     pub(crate) line: u32,
     pub(crate) attributes: Vec<Attribute>,
-    pub(crate) children: Vec<Element>,
+    pub(crate) children: Vec<Self>,
     /// Character data directly inside the element, concatenated.
     pub(crate) text: String,
 }
@@ -46,11 +46,22 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Element, XmlError> {
     if bytes.len() > limits::MODEL_BYTES {
         return Err(XmlError { line: 1, text: format!("file is larger than {} bytes", limits::MODEL_BYTES) });
     }
+    if is_latin_1(bytes) {
+        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+        return Reader::new(&text).document();
+    }
     let text = std::str::from_utf8(bytes).map_err(|error| XmlError {
         line: newlines(bytes.get(..error.valid_up_to()).unwrap_or_default()).saturating_add(1),
         text: "file is not UTF-8".to_owned(),
     })?;
     Reader::new(text.strip_prefix('\u{feff}').unwrap_or(text)).document()
+}
+
+/// Older modelling tools write ISO-8859-1, where every byte is the character of the same number.
+fn is_latin_1(bytes: &[u8]) -> bool {
+    let declaration = bytes.split(|&byte| byte == b'>').next().unwrap_or_default();
+    declaration.starts_with(b"<?xml")
+        && String::from_utf8_lossy(declaration).to_ascii_lowercase().contains("iso-8859-1")
 }
 
 struct Reader<'a> {
@@ -134,7 +145,8 @@ impl<'a> Reader<'a> {
                 return Err(self.error(format!("more than {} attributes", limits::XML_ATTRIBUTES)));
             }
             let (namespace, local) = self.xml.resolver().resolve_attribute(attribute.key);
-            let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|error| self.error(error.to_string()))?;
+            let value =
+                attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|error| self.error(error.to_string()))?;
             element.attributes.push(Attribute {
                 namespace: self.namespace(&namespace)?,
                 name: local.as_ref().into(),
@@ -173,7 +185,9 @@ impl<'a> Reader<'a> {
 
     fn declaration(&self, declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
         match declaration.encoding() {
-            Some(Ok(encoding)) if !encoding.eq_ignore_ascii_case("utf-8") && !encoding.eq_ignore_ascii_case("us-ascii") => {
+            Some(Ok(encoding))
+                if !["utf-8", "us-ascii", "iso-8859-1"].contains(&encoding.to_ascii_lowercase().as_str()) =>
+            {
                 Err(self.error(format!("encoding {encoding} is not supported, use UTF-8")))
             }
             _ => Ok(()),
@@ -209,6 +223,9 @@ fn newlines(bytes: &[u8]) -> u32 {
 impl Element {
     /// Value of an attribute without name space.
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|attribute| attribute.namespace.is_none() && &*attribute.name == name).map(|attribute| attribute.value.as_str())
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.namespace.is_none() && &*attribute.name == name)
+            .map(|attribute| attribute.value.as_str())
     }
 }

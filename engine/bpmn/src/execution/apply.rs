@@ -44,13 +44,15 @@ impl Instance {
                     parent: *parent,
                     variables: VariableMap::new(),
                     messages: Vec::new(),
+                    tokens: 0,
                 };
                 self.scopes.insert(*scope, opened);
             }
             Event::ScopeClosed { scope } => self.close_scope(*scope)?,
             Event::TokenCreated { token, scope, element } => {
                 self.use_key(token.0);
-                self.scope_mut(*scope)?;
+                let holder = self.scope_mut(*scope)?;
+                holder.tokens = holder.tokens.saturating_add(1);
                 let created = Token {
                     id: *token,
                     scope: *scope,
@@ -150,12 +152,12 @@ impl Instance {
     /// When the second-last token of a scope ends, the scope takes over the variables of the last one.
     fn end_token(&mut self, id: TokenId) -> Result<()> {
         let token = self.tokens.remove(&id).ok_or_else(|| inconsistent("a token ends that does not exist"))?;
-        let kind = self.scope_mut(token.scope)?.kind;
-        if kind == ScopeKind::MultiInstance {
+        let scope = self.scope_mut(token.scope)?;
+        scope.tokens = scope.tokens.saturating_sub(1);
+        if scope.kind == ScopeKind::MultiInstance || scope.tokens != 1 {
             return Ok(());
         }
-        let mut rest = self.tokens.values_mut().filter(|other| other.scope == token.scope);
-        if let (Some(last), None) = (rest.next(), rest.next()) {
+        if let Some(last) = self.tokens.values_mut().find(|other| other.scope == token.scope) {
             let variables = std::mem::take(&mut last.variables);
             self.scope_mut(token.scope)?.variables.extend(variables);
         }

@@ -81,6 +81,8 @@ pub struct Scope {
     pub variables: VariableMap,
     /// Messages received in it that no end event settled yet, oldest first.
     pub messages: Vec<String>,
+    /// Number of tokens that move in it.
+    pub tokens: u32,
 }
 
 /// What a scope is the scope of.
@@ -241,6 +243,15 @@ impl Instance {
         Variables { instance: self, token: None }
     }
 
+    /// `true` when tokens are left but nothing can move them any more: a parallel join waits for a token that never comes.
+    pub fn is_stuck(&self) -> bool {
+        self.status == Status::Active
+            && self.steps.is_empty()
+            && self.jobs.is_empty()
+            && self.user_tasks.is_empty()
+            && self.subscriptions.is_empty()
+    }
+
     /// Scope of the process; none before the start and after the end.
     pub fn root(&self) -> Option<ScopeId> {
         self.scopes.values().find(|scope| scope.kind == ScopeKind::Process).map(|scope| scope.id)
@@ -255,8 +266,8 @@ impl Instance {
         if let Some(inner) = token.inner {
             return Some(VariableOwner::Scope(inner));
         }
-        let is_alone = self.scopes.get(&token.scope)?.kind != ScopeKind::MultiInstance
-            && self.tokens.values().filter(|other| other.scope == token.scope).take(2).count() == 1;
+        let scope = self.scopes.get(&token.scope)?;
+        let is_alone = scope.kind != ScopeKind::MultiInstance && scope.tokens <= 1;
         Some(if is_alone { VariableOwner::Scope(token.scope) } else { VariableOwner::Token(token.id) })
     }
 
@@ -274,7 +285,11 @@ impl Instance {
             }
             let current = token?;
             pending.push_back(VariableOwner::Scope(current.scope));
-            token = self.scopes.get(&current.scope).and_then(|scope| scope.parent).and_then(|parent| self.tokens.get(&parent));
+            token = self
+                .scopes
+                .get(&current.scope)
+                .and_then(|scope| scope.parent)
+                .and_then(|parent| self.tokens.get(&parent));
             Some(VariableOwner::Token(current.id))
         })
     }

@@ -49,7 +49,9 @@ pub(super) fn to_text(value: &Value) -> Result<String, Kind> {
         Value::Null => Ok(String::new()),
         Value::String(text) => Ok(text.clone()),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        Value::Array(_) | Value::Object(_) => Err(Kind::Type(format!("{} cannot be written as text", type_name(value)))),
+        Value::Array(_) | Value::Object(_) => {
+            Err(Kind::Type(format!("{} cannot be written as text", type_name(value))))
+        }
     }
 }
 
@@ -125,14 +127,24 @@ impl<'a> Evaluator<'a> {
             Binary::Greater => compare(&first, &second).map(|order| Value::Bool(order == Ordering::Greater)),
             Binary::LessOrEqual => compare(&first, &second).map(|order| Value::Bool(order != Ordering::Greater)),
             Binary::GreaterOrEqual => compare(&first, &second).map(|order| Value::Bool(order != Ordering::Less)),
-            Binary::Or | Binary::And | Binary::Add | Binary::Subtract | Binary::Multiply | Binary::Divide | Binary::Remainder => {
-                arithmetic(operator, &first, &second)
-            }
+            Binary::Or
+            | Binary::And
+            | Binary::Add
+            | Binary::Subtract
+            | Binary::Multiply
+            | Binary::Divide
+            | Binary::Remainder => arithmetic(operator, &first, &second),
         };
         value.map(Cow::Owned).map_err(|kind| node.error(kind))
     }
 
-    fn call(&mut self, node: &'a Node, object: &'a Node, method: &str, arguments: &'a [Node]) -> Result<Cow<'a, Value>> {
+    fn call(
+        &mut self,
+        node: &'a Node,
+        object: &'a Node,
+        method: &str,
+        arguments: &'a [Node],
+    ) -> Result<Cow<'a, Value>> {
         if is_execution(object) {
             return self.execution_call(node, method, arguments);
         }
@@ -154,7 +166,8 @@ impl<'a> Evaluator<'a> {
     }
 
     fn execution_call(&mut self, node: &'a Node, method: &str, arguments: &'a [Node]) -> Result<Cow<'a, Value>> {
-        let unknown = || node.error(Kind::Type(format!("execution has no method {method} with {} arguments", arguments.len())));
+        let unknown =
+            || node.error(Kind::Type(format!("execution has no method {method} with {} arguments", arguments.len())));
         match arguments {
             [] => match method {
                 "getBusinessKey" | "getProcessBusinessKey" => self.execution_property(node, "businessKey"),
@@ -167,7 +180,9 @@ impl<'a> Evaluator<'a> {
                     "hasVariable" => Ok(Cow::Owned(Value::Bool(self.context.variable(&name).is_some()))),
                     "hasVariableLocal" => Ok(Cow::Owned(Value::Bool(self.context.local_variable(&name).is_some()))),
                     "getVariable" => Ok(self.context.variable(&name).map_or(Cow::Owned(Value::Null), Cow::Borrowed)),
-                    "getVariableLocal" => Ok(self.context.local_variable(&name).map_or(Cow::Owned(Value::Null), Cow::Borrowed)),
+                    "getVariableLocal" => {
+                        Ok(self.context.local_variable(&name).map_or(Cow::Owned(Value::Null), Cow::Borrowed))
+                    }
                     _ => Err(unknown()),
                 }
             }
@@ -213,7 +228,9 @@ fn equal(left: &Value, right: &Value) -> bool {
         (Value::Null, Value::Null) => true,
         (Value::Null, _) | (_, Value::Null) => false,
         (Value::Number(left), Value::Number(right)) => compare_numbers(left, right) == Some(Ordering::Equal),
-        (Value::Bool(flag), Value::String(text)) | (Value::String(text), Value::Bool(flag)) => text.eq_ignore_ascii_case("true") == *flag,
+        (Value::Bool(flag), Value::String(text)) | (Value::String(text), Value::Bool(flag)) => {
+            text.eq_ignore_ascii_case("true") == *flag
+        }
         (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {
             parse_number(text).is_some_and(|parsed| compare_numbers(number, &parsed) == Some(Ordering::Equal))
         }
@@ -239,7 +256,8 @@ fn number(value: &Value) -> Result<Number, Kind> {
     match value {
         Value::Number(number) => Ok(number.clone()),
         Value::Null => Ok(Number::from(0)),
-        Value::String(text) => parse_number(text).ok_or_else(|| Kind::Type("a string that is no number cannot be calculated with".to_owned())),
+        Value::String(text) => parse_number(text)
+            .ok_or_else(|| Kind::Type("a string that is no number cannot be calculated with".to_owned())),
         other => Err(Kind::Type(format!("{} is not a number", type_name(other)))),
     }
 }
@@ -297,7 +315,9 @@ fn element<'a>(object: Cow<'a, Value>, index: &Value) -> Result<Cow<'a, Value>, 
     let position = index.as_u64().and_then(|index| usize::try_from(index).ok());
     let missing = || Kind::Type(format!("no element {index}"));
     match object {
-        Cow::Borrowed(Value::Array(list)) => position.and_then(|at| list.get(at)).map(Cow::Borrowed).ok_or_else(missing),
+        Cow::Borrowed(Value::Array(list)) => {
+            position.and_then(|at| list.get(at)).map(Cow::Borrowed).ok_or_else(missing)
+        }
         Cow::Owned(Value::Array(mut list)) => match position {
             Some(at) if at < list.len() => Ok(Cow::Owned(list.swap_remove(at))),
             _ => Err(missing()),
@@ -307,14 +327,17 @@ fn element<'a>(object: Cow<'a, Value>, index: &Value) -> Result<Cow<'a, Value>, 
 }
 
 fn method_of<'a>(object: Cow<'a, Value>, method: &str, arguments: &[Cow<'_, Value>]) -> Result<Cow<'a, Value>, Kind> {
-    let unknown = || Kind::Type(format!("{} has no method {method} with {} arguments", type_name(&object), arguments.len()));
+    let unknown =
+        || Kind::Type(format!("{} has no method {method} with {} arguments", type_name(&object), arguments.len()));
     match arguments {
         [] => match (method, &*object) {
             (_, Value::Object(members)) => {
                 let name = accessor(members, method).ok_or_else(unknown)?;
                 member(object, &name)
             }
-            ("getValue" | "toString" | "name" | "getName", Value::String(_) | Value::Number(_) | Value::Bool(_)) => Ok(object),
+            ("getValue" | "toString" | "name" | "getName", Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
+                Ok(object)
+            }
             ("isEmpty", value) => Ok(Cow::Owned(Value::Bool(is_empty(value)))),
             ("size", Value::Array(list)) => Ok(Cow::Owned(Value::from(list.len()))),
             ("length", Value::String(text)) => Ok(Cow::Owned(Value::from(text.chars().count()))),
@@ -322,7 +345,9 @@ fn method_of<'a>(object: Cow<'a, Value>, method: &str, arguments: &[Cow<'_, Valu
         },
         [argument] => match (method, &*object) {
             ("equals", value) => Ok(Cow::Owned(Value::Bool(value == &**argument))),
-            ("contains", Value::Array(list)) => Ok(Cow::Owned(Value::Bool(list.iter().any(|item| equal(item, argument))))),
+            ("contains", Value::Array(list)) => {
+                Ok(Cow::Owned(Value::Bool(list.iter().any(|item| equal(item, argument)))))
+            }
             ("contains", Value::String(text)) => Ok(Cow::Owned(Value::Bool(text.contains(&to_text(argument)?)))),
             ("get", Value::Array(_) | Value::Object(_)) => element(object, argument),
             _ => Err(unknown()),
@@ -357,7 +382,11 @@ impl Error {
     /// The public error, with the position counted in characters from 1.
     pub(super) fn at(self, source: &str) -> ExpressionError {
         let before = source.get(..self.position).unwrap_or(source);
-        ExpressionError { source_text: source.to_owned(), position: before.chars().count().saturating_add(1), kind: self.kind }
+        ExpressionError {
+            source_text: source.to_owned(),
+            position: before.chars().count().saturating_add(1),
+            kind: self.kind,
+        }
     }
 }
 

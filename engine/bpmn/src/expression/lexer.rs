@@ -55,7 +55,8 @@ fn one(rest: &str, first: char) -> Result<(Lexeme, usize), Kind> {
         return number(rest);
     }
     if is_name_start(first) {
-        let length = rest.find(|character| !is_name_start(character) && !character.is_ascii_digit()).unwrap_or(rest.len());
+        let length =
+            rest.find(|character| !is_name_start(character) && !character.is_ascii_digit()).unwrap_or(rest.len());
         return Ok((Lexeme::Name(rest.get(..length).unwrap_or_default().to_owned()), length));
     }
     for symbol in SYMBOLS {

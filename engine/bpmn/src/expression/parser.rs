@@ -70,11 +70,34 @@ const LEVELS: [&[(&str, Binary)]; 6] = [
         ("gt", Binary::Greater),
     ],
     &[("+", Binary::Add), ("-", Binary::Subtract)],
-    &[("*", Binary::Multiply), ("/", Binary::Divide), ("%", Binary::Remainder), ("div", Binary::Divide), ("mod", Binary::Remainder)],
+    &[
+        ("*", Binary::Multiply),
+        ("/", Binary::Divide),
+        ("%", Binary::Remainder),
+        ("div", Binary::Divide),
+        ("mod", Binary::Remainder),
+    ],
 ];
 
-const RESERVED: [&str; 17] =
-    ["or", "and", "eq", "ne", "le", "ge", "lt", "gt", "div", "mod", "not", "empty", "true", "false", "null", "instanceof", "in"];
+const RESERVED: [&str; 17] = [
+    "or",
+    "and",
+    "eq",
+    "ne",
+    "le",
+    "ge",
+    "lt",
+    "gt",
+    "div",
+    "mod",
+    "not",
+    "empty",
+    "true",
+    "false",
+    "null",
+    "instanceof",
+    "in",
+];
 
 /// Parses a template into its parts.
 pub(super) fn template(text: &str) -> Result<Vec<Part>, Error> {
@@ -226,7 +249,9 @@ impl Parser {
                 "true" => NodeKind::Literal(Value::Bool(true)),
                 "false" => NodeKind::Literal(Value::Bool(false)),
                 "null" => NodeKind::Literal(Value::Null),
-                reserved if RESERVED.contains(&reserved) => return Err(Error::syntax(position, "operator where a value is expected")),
+                reserved if RESERVED.contains(&reserved) => {
+                    return Err(Error::syntax(position, "operator where a value is expected"));
+                }
                 name => NodeKind::Variable(name.to_owned()),
             },
             Some(Lexeme::Symbol(_)) => return Err(Error::syntax(position, "operator where a value is expected")),

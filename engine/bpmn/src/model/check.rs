@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reader::Errors;
-use super::{Node, NodeKind, Process};
+use super::{Catch, Node, NodeKind, Process};
 use crate::{ElementId, ListenerEvent};
 
 /// Links the process and reports what contradicts itself.
@@ -28,7 +28,7 @@ fn link_flows(process: &mut Process, errors: &mut Errors) {
         let (source, target) = (process.nodes.get(&flow.source), process.nodes.get(&flow.target));
         match (source, target) {
             // A node that was refused is reported already; do not report its flows as well.
-            (None, _) | (_, None) if errors.found_any() => continue,
+            (None, _) | (_, None) if errors.found_any() => {}
             (None, _) => errors.report_at(id, flow.line, format!("source {} does not exist", flow.source)),
             (_, None) => errors.report_at(id, flow.line, format!("target {} does not exist", flow.target)),
             (Some(source), Some(target)) if source.parent != target.parent => {
@@ -49,6 +49,7 @@ fn link_flows(process: &mut Process, errors: &mut Errors) {
 fn link_boundary_events(process: &mut Process, errors: &mut Errors) {
     let mut attached: Vec<(u32, ElementId, ElementId)> = Vec::new();
     for node in process.nodes.values() {
+        process.has_conditions |= matches!(node.kind, NodeKind::IntermediateCatchEvent(Catch::Condition(_)));
         if let NodeKind::BoundaryEvent { attached_to, .. } = &node.kind {
             attached.push((node.line, node.id.clone(), attached_to.clone()));
         }
@@ -57,10 +58,20 @@ fn link_boundary_events(process: &mut Process, errors: &mut Errors) {
     for (line, id, attached_to) in attached {
         let parent = process.nodes.get(&id).and_then(|node| node.parent.clone());
         match process.nodes.get_mut(&attached_to) {
-            Some(activity) if activity.kind.is_activity() && activity.parent == parent => activity.boundary_events.push(id),
-            Some(_) => errors.report_at(&id, line, format!("boundary event is attached to {attached_to}, which is no activity beside it")),
+            Some(activity) if activity.kind.is_activity() && activity.parent == parent => {
+                activity.boundary_events.push(id)
+            }
+            Some(_) => errors.report_at(
+                &id,
+                line,
+                format!("boundary event is attached to {attached_to}, which is no activity beside it"),
+            ),
             None if errors.found_any() => {}
-            None => errors.report_at(&id, line, format!("boundary event is attached to {attached_to}, which does not exist")),
+            None => errors.report_at(
+                &id,
+                line,
+                format!("boundary event is attached to {attached_to}, which does not exist"),
+            ),
         }
     }
 }
@@ -85,7 +96,9 @@ fn check_flows_of(process: &Process, node: &Node, errors: &mut Errors) {
     let mut report = |text: &str| errors.report_at(&node.id, node.line, text);
     match &node.kind {
         NodeKind::StartEvent(_) if !node.incoming.is_empty() => report("start event has an incoming sequence flow"),
-        NodeKind::BoundaryEvent { .. } if !node.incoming.is_empty() => report("boundary event has an incoming sequence flow"),
+        NodeKind::BoundaryEvent { .. } if !node.incoming.is_empty() => {
+            report("boundary event has an incoming sequence flow")
+        }
         NodeKind::EndEvent(_) if !node.outgoing.is_empty() => report("end event has an outgoing sequence flow"),
         _ => {}
     }
@@ -106,7 +119,9 @@ fn check_features(node: &Node, errors: &mut Errors) {
         report("execution listener for take belongs to a sequence flow");
     }
     match &node.kind {
-        NodeKind::EventBasedGateway if node.asynchronous.after => report("asyncAfter on an event-based gateway is not executed"),
+        NodeKind::EventBasedGateway if node.asynchronous.after => {
+            report("asyncAfter on an event-based gateway is not executed")
+        }
         NodeKind::BoundaryEvent { .. } | NodeKind::StartEvent(_) if !node.inputs.is_empty() => {
             report("input parameter on this event is not executed");
         }
@@ -125,7 +140,9 @@ fn check_exclusive(process: &Process, node: &Node, errors: &mut Errors) {
     let flows: Vec<_> = node.outgoing.iter().filter_map(|id| process.flow(id)).collect();
     match flows.as_slice() {
         [] => report(node.line, "exclusive gateway has no outgoing sequence flow".to_owned()),
-        [only] if only.condition.is_some() => report(only.line, format!("the only outgoing sequence flow {} has a condition", only.id)),
+        [only] if only.condition.is_some() => {
+            report(only.line, format!("the only outgoing sequence flow {} has a condition", only.id))
+        }
         [_] => {}
         several => {
             for flow in several {
@@ -143,8 +160,16 @@ fn check_event_based(process: &Process, node: &Node, errors: &mut Errors) {
     }
     for flow in node.outgoing.iter().filter_map(|id| process.flow(id)) {
         let target = process.node(&flow.target);
-        if !target.is_some_and(|target| matches!(target.kind, NodeKind::IntermediateCatchEvent(_)) && target.incoming.len() == 1) {
-            let text = format!("event-based gateway leads to {}, which is no intermediate catch event of its own", flow.target);
+        if target.is_none() && errors.found_any() {
+            continue;
+        }
+        if !target.is_some_and(|target| {
+            matches!(target.kind, NodeKind::IntermediateCatchEvent(_)) && target.incoming.len() == 1
+        }) {
+            let text = format!(
+                "event-based gateway leads to {}, which is no intermediate catch event of its own",
+                flow.target
+            );
             errors.report_at(&node.id, flow.line, text);
         }
         if flow.condition.is_some() {

@@ -11,7 +11,8 @@ use crate::xml::{self, Element};
 
 /// Reads a BPMN file.
 pub(super) fn parse(bytes: &[u8]) -> Result<Model, Vec<ModelError>> {
-    let root = xml::read(bytes).map_err(|error| vec![ModelError { element: "document".to_owned(), line: error.line, text: error.text }])?;
+    let root = xml::read(bytes)
+        .map_err(|error| vec![ModelError { element: "document".to_owned(), line: error.line, text: error.text }])?;
     let mut errors = Errors::default();
     if !root.is_bpmn("definitions") {
         errors.report(&root, "root element is not definitions of BPMN 2.0");
@@ -94,6 +95,7 @@ fn process(element: &Element, shared: &Shared, errors: &mut Errors) -> Option<Pr
         flows: BTreeMap::new(),
         line: element.line,
         flow_order: Vec::new(),
+        has_conditions: false,
     };
     node::read_container(element, None, shared, &mut process, errors);
     check::check(&mut process, errors);

@@ -2,7 +2,9 @@
 
 use super::node::Shared;
 use super::reader::Errors;
-use super::{BoundaryTrigger, Catch, Condition, EndResult, Implementation, StartTrigger, Throw, VariableEvent, extension};
+use super::{
+    BoundaryTrigger, Catch, Condition, EndResult, Implementation, StartTrigger, Throw, VariableEvent, extension,
+};
 use crate::expression::Expression;
 use crate::timer::{IsoDuration, Timer, parse_date};
 use crate::xml::Element;
@@ -72,7 +74,9 @@ pub(super) fn boundary(event: &Element, shared: &Shared, errors: &mut Errors) ->
         return None;
     };
     match &*definition.name {
-        "messageEventDefinition" => Some(BoundaryTrigger::Message { message: message_name(event, definition, shared, errors)? }),
+        "messageEventDefinition" => {
+            Some(BoundaryTrigger::Message { message: message_name(event, definition, shared, errors)? })
+        }
         "timerEventDefinition" => Some(BoundaryTrigger::Timer(timer(event, definition, errors)?)),
         "errorEventDefinition" => {
             let code = match definition.reference("errorRef") {
@@ -85,7 +89,8 @@ pub(super) fn boundary(event: &Element, shared: &Shared, errors: &mut Errors) ->
                     }
                 },
             };
-            let variable = |name| definition.engine_attribute(name).filter(|value| !value.is_empty()).map(str::to_owned);
+            let variable =
+                |name| definition.engine_attribute(name).filter(|value| !value.is_empty()).map(str::to_owned);
             Some(BoundaryTrigger::Error {
                 code,
                 code_variable: variable("errorCodeVariable"),
@@ -97,7 +102,12 @@ pub(super) fn boundary(event: &Element, shared: &Shared, errors: &mut Errors) ->
 }
 
 /// The name of the message that an element refers to.
-pub(super) fn message_name(event: &Element, holder: &Element, shared: &Shared, errors: &mut Errors) -> Option<Expression> {
+pub(super) fn message_name(
+    event: &Element,
+    holder: &Element,
+    shared: &Shared,
+    errors: &mut Errors,
+) -> Option<Expression> {
     let Some(reference) = holder.reference("messageRef") else {
         errors.report(event, "no message is referred to (messageRef)");
         return None;
@@ -138,12 +148,16 @@ fn timer(event: &Element, definition: &Element, errors: &mut Errors) -> Option<T
         match &*child.name {
             "timeDuration" => {
                 let expression = event.expression(text, errors)?;
-                check_constant(event, &expression, errors, |text| IsoDuration::parse(text).map(|_| ()).map_err(|error| error.to_string()));
+                check_constant(event, &expression, errors, |text| {
+                    IsoDuration::parse(text).map(|_| ()).map_err(|error| error.to_string())
+                });
                 return Some(Timer::Duration(expression));
             }
             "timeDate" => {
                 let expression = event.expression(text, errors)?;
-                check_constant(event, &expression, errors, |text| parse_date(text).map(|_| ()).map_err(|error| error.to_string()));
+                check_constant(event, &expression, errors, |text| {
+                    parse_date(text).map(|_| ()).map_err(|error| error.to_string())
+                });
                 return Some(Timer::Date(expression));
             }
             "timeCycle" => {
@@ -157,7 +171,12 @@ fn timer(event: &Element, definition: &Element, errors: &mut Errors) -> Option<T
     None
 }
 
-fn check_constant(event: &Element, expression: &Expression, errors: &mut Errors, check: impl Fn(&str) -> Result<(), String>) {
+fn check_constant(
+    event: &Element,
+    expression: &Expression,
+    errors: &mut Errors,
+    check: impl Fn(&str) -> Result<(), String>,
+) {
     if let Some(Err(text)) = expression.constant().map(|text| check(&text)) {
         errors.report(event, text);
     }
@@ -168,9 +187,15 @@ fn condition(event: &Element, definition: &Element, errors: &mut Errors) -> Opti
         errors.report(event, "conditional event has no condition");
         return None;
     };
-    let expression = condition_expression(element, errors)?;
+    let expression = condition_expression(event, element, errors)?;
     let mut events = Vec::new();
-    for name in definition.engine_attribute("variableEvents").unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in definition
+        .engine_attribute("variableEvents")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
         match name {
             "create" => events.push(VariableEvent::Create),
             "update" => events.push(VariableEvent::Update),
@@ -183,18 +208,18 @@ fn condition(event: &Element, definition: &Element, errors: &mut Errors) -> Opti
 }
 
 /// A condition: an expression of our language, not a script and not mere text.
-pub(super) fn condition_expression(element: &Element, errors: &mut Errors) -> Option<Expression> {
+pub(super) fn condition_expression(owner: &Element, element: &Element, errors: &mut Errors) -> Option<Expression> {
     if let Some(language) = element.attribute("language").filter(|language| !language.is_empty()) {
-        errors.report(element, format!("condition in language {language} is not executed"));
+        errors.report(owner, format!("condition in language {language} is not executed"));
         return None;
     }
     if element.engine_attribute("resource").is_some() {
-        errors.report(element, "condition in an external resource is not executed");
+        errors.report(owner, "condition in an external resource is not executed");
         return None;
     }
-    let expression = element.expression(element.text.trim(), errors)?;
+    let expression = owner.expression(element.text.trim(), errors)?;
     if expression.constant().is_some() {
-        errors.report(element, format!("condition {:?} is no expression of the form ${{...}}", expression.source()));
+        errors.report(owner, format!("condition {:?} is no expression of the form ${{...}}", expression.source()));
         return None;
     }
     Some(expression)
@@ -203,7 +228,8 @@ pub(super) fn condition_expression(element: &Element, errors: &mut Errors) -> Op
 /// The event definition of an event: none, one, or an error.
 #[expect(clippy::option_option, reason = "outer: readable; inner: present")]
 fn single<'a>(event: &'a Element, errors: &mut Errors) -> Option<Option<&'a Element>> {
-    let mut definitions = event.children.iter().filter(|child| child.in_bpmn() && child.name.ends_with("EventDefinition"));
+    let mut definitions =
+        event.children.iter().filter(|child| child.in_bpmn() && child.name.ends_with("EventDefinition"));
     let first = definitions.next();
     if definitions.next().is_some() {
         errors.report(event, "event with several event definitions is not executed");

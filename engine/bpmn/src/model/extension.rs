@@ -92,7 +92,11 @@ fn check(owner: &Element, element: &Element, attributes: &[&str], extensions: &[
     }
     for extension in element.extensions() {
         if !extensions.contains(&&*extension.name) && !HARMLESS_EXTENSIONS.contains(&&*extension.name) {
-            errors.report_at(owner.label(), extension.line, format!("extension camunda:{} on {} is not executed", extension.name, element.name));
+            errors.report_at(
+                owner.label(),
+                extension.line,
+                format!("extension camunda:{} on {} is not executed", extension.name, element.name),
+            );
         }
     }
 }
@@ -126,7 +130,10 @@ pub(super) fn implementation(element: &Element, errors: &mut Errors) -> Option<I
         (Some(class), None) => Some(Implementation::Class { class: class.to_owned(), fields: fields(element, errors) }),
         (None, Some(text)) => Some(Implementation::Expression {
             expression: element.expression(text, errors)?,
-            result_variable: element.engine_attribute("resultVariable").filter(|name| !name.is_empty()).map(str::to_owned),
+            result_variable: element
+                .engine_attribute("resultVariable")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         }),
         (None, None) => None,
     }
@@ -139,7 +146,12 @@ fn fields(element: &Element, errors: &mut Errors) -> Vec<Field> {
 
 /// Injected fields that stand directly in a listener.
 fn own_fields(listener: &Element, errors: &mut Errors) -> Vec<Field> {
-    listener.children.iter().filter(|child| child.in_engine() && &*child.name == "field").filter_map(|field| read_field(field, errors)).collect()
+    listener
+        .children
+        .iter()
+        .filter(|child| child.in_engine() && &*child.name == "field")
+        .filter_map(|field| read_field(field, errors))
+        .collect()
 }
 
 fn read_field(field: &Element, errors: &mut Errors) -> Option<Field> {
@@ -147,7 +159,9 @@ fn read_field(field: &Element, errors: &mut Errors) -> Option<Field> {
         errors.report(field, "field has no name");
         return None;
     };
-    let child = |name: &str| field.children.iter().find(|child| child.in_engine() && &*child.name == name).map(|child| child.text.as_str());
+    let child = |name: &str| {
+        field.children.iter().find(|child| child.in_engine() && &*child.name == name).map(|child| child.text.as_str())
+    };
     let literal = field.attribute("stringValue").or_else(|| child("string"));
     let expression = field.attribute("expression").or_else(|| child("expression"));
     let value = match (literal, expression) {
@@ -171,7 +185,11 @@ pub(super) fn execution_listeners(element: &Element, errors: &mut Errors) -> Vec
             Some("take") => ListenerEvent::Take,
             None if element.is_bpmn("sequenceFlow") => ListenerEvent::Take,
             other => {
-                errors.report_at(element.label(), listener.line, format!("event {:?} of an execution listener is unknown", other.unwrap_or_default()));
+                errors.report_at(
+                    element.label(),
+                    listener.line,
+                    format!("event {:?} of an execution listener is unknown", other.unwrap_or_default()),
+                );
                 continue;
             }
         };
@@ -188,7 +206,11 @@ pub(super) fn task_listeners(element: &Element, errors: &mut Errors) -> Vec<Task
     for listener in element.engine_extensions("taskListener") {
         let event = listener.attribute("event").unwrap_or_default().to_owned();
         if !["create", "assignment", "complete", "delete", "update"].contains(&event.as_str()) {
-            errors.report_at(element.label(), listener.line, format!("event {event:?} of a task listener is not executed"));
+            errors.report_at(
+                element.label(),
+                listener.line,
+                format!("event {event:?} of a task listener is not executed"),
+            );
             continue;
         }
         match listener_implementation(element, listener, errors) {
@@ -207,9 +229,16 @@ fn listener_implementation(element: &Element, listener: &Element, errors: &mut E
         return Some(Implementation::Class { class: class.to_owned(), fields: own_fields(listener, errors) });
     }
     if let Some(text) = listener.attribute("expression").filter(|text| !text.is_empty()) {
-        return Some(Implementation::Expression { expression: element.expression(text, errors)?, result_variable: None });
+        return Some(Implementation::Expression {
+            expression: element.expression(text, errors)?,
+            result_variable: None,
+        });
     }
-    errors.report_at(element.label(), listener.line, format!("{} without class or expression is not executed", listener.name));
+    errors.report_at(
+        element.label(),
+        listener.line,
+        format!("{} without class or expression is not executed", listener.name),
+    );
     None
 }
 
@@ -223,7 +252,11 @@ pub(super) fn parameters(element: &Element, kind: &str, errors: &mut Errors) -> 
             continue;
         };
         if let Some(child) = parameter.children.first() {
-            errors.report_at(element.label(), child.line, format!("{} in parameter {name} is not executed", child.name));
+            errors.report_at(
+                element.label(),
+                child.line,
+                format!("{} in parameter {name} is not executed", child.name),
+            );
             continue;
         }
         let text = parameter.text.trim();

@@ -45,7 +45,13 @@ const PASSED_OVER: [&str; 24] = [
 ];
 
 /// Reads everything inside a process or sub-process.
-pub(super) fn read_container(container: &Element, parent: Option<&ElementId>, shared: &Shared, process: &mut Process, errors: &mut Errors) {
+pub(super) fn read_container(
+    container: &Element,
+    parent: Option<&ElementId>,
+    shared: &Shared,
+    process: &mut Process,
+    errors: &mut Errors,
+) {
     for element in container.children.iter().filter(|child| child.in_bpmn()) {
         match &*element.name {
             "sequenceFlow" => sequence_flow(element, process, errors),
@@ -56,7 +62,13 @@ pub(super) fn read_container(container: &Element, parent: Option<&ElementId>, sh
     }
 }
 
-fn flow_node(element: &Element, parent: Option<&ElementId>, shared: &Shared, process: &mut Process, errors: &mut Errors) {
+fn flow_node(
+    element: &Element,
+    parent: Option<&ElementId>,
+    shared: &Shared,
+    process: &mut Process,
+    errors: &mut Errors,
+) {
     let Some(id) = element.id(errors) else { return };
     let Some(kind) = kind(element, &id, parent, shared, process, errors) else { return };
     extension::check_node(element, errors);
@@ -99,17 +111,30 @@ fn kind(
             Some(NodeKind::StartEvent(trigger))
         }
         "endEvent" => Some(NodeKind::EndEvent(event_definition::end(element, shared, errors)?)),
-        "intermediateThrowEvent" => Some(NodeKind::IntermediateThrowEvent(event_definition::throw(element, shared, errors)?)),
-        "intermediateCatchEvent" => Some(NodeKind::IntermediateCatchEvent(event_definition::catch(element, shared, errors)?)),
+        "intermediateThrowEvent" => {
+            Some(NodeKind::IntermediateThrowEvent(event_definition::throw(element, shared, errors)?))
+        }
+        "intermediateCatchEvent" => {
+            Some(NodeKind::IntermediateCatchEvent(event_definition::catch(element, shared, errors)?))
+        }
         "boundaryEvent" => boundary_event(element, shared, errors),
         "serviceTask" | "sendTask" => {
             let Some(implementation) = extension::implementation(element, errors) else {
-                errors.report(element, format!("{} has no implementation (camunda:class or camunda:expression)", element.name));
+                errors.report(
+                    element,
+                    format!("{} has no implementation (camunda:class or camunda:expression)", element.name),
+                );
                 return None;
             };
-            Some(if &*element.name == "sendTask" { NodeKind::SendTask(implementation) } else { NodeKind::ServiceTask(implementation) })
+            Some(if &*element.name == "sendTask" {
+                NodeKind::SendTask(implementation)
+            } else {
+                NodeKind::ServiceTask(implementation)
+            })
         }
-        "receiveTask" => Some(NodeKind::ReceiveTask { message: event_definition::message_name(element, element, shared, errors)? }),
+        "receiveTask" => {
+            Some(NodeKind::ReceiveTask { message: event_definition::message_name(element, element, shared, errors)? })
+        }
         "userTask" => {
             let form_key = match element.engine_attribute("formKey").filter(|key| !key.is_empty()) {
                 Some(key) => Some(element.expression(key, errors)?),
@@ -141,7 +166,13 @@ fn boundary_event(element: &Element, shared: &Shared, errors: &mut Errors) -> Op
     Some(NodeKind::BoundaryEvent { attached_to: attached_to.into(), trigger })
 }
 
-fn sub_process(element: &Element, id: &ElementId, shared: &Shared, process: &mut Process, errors: &mut Errors) -> Option<NodeKind> {
+fn sub_process(
+    element: &Element,
+    id: &ElementId,
+    shared: &Shared,
+    process: &mut Process,
+    errors: &mut Errors,
+) -> Option<NodeKind> {
     if element.flag("triggeredByEvent", false, errors) {
         errors.report(element, "event sub-process is not executed");
         return None;
@@ -188,18 +219,31 @@ fn multi_instance(activity: &Element, kind: &NodeKind, errors: &mut Errors) -> O
     }
     for child in element.children.iter().filter(|child| child.in_bpmn()) {
         if !["extensionElements", "documentation"].contains(&&*child.name) {
-            errors.report_at(activity.label(), child.line, format!("{} of a multi-instance activity is not executed", child.name));
+            errors.report_at(
+                activity.label(),
+                child.line,
+                format!("{} of a multi-instance activity is not executed", child.name),
+            );
         }
     }
-    let Some(collection) = element.engine_attribute("collection").map(str::trim).filter(|collection| !collection.is_empty()) else {
+    let Some(collection) =
+        element.engine_attribute("collection").map(str::trim).filter(|collection| !collection.is_empty())
+    else {
         errors.report(activity, "multi-instance activity has no collection (camunda:collection)");
         return None;
     };
     // Without expression marks the attribute names a variable.
-    let collection = if collection.contains('{') { activity.expression(collection, errors)? } else { Expression::variable(collection) };
+    let collection = if collection.contains('{') {
+        activity.expression(collection, errors)?
+    } else {
+        Expression::variable(collection)
+    };
     Some(MultiInstance {
         collection,
-        element_variable: element.engine_attribute("elementVariable").filter(|name| !name.is_empty()).map(str::to_owned),
+        element_variable: element
+            .engine_attribute("elementVariable")
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned),
         asynchronous: extension::asynchronous(element, errors),
     })
 }
@@ -211,14 +255,19 @@ fn sequence_flow(element: &Element, process: &mut Process, errors: &mut Errors) 
         return;
     };
     extension::check_flow(element, errors);
-    let condition = element.bpmn_children("conditionExpression").next().filter(|condition| !condition.text.trim().is_empty());
+    let condition =
+        element.bpmn_children("conditionExpression").next().filter(|condition| !condition.text.trim().is_empty());
     let flow = SequenceFlow {
         id: id.clone(),
         name: element.attribute("name").filter(|name| !name.is_empty()).map(str::to_owned),
         line: element.line,
         source: source.into(),
         target: target.into(),
-        condition: condition.and_then(|condition| event_definition::condition_expression(condition, errors)),
+        // A refused condition still counts as one, so that the gateway's checks do not report it again.
+        condition: condition.map(|condition| {
+            event_definition::condition_expression(element, condition, errors)
+                .unwrap_or_else(|| Expression::literal(""))
+        }),
         listeners: extension::execution_listeners(element, errors),
     };
     process.flow_order.push(id.clone());
@@ -234,7 +283,12 @@ impl NodeKind {
     pub(super) fn is_activity(&self) -> bool {
         matches!(
             self,
-            Self::ServiceTask(_) | Self::SendTask(_) | Self::ReceiveTask { .. } | Self::UserTask { .. } | Self::Task | Self::SubProcess { .. }
+            Self::ServiceTask(_)
+                | Self::SendTask(_)
+                | Self::ReceiveTask { .. }
+                | Self::UserTask { .. }
+                | Self::Task
+                | Self::SubProcess { .. }
         )
     }
 }

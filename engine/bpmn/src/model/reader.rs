@@ -63,18 +63,20 @@ impl Element {
     }
 
     /// The BPMN child elements of this name.
-    pub(super) fn bpmn_children<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    pub(super) fn bpmn_children<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.is_bpmn(name))
     }
 
     /// The engine's extension elements of this name.
-    pub(super) fn engine_extensions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    pub(super) fn engine_extensions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.extensions().filter(move |extension| &*extension.name == name)
     }
 
     /// All extension elements of the engine.
-    pub(super) fn extensions(&self) -> impl Iterator<Item = &Element> {
-        self.bpmn_children("extensionElements").flat_map(|extensions| extensions.children.iter()).filter(|child| child.in_engine())
+    pub(super) fn extensions(&self) -> impl Iterator<Item = &Self> {
+        self.bpmn_children("extensionElements")
+            .flat_map(|extensions| extensions.children.iter())
+            .filter(|child| child.in_engine())
     }
 
     /// Value of an attribute of the engine.
