@@ -74,8 +74,11 @@ pub enum ProcessError {
         source: bpmn::StepError,
     },
     /// Too many commands in one transaction.
-    #[error("instance {0} ran {} commands without waiting", limits::COMMANDS_PER_TRANSACTION)]
-    Endless(String),
+    #[error("instance {id} ran {limit} commands without waiting", limit = limits::COMMANDS_PER_TRANSACTION)]
+    Endless {
+        /// Id.
+        id: String,
+    },
 }
 
 // === impl Runtime ===
@@ -102,7 +105,10 @@ impl Runtime {
                 tx.definitions()
             })
             .await?;
-        for row in stored.into_iter().filter(|row| definitions.by_digest(&row.digest).is_none()) {
+        for row in stored {
+            if definitions.by_digest(&row.digest).is_some() {
+                continue;
+            }
             let definition = Definition::parse(&row.xml)
                 .map_err(|source| ProcessError::Definition { digest: row.digest.clone(), source })?;
             definitions.keep(Arc::new(definition));

@@ -81,7 +81,7 @@ impl<'u, 't> Unit<'u, 't> {
         while let Some((id, command)) = self.queue.pop_front() {
             self.commands += 1;
             if self.commands > limits::COMMANDS_PER_TRANSACTION {
-                return Err(ProcessError::Endless(id));
+                return Err(ProcessError::Endless { id });
             }
             self.command(&id, command)?;
         }
