@@ -1,0 +1,129 @@
+//! The allow-list as the engine pushes it, and its last good copy on disk.
+//!
+//! The gateway connects to the engine's snapshot socket, says who it is, puts every snapshot in force and only then
+//! acknowledges it. The copy lets a restarted gateway know its partners before the engine is back; requests are answered
+//! 503 until the link is up all the same, because nobody would take them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::frame::{self, FrameError, FromEngine, FromGateway};
+use link::{Snapshot, SnapshotError};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+
+use crate::limits::SNAPSHOT_RECONNECT;
+use crate::reload::Active;
+
+/// Why a connection to the engine ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("snapshot socket cannot be reached: {0}")]
+    Connect(std::io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("engine is of build {0}, this gateway of build {build}; start both from one release", build = link::BUILD)]
+    Refused(String),
+    #[error("engine closed the connection")]
+    Closed,
+}
+
+/// Keeps the link to the engine until told to stop.
+pub async fn follow(active: Arc<Active>, socket: PathBuf, copy: PathBuf, mut stop: watch::Receiver<bool>) {
+    let (first, longest) = SNAPSHOT_RECONNECT;
+    let mut pause = first;
+    let mut reported = false;
+    loop {
+        let error = tokio::select! {
+            error = session(&active, &socket, &copy, &mut pause) => error,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        active.set_link(false);
+        // One line when the link is lost, not one per attempt.
+        if std::mem::replace(&mut reported, pause > first) && pause > first {
+            tracing::debug!(%error, "link to the engine is down");
+        } else {
+            tracing::warn!(%error, "link to the engine is down");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        pause = pause.saturating_mul(2).min(longest);
+    }
+}
+
+/// One connection; returns why it ended.
+async fn session(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration) -> LinkError {
+    match serve(active, socket, copy, pause).await {
+        Ok(()) => LinkError::Closed,
+        Err(error) => error,
+    }
+}
+
+async fn serve(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration) -> Result<(), LinkError> {
+    let mut stream = UnixStream::connect(socket).await.map_err(LinkError::Connect)?;
+    frame::write(&mut stream, &FromGateway::Hello { build: link::BUILD.to_owned() }).await?;
+    while let Some(message) = frame::read::<FromEngine>(&mut stream).await? {
+        match message {
+            FromEngine::Refused { build } => return Err(LinkError::Refused(build)),
+            FromEngine::Snapshot(snapshot) => {
+                let snapshot = snapshot.verified()?;
+                let version = snapshot.version();
+                let json = snapshot.to_json()?;
+                active.replace_snapshot(snapshot);
+                active.set_link(true);
+                *pause = SNAPSHOT_RECONNECT.0;
+                frame::write(&mut stream, &FromGateway::Acknowledged { version }).await?;
+                tracing::info!(version, "allow-list in force");
+                keep(copy, json).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the copy on disk. Without it the gateway works; it only knows nobody after its next start.
+async fn keep(copy: &Path, json: Vec<u8>) {
+    let target = copy.to_owned();
+    let written = tokio::task::spawn_blocking(move || write_atomically(&target, &json)).await;
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, path = %copy.display(), "copy of the allow-list cannot be written"),
+        Err(error) => tracing::warn!(%error, "copy of the allow-list was not written"),
+    }
+}
+
+fn write_atomically(target: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let temporary = target.with_extension("json.new");
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, target)
+}
+
+/// The copy of the last run; none when there is none or it is damaged.
+#[must_use]
+pub fn last_good(copy: &Path) -> Option<Snapshot> {
+    let bytes = match std::fs::read(copy) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(%error, path = %copy.display(), "copy of the allow-list cannot be read");
+            return None;
+        }
+    };
+    match Snapshot::from_json(&bytes) {
+        Ok(snapshot) => Some(snapshot),
+        Err(error) => {
+            tracing::warn!(%error, path = %copy.display(), "copy of the allow-list is not usable");
+            None
+        }
+    }
+}

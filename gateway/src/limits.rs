@@ -1,0 +1,136 @@
+//! Every bound of the gateway, with its reason. What the security officer may change comes from `[limits]` of the
+//! policy through [`Limits::from_policy`]; the constants are the technical rest.
+
+use std::time::Duration;
+
+use policies::policy::{BodyLimits, RateLimits};
+
+/// Plain text that waits below TLS until a response is flushed: one write for head and small body, and never more memory
+/// than this per connection.
+pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Write buffer that an idle connection may keep.
+pub const IDLE_WRITE_BUFFER_BYTES: usize = 4 * 1024;
+
+/// Streams of one HTTP/2 connection that may run at once.
+pub const H2_STREAMS: u32 = 100;
+
+/// Streams that a client may open and reset before the connection is closed (rapid reset).
+pub const H2_RESET_STREAMS: usize = 50;
+
+/// Requests on one connection; renewing connections gives every partner the current certificate and trust.
+pub const REQUESTS_PER_CONNECTION: u32 = 10_000;
+
+/// Idle connections to the engine.
+pub const ENGINE_CONNECTIONS: usize = 64;
+
+/// Time to connect to the engine's socket. It is local: what takes longer is not running.
+pub const ENGINE_CONNECT: Duration = Duration::from_secs(2);
+
+/// Identities kept per policy and snapshot; derived again when evicted.
+pub const IDENTITY_CACHE: u64 = 20_000;
+
+/// Pause of the accept loop when the process has no file descriptors left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// First and longest pause between attempts to reach the engine's snapshot socket.
+pub const SNAPSHOT_RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Metrics text of the engine that is merged into ours.
+pub const ENGINE_METRICS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Seconds after which a client may try again while the engine is away.
+pub const RETRY_AFTER_SECONDS: &str = "2";
+
+/// Longest text of the client that is copied into an audit record or log line.
+pub const RECORDED_TEXT: usize = 256;
+
+/// Connections at once. Each costs about 50 KiB when idle.
+pub const CONNECTIONS: usize = 4096;
+
+/// Connections of one address (IPv6: of one /64) at once; a site needs a handful.
+pub const CONNECTIONS_PER_ADDRESS: usize = 256;
+
+/// Handshakes at once: the dearest thing that a stranger can ask for.
+pub const HANDSHAKES: usize = 256;
+
+/// Judged bodies in memory at once, over all requests, in bytes.
+pub const BUFFERED_BYTES: usize = 256 << 20;
+
+/// Time that a judged body may take besides its transfer at [`SLOWEST_BODY_RATE`].
+pub const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Slowest sender of a body, in bytes per second.
+pub const SLOWEST_BODY_RATE: u64 = 16 * 1024;
+
+/// Slowest reader of a response, in bytes per second.
+pub const SLOWEST_READER: usize = 1024;
+
+/// Time for running requests to end at stop.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Identities and addresses whose rate is remembered.
+pub const RATE_ENTRIES: u64 = 20_000;
+
+/// The bounds that the policy sets, in the units of the code that enforces them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// TLS handshake, from accept to the end.
+    pub handshake: Duration,
+    /// A request head, from its first byte to its last; also the silence after a handshake.
+    pub header: Duration,
+    /// Silence within a body.
+    pub body_idle: Duration,
+    /// Silence between two requests of a connection.
+    pub keep_alive: Duration,
+    /// Silence of the engine.
+    pub upstream: Duration,
+    /// Silence of an established WebSocket; the engine pings every 28 s.
+    pub websocket_idle: Duration,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Header fields.
+    pub head_fields: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// Bytes of a body by type.
+    pub body: BodyLimits,
+    /// Limits of the JSON parser.
+    pub json: fhir::Limits,
+    /// Limits of the XML parser.
+    pub xml: fhir::Limits,
+    /// Requests and handshakes per second.
+    pub rate: RateLimits,
+}
+
+impl Limits {
+    /// Takes over what the policy says.
+    #[must_use]
+    pub fn from_policy(policy: &policies::policy::Limits) -> Self {
+        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let parser = fhir::Limits::default();
+        let members = count(policy.json.members);
+        Self {
+            handshake: policy.timeouts.handshake,
+            header: policy.timeouts.header,
+            body_idle: policy.timeouts.body_idle,
+            keep_alive: policy.timeouts.keep_alive,
+            upstream: policy.timeouts.upstream,
+            websocket_idle: policy.timeouts.ws_idle,
+            head_bytes: size(policy.head.bytes),
+            head_fields: count(policy.head.headers),
+            target_bytes: size(policy.head.uri_bytes),
+            body: policy.body.clone(),
+            json: fhir::Limits { depth: count(policy.json.depth), members, ..parser },
+            xml: fhir::Limits { depth: count(policy.xml.depth), members, ..parser },
+            rate: policy.rate.clone(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from_policy(&policies::policy::Limits::default())
+    }
+}

@@ -1,0 +1,11 @@
+//! From a socket to a verified client: accept loop, TLS, the byte stream that judges heads.
+
+mod accept;
+mod buffered;
+mod client_stream;
+mod connection;
+mod tls;
+
+pub use accept::Listener;
+pub use connection::{Connection, Peer};
+pub use tls::{Profile, TlsError, TlsState};

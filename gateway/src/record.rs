@@ -1,0 +1,158 @@
+//! The gateway's audit records.
+//!
+//! One record of the decision before a request goes on, one of the outcome when something was changed or went wrong. They
+//! hold identifiers and codes, never content; texts of the client are cut and, being JSON strings, cannot break a line.
+
+use policies::{CanonicalRequest, Identity};
+use serde::Serialize;
+
+use crate::limits::RECORDED_TEXT;
+use crate::listen::Connection;
+
+/// A decision.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Decided<'a> {
+    /// `permit`, `deny` or `refuse` (not judged by a rule).
+    pub event: &'static str,
+    /// Joins the records of a request.
+    pub correlation_id: String,
+    /// Address of the client.
+    pub address: String,
+    /// TLS version and suite.
+    pub tls: &'a str,
+    /// The certificate.
+    pub thumbprint: &'a str,
+    /// Its subject.
+    pub subject: String,
+    /// Kind of identity.
+    pub identity: &'a str,
+    /// Organisation, or organisation and person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The method, as far as it is known.
+    pub method: String,
+    /// The canonical path with the names of query parameters; for what has no canonical form the cut text.
+    pub target: String,
+    /// The interaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interaction: Option<&'a str>,
+    /// The resource type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<&'a str>,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The stable code of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Status of the answer if the gateway gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// SHA-256 of the judged body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<String>,
+    /// Digest of the policy.
+    pub policy_version: &'a str,
+    /// Version of the allow-list; 0 when there is none.
+    pub snapshot_version: u64,
+}
+
+/// How a forwarded request ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ended<'a> {
+    /// `answered` or `failed`.
+    pub event: &'static str,
+    /// Joins the records of a request.
+    pub correlation_id: &'a str,
+    /// Status that the client got; 0 when it got none.
+    pub status: u16,
+    /// Time from head to end.
+    pub milliseconds: u64,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A moment in the life of the gateway.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Happened<'a> {
+    /// `started`, `reloaded`, `reload-failed`, `stopped`, `allow-list`.
+    pub event: &'static str,
+    /// Digest of the policy in force.
+    pub policy_version: &'a str,
+    /// What else is to be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+// === impl Decided ===
+
+impl<'a> Decided<'a> {
+    /// A record about the client of a connection, without decision.
+    pub fn about(connection: &'a Connection, correlation_id: String, policy_version: &'a str, snapshot_version: u64) -> Self {
+        let peer = &connection.peer;
+        Self {
+            event: "refuse",
+            correlation_id,
+            address: peer.address.to_string(),
+            tls: &connection.protocol,
+            thumbprint: peer.certificate.thumbprint(),
+            subject: cut(&peer.certificate.subject().to_string()),
+            identity: "unknown",
+            name: None,
+            method: String::new(),
+            target: String::new(),
+            interaction: None,
+            resource_type: None,
+            rule: None,
+            code: None,
+            reason: None,
+            status: None,
+            body_sha256: None,
+            policy_version,
+            snapshot_version,
+        }
+    }
+
+    /// Adds who asked.
+    #[must_use]
+    pub fn by(mut self, identity: &'a Identity) -> Self {
+        self.identity = identity.kind();
+        self.name = Some(identity.name());
+        self
+    }
+
+    /// Adds what was asked, as the client wrote it.
+    #[must_use]
+    pub fn raw(mut self, method: &str, target: &str) -> Self {
+        self.method = cut(method);
+        self.target = cut(target);
+        self
+    }
+
+    /// Adds what was asked.
+    #[must_use]
+    pub fn request(mut self, request: &'a CanonicalRequest) -> Self {
+        self.method = request.method().as_str().to_owned();
+        let text = request.to_string();
+        self.target = cut(text.split_once(' ').map_or(text.as_str(), |(_, target)| target));
+        self.interaction = Some(request.interaction().as_str());
+        self.resource_type = request.resource_type().map(fhir::ResourceType::as_str);
+        self
+    }
+}
+
+/// At most [`RECORDED_TEXT`] characters, without control characters.
+pub fn cut(text: &str) -> String {
+    let mut short: String = text.chars().filter(|character| !character.is_control()).take(RECORDED_TEXT).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

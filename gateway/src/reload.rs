@@ -1,0 +1,146 @@
+//! What is in force: certificates, policy and allow-list, each validated before it replaces what was there.
+//!
+//! [`Active`] is what requests read, [`load`] is how it is made, at start and on SIGHUP by the same code. Readers take one
+//! [`Basis`] per request, so that a request is decided by one policy and one allow-list, never by a mixture. A failed load
+//! changes nothing: at start the process refuses to run, at reload the last good state stays and the failure is counted.
+
+mod load;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use certs::CertificateRules;
+use link::Snapshot;
+use node::Address;
+use policies::Policy;
+use tokio::sync::watch;
+
+use crate::limits::Limits;
+use crate::listen::TlsState;
+
+pub use load::{LoadError, Loaded, load};
+
+/// What is in force now.
+#[derive(Debug)]
+pub struct Active {
+    base: Address,
+    authorities: Vec<String>,
+    tls: ArcSwap<TlsState>,
+    basis: ArcSwap<Basis>,
+    generation: watch::Sender<u64>,
+    link_up: AtomicBool,
+}
+
+/// What a request is decided by.
+#[derive(Debug)]
+pub struct Basis {
+    /// Grows with every change.
+    pub generation: u64,
+    /// The security officer's policy.
+    pub policy: Arc<Policy>,
+    /// Its conditions on certificates.
+    pub rules: CertificateRules,
+    /// Its limits.
+    pub limits: Limits,
+    /// The allow-list; none until the engine published one for the first time.
+    pub snapshot: Option<Arc<Snapshot>>,
+}
+
+// === impl Active ===
+
+impl Active {
+    /// Puts the first state in force.
+    #[must_use]
+    pub fn new(base: Address, loaded: Loaded, snapshot: Option<Snapshot>) -> Arc<Self> {
+        let Loaded { tls, policy, rules, limits } = loaded;
+        let basis = Basis { generation: 1, policy, rules, limits, snapshot: snapshot.map(Arc::new) };
+        let mut authorities = vec![format!("{}:{}", base.host(), base.port())];
+        if base.port() == 443 {
+            authorities.push(base.host().to_owned());
+        }
+        Arc::new(Self {
+            base,
+            authorities,
+            tls: ArcSwap::from_pointee(tls),
+            basis: ArcSwap::from_pointee(basis),
+            generation: watch::Sender::new(1),
+            link_up: AtomicBool::new(false),
+        })
+    }
+
+    /// Our address.
+    #[must_use]
+    pub const fn base(&self) -> &Address {
+        &self.base
+    }
+
+    /// The spellings of our host and port that a client may use.
+    #[must_use]
+    pub fn authorities(&self) -> &[String] {
+        &self.authorities
+    }
+
+    /// For handshakes.
+    #[must_use]
+    pub fn tls(&self) -> Arc<TlsState> {
+        self.tls.load_full()
+    }
+
+    /// For decisions.
+    #[must_use]
+    pub fn basis(&self) -> Arc<Basis> {
+        self.basis.load_full()
+    }
+
+    /// Tells of every change of the basis or of trust.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Whether the engine is connected.
+    #[must_use]
+    pub fn is_link_up(&self) -> bool {
+        self.link_up.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the engine is connected.
+    pub fn set_link(&self, up: bool) {
+        self.link_up.store(up, Ordering::Release);
+        metrics::gauge!("schleuse_link_up").set(if up { 1.0 } else { 0.0 });
+    }
+
+    /// Puts a new load in force.
+    pub fn replace(&self, loaded: Loaded) {
+        let Loaded { tls, policy, rules, limits } = loaded;
+        self.tls.store(Arc::new(tls));
+        self.change(|basis| Basis {
+            generation: basis.generation + 1,
+            policy: Arc::clone(&policy),
+            rules: rules.clone(),
+            limits: limits.clone(),
+            snapshot: basis.snapshot.clone(),
+        });
+    }
+
+    /// Puts a new allow-list in force.
+    pub fn replace_snapshot(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        metrics::gauge!("schleuse_allow_list_version").set(f64::from(u32::try_from(snapshot.version()).unwrap_or(u32::MAX)));
+        self.change(|basis| Basis {
+            generation: basis.generation + 1,
+            policy: Arc::clone(&basis.policy),
+            rules: basis.rules.clone(),
+            limits: basis.limits.clone(),
+            snapshot: Some(Arc::clone(&snapshot)),
+        });
+    }
+
+    /// Requests that load the basis after this returned see the new one.
+    fn change(&self, next: impl Fn(&Basis) -> Basis) {
+        self.basis.rcu(|basis| Arc::new(next(basis)));
+        let generation = self.basis.load().generation;
+        self.generation.send_modify(|known| *known = (*known).max(generation));
+    }
+}

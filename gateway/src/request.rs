@@ -1,0 +1,9 @@
+//! The request in a form that can be judged: raw head, parsed header fields, body.
+
+mod body;
+mod fields;
+mod head;
+
+pub use body::{Body, BodyRefusal, read_body};
+pub use fields::{FieldRefusal, check_fields, wants_websocket};
+pub use head::{HeadLimits, HeadRefusal, HeadScanner, Progress};

@@ -1,0 +1,157 @@
+//! Every answer that the gateway itself gives, in one place.
+//!
+//! Who is not known gets a status and nothing else. Who is known learns, in an OperationOutcome of the format asked for,
+//! the stable code of the refusal; both can name the audit record by its correlation id.
+
+use bytes::Bytes;
+use fhir::Format;
+use fhir::outcome::{IssueCode, OperationOutcome};
+use http::header::{self, HeaderValue};
+use link::{CORRELATION_HEADER, CorrelationId};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+
+use crate::limits::RETRY_AFTER_SECONDS;
+
+/// System of the stable codes in `OperationOutcome.issue.details.coding`.
+pub const CODE_SYSTEM: &str = "http://schleuse.example/fhir/CodeSystem/refusal";
+
+/// An answer of the gateway.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: &'static str,
+    /// What a known client is told; none for strangers.
+    pub outcome: Option<OperationOutcome>,
+    /// Further fields.
+    pub fields: Vec<(header::HeaderName, String)>,
+    /// Whether the connection must end: its framing is in doubt or its body was not read.
+    pub close: bool,
+}
+
+/// Fields that every response carries, also those of the engine.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// `Strict-Transport-Security`.
+    pub hsts: HeaderValue,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// A status and nothing else.
+    #[must_use]
+    pub const fn empty(status: u16, code: &'static str) -> Self {
+        Self { status, code, outcome: None, fields: Vec::new(), close: false }
+    }
+
+    /// A refusal that is explained.
+    #[must_use]
+    pub fn refusal(status: u16, issue: IssueCode, code: &'static str, text: impl Into<String>) -> Self {
+        let outcome = OperationOutcome::error(issue, text).with_details(CODE_SYSTEM, code);
+        Self { status, code, outcome: Some(outcome), fields: Vec::new(), close: false }
+    }
+
+    /// The engine is away.
+    #[must_use]
+    pub fn unavailable(code: &'static str) -> Self {
+        Self::empty(503, code).with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Ends the connection after the answer.
+    #[must_use]
+    pub const fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// Writes the answer.
+    pub async fn send(
+        self,
+        session: &mut Session,
+        standing: &Standing,
+        correlation_id: CorrelationId,
+    ) -> pingora::Result<()> {
+        let format = asked_format(session.req_header());
+        let body = self.outcome.map(|outcome| fhir::print(format, &outcome.into_resource(), false));
+        let body = Bytes::from(body.unwrap_or_default());
+        let mut head = ResponseHeader::build(self.status, Some(8))?;
+        for (name, value) in self.fields {
+            head.insert_header(name, value)?;
+        }
+        if !body.is_empty() {
+            head.insert_header(header::CONTENT_TYPE, format!("{};charset=UTF-8", format.media_type()))?;
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        standing.add_to(&mut head, correlation_id)?;
+        if self.close || !session.as_mut().is_body_done() {
+            session.set_keepalive(None);
+        }
+        let no_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), no_body).await?;
+        if !no_body {
+            session.write_response_body(Some(body), true).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Standing {
+    /// Puts the standing fields on a response.
+    pub fn add_to(&self, head: &mut ResponseHeader, correlation_id: CorrelationId) -> pingora::Result<()> {
+        head.insert_header(CORRELATION_HEADER, correlation_id.to_string())?;
+        head.insert_header(header::STRICT_TRANSPORT_SECURITY, self.hsts.clone())?;
+        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+    }
+}
+
+/// The format of an OperationOutcome: `_format` before `Accept`, JSON only when it is asked for (`fhir-api.md` 1.3).
+fn asked_format(head: &RequestHeader) -> Format {
+    let query = head.uri.query().unwrap_or_default();
+    let by_parameter = query.split('&').find_map(|pair| match pair.split_once('=') {
+        Some(("_format", value)) => Some(value.contains("json")),
+        _ => None,
+    });
+    let by_accept = || {
+        let accept = head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match (accept.find("json"), accept.find("xml")) {
+            (Some(_), None) => true,
+            (Some(json), Some(xml)) => json < xml,
+            (None, _) => false,
+        }
+    };
+    if by_parameter.unwrap_or_else(by_accept) { Format::Json } else { Format::Xml }
+}
+
+/// Removes what the engine's response must not tell or nominate.
+pub fn clean(head: &mut ResponseHeader, upgraded: bool) {
+    const NEVER: [&str; 11] = [
+        "server",
+        "date",
+        "x-powered-by",
+        "via",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        link::PERMIT_HEADER,
+        "alt-svc",
+    ];
+    for name in NEVER {
+        head.remove_header(name);
+    }
+    if !upgraded {
+        head.remove_header("connection");
+        head.remove_header("upgrade");
+    }
+}

@@ -1,0 +1,293 @@
+//! From an empty process to a serving gateway and back.
+//!
+//! Everything that can be wrong is found before the sockets are opened, and said with its remedy; then signals drive the
+//! rest: SIGHUP reloads, SIGTERM and SIGINT drain and end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use audit::{Log, Options};
+use listenfd::ListenFd;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use node::{Directory, Settings};
+use pingora::apps::ServerApp as _;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::Management;
+use crate::listen::Listener;
+use crate::record::Happened;
+use crate::reload::{self, Active, LoadError};
+use crate::{allow_list, forward};
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Settings, certificates, trust or policy cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+    /// The machine does not give what is needed.
+    #[error("{text}\n  remedy: {remedy}")]
+    Environment {
+        /// What happened.
+        text: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+/// The sockets that partners and monitoring connect to.
+struct Sockets {
+    partners: TcpListener,
+    management: TcpListener,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// 78 (EX_CONFIG) when the configuration is refused, else 1.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 78,
+            Self::Environment { .. } => 1,
+        }
+    }
+
+    fn environment(text: impl Into<String>, remedy: &'static str) -> Self {
+        Self::Environment { text: text.into(), remedy }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::Configuration(error.to_string())
+    }
+}
+
+/// Runs the gateway of the node in `directory` until it is told to stop.
+pub fn run(directory: &Path) -> Result<(), Failure> {
+    // Before anything of TLS: the HTTP library would install another provider.
+    let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::aws_lc_rs::default_provider());
+    let root = enter(directory)?;
+    let (settings, warnings) = node::load(&Directory::new(&root)).map_err(|findings| {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        Failure::Configuration(lines.join("\n"))
+    })?;
+    for warning in &warnings {
+        tracing::warn!(finding = %warning, "node.toml");
+    }
+    let metrics = install_metrics()?;
+    let loaded = reload::load(&settings, OffsetDateTime::now_utc())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.workers.gateway)
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::environment(format!("runtime cannot start: {error}"), "raise the limit of threads"))?;
+    runtime.block_on(serve(settings, loaded, metrics))
+}
+
+/// Makes the node's directory the working directory: socket paths are relative to it.
+fn enter(directory: &Path) -> Result<PathBuf, Failure> {
+    let unusable = |error: std::io::Error| {
+        let text = format!("directory {} cannot be used: {error}", directory.display());
+        Failure::Configuration(format!("{text}\n  remedy: create the node with `schleuse init {}`", directory.display()))
+    };
+    let root = directory.canonicalize().map_err(unusable)?;
+    std::env::set_current_dir(&root).map_err(unusable)?;
+    Ok(root)
+}
+
+async fn serve(settings: Settings, loaded: reload::Loaded, metrics: PrometheusHandle) -> Result<(), Failure> {
+    let signals = Signals::install()?;
+    let directory = settings.directory.clone();
+    directory.create().map_err(|error| {
+        let text = format!("folders of {} cannot be made: {error}", directory.root().display());
+        Failure::environment(text, "make the directory writable for the gateway's user")
+    })?;
+    let audit = open_audit(&directory.audit().join("gateway.log"))?;
+    let sockets = Sockets::open(&settings)?;
+    let copy = directory.snapshot_copy();
+    let active = Active::new(settings.base_url.clone(), loaded, allow_list::last_good(&copy));
+    let (stop, stopped) = watch::channel(false);
+    let engine_socket = PathBuf::from(link::socket::ENGINE);
+    let proxy = forward::build(
+        Arc::clone(&active),
+        Arc::clone(&audit),
+        engine_socket.clone(),
+        &settings.server_certificate.certificate,
+        settings.workers.gateway,
+        stopped.clone(),
+    )
+    .map_err(|error| Failure::environment(error.to_string(), "start the gateway in the node's directory"))?;
+
+    happened(&audit, &active, "started", None);
+    let snapshots = allow_list::follow(Arc::clone(&active), PathBuf::from(link::socket::SNAPSHOT), copy, stopped.clone());
+    tokio::spawn(snapshots);
+    let management =
+        Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
+    let management = tokio::spawn(management.run(sockets.management));
+    let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), stopped);
+    let accepting = tokio::spawn(Arc::clone(&listener).run(sockets.partners));
+    tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
+    notify("READY=1");
+
+    signals.follow(&settings, &active, &audit).await;
+
+    notify("STOPPING=1");
+    tracing::info!("gateway stops");
+    let _ = stop.send(true);
+    proxy.cleanup().await;
+    let left = listener.drained().await;
+    if left > 0 {
+        tracing::warn!(connections = left, "connections ended by force");
+    }
+    accepting.abort();
+    management.abort();
+    happened(&audit, &active, "stopped", None);
+    if let Err(error) = audit.durable(audit.newest()).await {
+        tracing::error!(%error, "audit log is not on disk");
+    }
+    Ok(())
+}
+
+// === Signals ===
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, Failure> {
+        let install = |kind| {
+            signal(kind).map_err(|error| Failure::environment(format!("signals cannot be handled: {error}"), "report this"))
+        };
+        Ok(Self {
+            hangup: install(SignalKind::hangup())?,
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Reloads on SIGHUP; returns when the process shall end.
+    async fn follow(mut self, settings: &Settings, active: &Active, audit: &Log) {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => reload(settings, active, audit).await,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+}
+
+/// Replaces what is in force, or keeps it.
+async fn reload(settings: &Settings, active: &Active, audit: &Log) {
+    notify("RELOADING=1");
+    let wanted = settings.clone();
+    let loaded = tokio::task::spawn_blocking(move || reload::load(&wanted, OffsetDateTime::now_utc())).await;
+    let failure = match loaded {
+        Ok(Ok(loaded)) => {
+            active.replace(loaded);
+            None
+        }
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    match failure {
+        None => {
+            tracing::info!(policy = active.basis().policy.version(), "reloaded");
+            metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
+            happened(audit, active, "reloaded", None);
+        }
+        Some(error) => {
+            tracing::error!(error, "reload failed, the last good state stays in force");
+            metrics::counter!("schleuse_reload_failures_total").increment(1);
+            happened(audit, active, "reload-failed", Some(error));
+        }
+    }
+    notify("READY=1");
+}
+
+fn unix_seconds() -> f64 {
+    (OffsetDateTime::now_utc() - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
+}
+
+// === Parts ===
+
+impl Sockets {
+    /// Takes the sockets that systemd passed (first partners, then management), or opens them.
+    fn open(settings: &Settings) -> Result<Self, Failure> {
+        let mut inherited = ListenFd::from_env();
+        Ok(Self {
+            partners: listen(&mut inherited, 0, settings.listen, "listen")?,
+            management: listen(&mut inherited, 1, settings.management.address, "management")?,
+        })
+    }
+}
+
+fn listen(inherited: &mut ListenFd, index: usize, address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+    const REMEDY: &str = "stop the program that uses the address, or choose another in node.toml";
+    let unusable =
+        |error: std::io::Error| Failure::environment(format!("[{key}] address {address} cannot be opened: {error}"), REMEDY);
+    let socket = match inherited.take_tcp_listener(index).map_err(unusable)? {
+        Some(socket) => socket,
+        None => std::net::TcpListener::bind(address).map_err(unusable)?,
+    };
+    socket.set_nonblocking(true).map_err(unusable)?;
+    TcpListener::from_std(socket).map_err(unusable)
+}
+
+fn open_audit(path: &Path) -> Result<Arc<Log>, Failure> {
+    Log::open(path, Options::default()).map(Arc::new).map_err(|error| {
+        Failure::environment(
+            error.to_string(),
+            "make the folder audit/ writable for the gateway's user, and see that only one gateway of the node runs",
+        )
+    })
+}
+
+fn install_metrics() -> Result<PrometheusHandle, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::environment(format!("metrics cannot be kept: {error}"), "report this");
+    let seconds = [0.000_001, 0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
+        .map_err(|error| failed(&error))?
+        .install_recorder()
+        .map_err(|error| failed(&error))?;
+    metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
+    metrics::counter!("schleuse_reload_failures_total").absolute(0);
+    Ok(handle)
+}
+
+fn happened(audit: &Log, active: &Active, event: &'static str, detail: Option<String>) {
+    let basis = active.basis();
+    let record = Happened { event, policy_version: basis.policy.version(), detail };
+    if let Err(error) = audit.append(OffsetDateTime::now_utc(), &record) {
+        tracing::error!(%error, event, "audit log cannot be written");
+    }
+}
+
+/// Tells systemd, if it listens.
+fn notify(state: &str) {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.to_str().and_then(|path| path.strip_prefix('@')) {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.send_to_addr(state.as_bytes(), &address)
+    });
+    if let Err(error) = sent {
+        tracing::warn!(%error, "service manager cannot be told");
+    }
+}
