@@ -1,0 +1,100 @@
+//! Admission: from a request head to a caller and a canonical request, or a refusal.
+//!
+//! The gateway has judged the request; here its judgement is checked, not believed. Exactly one permit, of a policy and
+//! a snapshot that this engine has, for the interaction that the target really is by the same table. Whatever does not
+//! fit is a fault between the two processes, so it is refused without a body and logged as an error.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::StatusCode;
+use link::{CorrelationId, PERMIT_HEADER, Permit};
+use policies::request::RequestError;
+use policies::{CanonicalRequest, Identity, Policy};
+
+use crate::policy_history::PolicyHistory;
+use crate::refusal::{Code, Refusal};
+
+/// Who asks, by which policy, under which correlation id.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) identity: Identity,
+    pub(crate) correlation_id: CorrelationId,
+    /// Rule of the gateway, for the audit record.
+    pub(crate) rule: String,
+    pub(crate) policy: Arc<Policy>,
+    /// The engine itself, which is not identified by a certificate.
+    pub(crate) is_internal: bool,
+}
+
+/// What an admitted request is.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) request: CanonicalRequest,
+}
+
+/// Reads the permit and derives the request again.
+pub(crate) fn admit(
+    parts: &Parts,
+    base_path: &str,
+    policies: &PolicyHistory,
+    snapshot_version: u64,
+) -> Result<Admitted, Refusal> {
+    let permit = permit(parts)?;
+    let Some(policy) = policies.accepted(&permit.policy_version) else {
+        return Err(Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::PolicyUnknown)
+            .because(format!("permit of unknown policy {}", permit.policy_version)));
+    };
+    if permit.snapshot_version > snapshot_version {
+        return Err(Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::PolicyUnknown)
+            .because(format!("permit of unknown snapshot {}", permit.snapshot_version)));
+    }
+    if permit.identity == Identity::Unknown {
+        return Err(Refusal::empty(StatusCode::FORBIDDEN, Code::IdentityUnknown).because("permit of unknown identity"));
+    }
+    let request = request(parts, base_path)?;
+    if request.interaction().as_str() != permit.interaction {
+        return Err(mismatch(format!("permit is for {}, request is {}", permit.interaction, request.interaction())));
+    }
+    let caller = Caller {
+        identity: permit.identity,
+        correlation_id: permit.correlation_id,
+        rule: permit.rule,
+        policy,
+        is_internal: false,
+    };
+    Ok(Admitted { caller: Arc::new(caller), request })
+}
+
+fn permit(parts: &Parts) -> Result<Permit, Refusal> {
+    let refuse = |reason: String| Refusal::empty(StatusCode::FORBIDDEN, Code::Permit).because(reason);
+    let mut values = parts.headers.get_all(PERMIT_HEADER).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            Permit::decode(value.as_bytes()).map_err(|error| refuse(format!("permit is refused: {error}")))
+        }
+        (None, _) => Err(refuse("request without permit".to_owned())),
+        (Some(_), Some(_)) => Err(refuse("request with several permits".to_owned())),
+    }
+}
+
+fn request(parts: &Parts, base_path: &str) -> Result<CanonicalRequest, Refusal> {
+    let target = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    match policies::canonicalize(parts.method.as_str(), target, base_path) {
+        Ok(request) if request.target(base_path) == target => Ok(request),
+        // The gateway writes targets from the canonical form only.
+        Ok(_) => Err(mismatch("target is not in canonical form".to_owned())),
+        Err(RequestError::MethodNotAllowed { .. }) if is_root_read(parts, base_path) => Err(Refusal::root_read()),
+        Err(error) => Err(mismatch(error.to_string())),
+    }
+}
+
+fn is_root_read(parts: &Parts, base_path: &str) -> bool {
+    let path = parts.uri.path().trim_end_matches('/');
+    matches!(parts.method, http::Method::GET | http::Method::HEAD) && path == base_path.trim_end_matches('/')
+}
+
+fn mismatch(reason: String) -> Refusal {
+    Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::PermitMismatch).because(reason)
+}

@@ -1,0 +1,261 @@
+//! The endpoint as the engine makes it and holds it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fhir::{Resource, ResourceType};
+use http::{Response, StatusCode};
+use link::CorrelationId;
+use policies::{AllowList, Identity, OrganizationIdentifier};
+use store::{Found, Store, StoreError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::{identify_again, read_filter};
+use crate::admit::Caller;
+use crate::cache::{Cache, Change};
+use crate::external::RemoteReferences;
+use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
+use crate::limits;
+use crate::policy_history::PolicyHistory;
+use crate::refusal::Refusal;
+use crate::serve::PeerCheck;
+use crate::shared::{Shared, Software};
+
+/// What an endpoint is made of.
+pub struct Options {
+    /// Base URL of the node as partners know it, ending in the base path, without trailing slash.
+    pub base_url: String,
+    /// Identifier of the organisation that runs the node.
+    pub organization: OrganizationIdentifier,
+    /// Entries of a page if the client names no number.
+    pub page_count: u32,
+    /// What the capability statement says about the program.
+    pub software: Software,
+    /// The store.
+    pub store: Store,
+    /// The policies by which permits are accepted.
+    pub policies: Arc<PolicyHistory>,
+    /// Who may speak on the socket.
+    pub peers: PeerCheck,
+    /// Takes over accepted Tasks.
+    pub tasks: Arc<dyn TaskHandler>,
+    /// Keeps records.
+    pub audit: Arc<dyn Audit>,
+    /// Tells the gateways about a changed allow-list.
+    pub publisher: Arc<dyn AllowListPublisher>,
+    /// Asks other servers of the network whether resources exist.
+    pub remote: Arc<dyn RemoteReferences>,
+    /// The metrics of this process in the text format of Prometheus.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// The endpoint of a node; clones are the same endpoint.
+#[derive(Clone)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+/// The answer to a request of the engine itself.
+#[derive(Clone, Debug)]
+pub struct LocalAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// The resource or response Bundle.
+    pub resource: Option<Resource>,
+}
+
+/// A request of the engine itself was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("refused with status {status}, {code}: {diagnostics}")]
+pub struct LocalError {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code.
+    pub code: &'static str,
+    /// Texts of the issues, for the log and for `schleuse check`.
+    pub diagnostics: String,
+    /// The OperationOutcome.
+    pub outcome: Option<Resource>,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Makes an endpoint; must be called within a Tokio runtime.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let base_url = options.base_url.trim_end_matches('/').to_owned();
+        let base_path = base_path(&base_url).to_owned();
+        let shared = Arc::new(Shared {
+            base_url,
+            base_path,
+            page_count: options.page_count.clamp(1, limits::PAGE_ENTRIES),
+            local: options.organization,
+            software: options.software,
+            store: options.store,
+            policies: options.policies,
+            peers: options.peers,
+            tasks: options.tasks,
+            audit: options.audit,
+            publisher: options.publisher,
+            remote: options.remote,
+            metrics: options.metrics,
+            allow_list: Arc::new(Cache::new()),
+            conformance: Arc::new(Cache::new()),
+            sockets: Arc::new(Semaphore::new(limits::SOCKETS)),
+            stop: watch::channel(false).0,
+        });
+        follow_changes(&shared);
+        Self { shared }
+    }
+
+    /// The allow-list as it is stored, for the first snapshot.
+    pub async fn allow_list(&self) -> Result<Arc<AllowList>, StoreError> {
+        self.shared.allow_list().await
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn peers(&self) -> &PeerCheck {
+        &self.shared.peers
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Resolves when the service stops.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.shared.stop.subscribe()
+    }
+
+    pub(crate) fn close_sockets(&self) {
+        self.shared.stop.send_replace(true);
+    }
+
+    /// 200 if the store answers.
+    pub(crate) async fn health(&self) -> Response<Bytes> {
+        let read: Result<(), StoreError> = self.shared.store.read(|tx| tx.setting("health").map(drop)).await;
+        let mut response = Response::new(Bytes::new());
+        if let Err(error) = read {
+            tracing::error!(%error, "store does not answer");
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+
+    /// The metrics of this process.
+    pub(crate) fn metrics(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from((self.shared.metrics)()));
+        let media_type = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, media_type);
+        response
+    }
+
+    /// The current state of a resource, whoever asks.
+    pub(crate) async fn read_current(
+        &self,
+        resource_type: ResourceType,
+        id: &str,
+    ) -> Result<Option<Arc<Resource>>, StoreError> {
+        let id = id.to_owned();
+        let found: Found = self.shared.store.read(move |tx| tx.read(resource_type, &id)).await?;
+        Ok(found.current().map(|stored| stored.resource))
+    }
+
+    /// Whether a caller who was admitted earlier is still on the allow-list.
+    pub(crate) async fn is_still_known(&self, caller: &Caller) -> Result<bool, StoreError> {
+        let allow_list = self.shared.allow_list().await?;
+        Ok(identify_again(&caller.identity, &allow_list, &self.shared.policies.active()).is_some())
+    }
+
+    /// Whether the caller may read a version.
+    pub(crate) async fn may_read(
+        &self,
+        caller: &Caller,
+        resource_type: ResourceType,
+        id: &str,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        if !caller.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type)) {
+            return Ok(false);
+        }
+        let allow_list = self.shared.allow_list().await?;
+        let filter = read_filter(&caller.identity, &allow_list);
+        let id = id.to_owned();
+        self.shared.store.read(move |tx| tx.is_readable(resource_type, &id, version, &filter)).await
+    }
+
+    /// Carries out a resource or Bundle of the engine itself (own Organization and Endpoint, built-in and plug-in
+    /// resources, the allow-list of a file) as the local organisation, through the same rules and validation as a
+    /// request. A batch or transaction Bundle is processed; any other resource is created.
+    ///
+    /// `identity` must be local; a Bundle's entries may do what the DSF role of the identity allows.
+    pub async fn execute_local(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
+        if !identity.is_local() {
+            return Err(LocalError::from(&Refusal::forbidden("local", "identity is not local")));
+        }
+        let caller = Arc::new(Caller {
+            identity,
+            correlation_id: CorrelationId::random(),
+            rule: "engine".to_owned(),
+            policy: self.shared.policies.active(),
+            is_internal: true,
+        });
+        crate::service::execute_local(&self.shared, caller, resource).await.map_err(|refusal| {
+            tracing::warn!(%refusal, "request of the engine itself is refused");
+            LocalError::from(&refusal)
+        })
+    }
+}
+
+// === impl LocalError ===
+
+impl From<&Refusal> for LocalError {
+    fn from(refusal: &Refusal) -> Self {
+        let texts: Vec<String> = refusal
+            .issues
+            .iter()
+            .map(|issue| match &issue.expression {
+                Some(expression) => format!("{expression}: {}", issue.diagnostics),
+                None => issue.diagnostics.clone(),
+            })
+            .collect();
+        Self {
+            status: refusal.status.as_u16(),
+            code: refusal.code.as_str(),
+            diagnostics: texts.join("; "),
+            outcome: refusal.outcome(),
+        }
+    }
+}
+
+/// The path of an absolute URL.
+fn base_path(base_url: &str) -> &str {
+    let after_scheme = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    after_scheme.find('/').and_then(|start| after_scheme.get(start..)).unwrap_or_default()
+}
+
+/// Other writers of the same store (processes, another engine on the same database) change sources of the caches too.
+fn follow_changes(shared: &Arc<Shared>) {
+    let mut changes = shared.store.subscribe();
+    let (allow_list, conformance) = (Arc::clone(&shared.allow_list), Arc::clone(&shared.conformance));
+    tokio::spawn(async move {
+        loop {
+            let (is_allow_list, is_conformance) = match changes.recv().await {
+                Ok(change) => Shared::is_source(change.resource_type),
+                Err(RecvError::Lagged(_)) => (true, true),
+                Err(RecvError::Closed) => return,
+            };
+            if is_allow_list {
+                drop(Change::begin(&allow_list));
+            }
+            if is_conformance {
+                drop(Change::begin(&conformance));
+            }
+        }
+    });
+}

@@ -1,0 +1,79 @@
+//! References to other servers: their existence is asked for before the transaction begins (`fhir-api` 4.1).
+//!
+//! Only servers of the network are asked, that is those whose address is that of an active Endpoint of the allow-list; a
+//! sender can therefore not make this node call anybody else. References to any other server are not checked.
+
+use std::sync::Arc;
+
+use fhir::reference::{Reference, collect};
+use fhir::Resource;
+use policies::AllowList;
+
+use crate::hooks::Boxed;
+use crate::refusal::Refusal;
+
+/// Asks other servers of the network whether a resource exists there.
+pub trait RemoteReferences: Send + Sync + 'static {
+    /// `HEAD` on the absolute URL, with the node's own certificate and short time-outs.
+    fn exists(&self, url: String) -> Boxed<'_, RemoteAnswer>;
+}
+
+/// What another server said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoteAnswer {
+    /// 200.
+    Exists,
+    /// 404.
+    Missing,
+    /// Anything else, or no answer.
+    Failed,
+}
+
+/// Asks nobody: every reference to a server of the network is refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRemoteReferences;
+
+impl RemoteReferences for NoRemoteReferences {
+    fn exists(&self, _: String) -> Boxed<'_, RemoteAnswer> {
+        Box::pin(std::future::ready(RemoteAnswer::Failed))
+    }
+}
+
+/// Checks the references of a resource to other servers.
+pub(crate) async fn check(
+    resource: &Resource,
+    is_update: bool,
+    allow_list: &AllowList,
+    remote: &Arc<dyn RemoteReferences>,
+) -> Result<(), Refusal> {
+    let status = resource.str("status").filter(|_| is_update && resource.type_name() == "Task");
+    if status == Some("failed") {
+        return Ok(());
+    }
+    for found in collect(resource) {
+        // A Task may complete although what it was started with is gone meanwhile.
+        if status == Some("completed") && found.path.starts_with("Task.input") {
+            continue;
+        }
+        let Reference::Absolute(url) = found.reference.relative_to(allow_list.base_url()) else { continue };
+        let is_of_network = allow_list.endpoints().iter().any(|endpoint| {
+            endpoint.active
+                && url.strip_prefix(endpoint.address.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        });
+        let is_reference = found.place == fhir::reference::Place::Reference;
+        if !is_of_network || !is_reference {
+            continue;
+        }
+        match remote.exists(url).await {
+            RemoteAnswer::Exists => {}
+            RemoteAnswer::Missing => {
+                return Err(Refusal::reference(format!("Reference target at {} not found on server", found.path)));
+            }
+            RemoteAnswer::Failed => {
+                let text = format!("Reference target at {} cannot be resolved (reason hidden)", found.path);
+                return Err(Refusal::reference(text));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Bounds of what the endpoint holds for one request, one connection and one WebSocket.
+//!
+//! The gateway has its own, narrower bounds from the policy; these hold for whoever speaks on the socket, so that a
+//! fault of the gateway cannot exhaust the process that holds the data.
+
+use std::time::Duration;
+
+/// Largest request body that is read into memory. The reference accepts base64 of more than 20 million characters in a
+/// Binary (`fhir-api` 1.9); twice that, with markup, fits.
+pub const BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Largest raw Binary that is stored as a resource: its base64 form must fit [`BODY_BYTES`] when it is sent as FHIR.
+pub const RAW_BINARY_BYTES: usize = 48 * 1024 * 1024;
+
+/// Time for the whole body of one request to arrive from the gateway, which streams what its client sends.
+pub const BODY_TIME: Duration = Duration::from_secs(300);
+
+/// Time for a request head to arrive; the gateway sends heads in one piece.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// Largest request head: permit (16 KiB), target (8 KiB), headers.
+pub const HEAD_BYTES: usize = 64 * 1024;
+
+/// Connections of gateways at one time.
+pub const CONNECTIONS: usize = 1024;
+
+/// Entries of one batch or transaction. The allow-list of a national network has a few thousand.
+pub const BUNDLE_ENTRIES: usize = 10_000;
+
+/// Entries of one page. The reference has no upper bound (`fhir-api` 2.1); more are cut to this and the paging links
+/// name the count that was applied.
+pub const PAGE_ENTRIES: u32 = 1000;
+
+/// Characters of one diagnostics text; what a client sent is echoed no further.
+pub const DIAGNOSTICS_CHARS: usize = 2000;
+
+/// Issues of one OperationOutcome.
+pub const OUTCOME_ISSUES: usize = 100;
+
+/// Time for which the previous policy is still accepted in permits after a new one was activated
+/// (`architecture` section 2): requests that the gateway judged before its own swap.
+pub const PREVIOUS_POLICY: Duration = Duration::from_secs(10);
+
+/// Time that a change of the allow-list waits for the gateways' acknowledgement before it is answered.
+pub const ALLOW_LIST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
+
+/// Organisations, endpoints, affiliations and activity definitions that one allow-list is built from, per type.
+pub const ALLOW_LIST_RESOURCES: usize = 50_000;
+
+/// Conformance resources that validation reads, per type.
+pub const CONFORMANCE_RESOURCES: usize = 20_000;
+
+/// WebSockets at one time.
+pub const SOCKETS: usize = 256;
+
+/// Subscriptions bound by one WebSocket.
+pub const BINDS_PER_SOCKET: usize = 64;
+
+/// Largest text frame that a client may send; `bind` and an id need 42 bytes.
+pub const SOCKET_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Largest text frame that is sent: a resource of [`BODY_BYTES`] in the more verbose format.
+pub const SOCKET_FRAME_BYTES: usize = 2 * BODY_BYTES;
+
+/// Pause between ping frames (`fhir-api` 5.1).
+pub const SOCKET_PING: Duration = Duration::from_secs(28);
+
+/// Time without any frame (pongs included) after which a client counts as gone.
+pub const SOCKET_SILENCE: Duration = Duration::from_secs(90);
+
+/// Time for one frame to be taken by the client's side of the connection.
+pub const SOCKET_WRITE: Duration = Duration::from_secs(20);
+
+/// Time that open requests have to finish once the service is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(20);

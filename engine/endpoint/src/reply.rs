@@ -1,0 +1,239 @@
+//! Answers: what an interaction produced, before it is printed in the negotiated format.
+//!
+//! The standard headers of `fhir-api` 1.4 are set here and nowhere else. A [`Reply`] still holds the resource as a
+//! tree, so that the same interaction serves a single request and an entry of a Bundle.
+
+use bytes::Bytes;
+use fhir::definitions::{ElementDefinition, definitions};
+use fhir::outcome::IssueCode;
+use fhir::{Object, Resource, ResourceType, Value};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
+    VARY,
+};
+use http::{Response, StatusCode};
+use time::OffsetDateTime;
+
+use crate::http_date;
+use crate::negotiate::{Negotiated, Summary};
+use crate::precondition::etag;
+use crate::prefer::Return;
+use crate::refusal::{Refusal, information};
+
+/// The body of an answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// None.
+    Empty,
+    /// A resource, printed in the negotiated format.
+    Resource(Box<Resource>),
+    /// Raw content of a Binary.
+    Raw { content_type: String, bytes: Bytes },
+}
+
+/// Which version of which resource an answer is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) resource_type: ResourceType,
+    pub(crate) id: String,
+    pub(crate) version: u64,
+    pub(crate) last_updated: OffsetDateTime,
+}
+
+/// What an interaction produced.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) version: Option<Version>,
+    /// Whether `Location` is sent: writes only.
+    pub(crate) located: bool,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) content: Content,
+    /// Warnings that a Bundle entry shows beside its resource.
+    pub(crate) outcome: Option<Box<Resource>>,
+}
+
+// === impl Version ===
+
+impl Version {
+    /// `base/Type/id/_history/version`
+    pub(crate) fn location(&self, base_url: &str) -> String {
+        format!("{base_url}/{}/{}/_history/{}", self.resource_type, self.id, self.version)
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    pub(crate) fn resource(status: StatusCode, version: Option<Version>, resource: Resource) -> Self {
+        let content = Content::Resource(Box::new(resource));
+        Self { status, version, located: false, headers: Vec::new(), content, outcome: None }
+    }
+
+    pub(crate) const fn empty(status: StatusCode, version: Option<Version>) -> Self {
+        Self { status, version, located: false, headers: Vec::new(), content: Content::Empty, outcome: None }
+    }
+
+    pub(crate) fn information(status: StatusCode, version: Option<Version>, code: IssueCode, text: String) -> Self {
+        Self::resource(status, version, information(code, text))
+    }
+
+    /// The answer to a write, with the body that the client prefers.
+    pub(crate) fn written(
+        status: StatusCode,
+        version: Version,
+        resource: Resource,
+        returns: Return,
+        base_url: &str,
+    ) -> Self {
+        let verb = if status == StatusCode::CREATED { "created" } else { "updated" };
+        let content = match returns {
+            Return::Representation => Content::Resource(Box::new(resource)),
+            Return::Minimal => Content::Empty,
+            Return::OperationOutcome => {
+                let text = format!("{} {verb} at location {}", version.resource_type, version.location(base_url));
+                Content::Resource(Box::new(information(IssueCode::Informational, text)))
+            }
+        };
+        Self { status, version: Some(version), located: true, headers: Vec::new(), content, outcome: None }
+    }
+
+    pub(crate) fn header(&mut self, name: HeaderName, value: &str) {
+        // Values are built from ids, digits and media types; one that is no header value is left out, never altered.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+    }
+
+    /// Prints the answer.
+    pub(crate) fn into_response(self, how: &Negotiated, base_url: &str, head: bool) -> Response<Bytes> {
+        let mut headers = HeaderMap::new();
+        if let Some(version) = &self.version {
+            insert(&mut headers, ETAG, &etag(version.version));
+            insert(&mut headers, LAST_MODIFIED, &http_date::format(version.last_updated));
+            insert(&mut headers, VARY, "Accept");
+            insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
+            if self.located {
+                insert(&mut headers, LOCATION, &version.location(base_url));
+            }
+        }
+        let body = match self.content {
+            Content::Empty => Bytes::new(),
+            Content::Resource(resource) => {
+                insert(&mut headers, CONTENT_TYPE, &format!("{};charset=UTF-8", how.media_type));
+                print(how, *resource)
+            }
+            Content::Raw { content_type, bytes } => {
+                insert(&mut headers, CONTENT_TYPE, &content_type);
+                bytes
+            }
+        };
+        for (name, value) in self.headers {
+            headers.insert(name, value);
+        }
+        respond(self.status, headers, body, head)
+    }
+}
+
+/// Prints a refusal; without a negotiated format its OperationOutcome is left out.
+pub(crate) fn refuse(refusal: &Refusal, how: Option<&Negotiated>, head: bool) -> Response<Bytes> {
+    let mut headers = HeaderMap::new();
+    let body = match (refusal.outcome(), how) {
+        (Some(outcome), Some(how)) => {
+            insert(&mut headers, CONTENT_TYPE, &format!("{};charset=UTF-8", how.media_type));
+            Bytes::from(fhir::print(how.format, &outcome, how.pretty))
+        }
+        _ => Bytes::new(),
+    };
+    for (name, value) in &refusal.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    respond(refusal.status, headers, body, head)
+}
+
+fn respond(status: StatusCode, mut headers: HeaderMap, body: Bytes, head: bool) -> Response<Bytes> {
+    let without_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !without_body && (head || !body.is_empty()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let body = if head || without_body { Bytes::new() } else { body };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn print(how: &Negotiated, resource: Resource) -> Bytes {
+    let resource = summarize(how.summary, resource);
+    Bytes::from(fhir::print(how.format, &resource, how.pretty))
+}
+
+/// Applies `_summary` to a resource, or to every resource of a searchset or history Bundle.
+fn summarize(summary: Summary, mut resource: Resource) -> Resource {
+    if matches!(summary, Summary::False | Summary::Count) || resource.type_name() == "OperationOutcome" {
+        return resource;
+    }
+    let is_result = resource.type_name() == "Bundle" && matches!(resource.str("type"), Some("searchset" | "history"));
+    if !is_result {
+        let mut tree = resource.into_tree();
+        summarize_tree(summary, &mut tree);
+        return Resource::from_tree(tree).unwrap_or_else(|_| Resource::new("Basic"));
+    }
+    if let Some(Value::Array(entries)) = resource.get_mut("entry") {
+        for entry in entries.iter_mut().filter_map(Value::as_object_mut) {
+            let tree = entry.get_mut("resource").and_then(Value::as_object_mut);
+            if let Some(tree) = tree.filter(|tree| tree.str("resourceType") != Some("OperationOutcome")) {
+                summarize_tree(summary, tree);
+            }
+        }
+    }
+    resource
+}
+
+fn summarize_tree(summary: Summary, tree: &mut Object) {
+    match summary {
+        Summary::Data => {
+            tree.remove("text");
+        }
+        Summary::Text => keep(tree, |name, type_name| {
+            name == "text" || element(type_name, name).is_some_and(|element| element.min > 0)
+        }),
+        Summary::True => {
+            keep(tree, |name, type_name| element(type_name, name).is_some_and(|element| element.is_summary));
+        }
+        Summary::False | Summary::Count => return,
+    }
+    tag_subsetted(tree);
+}
+
+fn keep(tree: &mut Object, wanted: impl Fn(&str, &str) -> bool) {
+    let type_name = tree.str("resourceType").unwrap_or_default().to_owned();
+    let names: Vec<String> = tree.iter().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let element = name.strip_prefix('_').unwrap_or(&name);
+        if !matches!(element, "resourceType" | "id" | "meta") && !wanted(element, &type_name) {
+            tree.remove(&name);
+        }
+    }
+}
+
+fn element(type_name: &str, name: &str) -> Option<&'static ElementDefinition> {
+    definitions().resource(type_name)?.child(name).map(|child| child.element)
+}
+
+/// FHIR R4 section 3.1.1.5.9: a trimmed resource says so, so that nobody writes it back.
+fn tag_subsetted(tree: &mut Object) {
+    let tag = Object::new().with("system", "http://terminology.hl7.org/CodeSystem/v3-ObservationValue").with("code", "SUBSETTED");
+    if tree.get("meta").is_none() {
+        tree.set("meta", Object::new());
+    }
+    if let Some(meta) = tree.get_mut("meta").and_then(Value::as_object_mut) {
+        meta.push("tag", tag);
+    }
+}

@@ -1,0 +1,140 @@
+//! The socket: accepts connections of the gateway's user, reads requests, writes answers.
+//!
+//! Nothing here decides about FHIR. A connection of any other user is closed before a byte of it is read; every bound of
+//! a connection (head, body, number, time) is applied here.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::{Endpoint, limits};
+
+/// Decides by its credentials whether a process may speak on the socket.
+pub type PeerCheck = Arc<dyn Fn(&UCred) -> bool + Send + Sync>;
+
+/// Admits the processes of these users.
+#[must_use]
+pub fn peer_uids(uids: Vec<u32>) -> PeerCheck {
+    Arc::new(move |credentials| uids.contains(&credentials.uid()))
+}
+
+/// Serves the endpoint until `shutdown` resolves, then lets open requests finish for [`limits::DRAIN`].
+pub async fn serve(listener: UnixListener, endpoint: Endpoint, shutdown: impl Future<Output = ()> + Send) {
+    let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let (stop, stopping) = watch::channel(false);
+    // Held by every connection; when all are dropped, all have ended.
+    let (alive, mut all_ended) = mpsc::channel::<()>(1);
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, for example; the gateway's connections in use go on.
+                tracing::error!(%error, "connection of the gateway cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(stream) = admit(stream, endpoint.peers()) else { continue };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            metrics::counter!("schleuse_endpoint_connections_refused_total", "reason" => "limit").increment(1);
+            tracing::warn!(limit = limits::CONNECTIONS, "connection refused, too many are open");
+            continue;
+        };
+        let service_endpoint = endpoint.clone();
+        let service = service_fn(move |request| {
+            let endpoint = service_endpoint.clone();
+            async move { Ok::<_, Infallible>(answer(endpoint, request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits::HEAD_TIME)
+            .max_buf_size(limits::HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut stopping = stopping.clone();
+        let alive = alive.clone();
+        tokio::spawn(async move {
+            tokio::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = stopping.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection of the gateway ended");
+            }
+            drop((slot, alive));
+        });
+    }
+    drop(listener);
+    drop(alive);
+    stop.send_replace(true);
+    endpoint.close_sockets();
+    if tokio::time::timeout(limits::DRAIN, all_ended.recv()).await.is_err() {
+        tracing::warn!("requests were still open when the time to drain them ended");
+    }
+}
+
+fn admit(stream: UnixStream, peers: &PeerCheck) -> Option<UnixStream> {
+    match stream.peer_cred() {
+        Ok(credentials) if peers(&credentials) => Some(stream),
+        Ok(credentials) => {
+            metrics::counter!("schleuse_endpoint_connections_refused_total", "reason" => "peer").increment(1);
+            tracing::error!(uid = credentials.uid(), pid = credentials.pid(), "connection of a foreign user refused");
+            None
+        }
+        Err(error) => {
+            metrics::counter!("schleuse_endpoint_connections_refused_total", "reason" => "peer").increment(1);
+            tracing::error!(%error, "connection without credentials refused");
+            None
+        }
+    }
+}
+
+async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    match parts.uri.path() {
+        "/link/health" => return endpoint.health().await.map(Body::from),
+        "/link/metrics" => return endpoint.metrics().map(Body::from),
+        _ => {}
+    }
+    match read_body(body).await {
+        Ok(body) => endpoint.answer(parts, body).await,
+        Err(status) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = status;
+            response
+        }
+    }
+}
+
+/// The whole body, bounded in size and time.
+async fn read_body(body: Incoming) -> Result<Bytes, StatusCode> {
+    let collected = tokio::time::timeout(limits::BODY_TIME, Limited::new(body, limits::BODY_BYTES).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}

@@ -1,0 +1,206 @@
+//! One transaction as the endpoint uses it: who asks, what they may see, and what has changed so far.
+//!
+//! Single requests and entries of Bundles run the same interactions on a session; the difference is only who opens and
+//! commits it. Everything that decides (allow-list, read filter, profiles) comes from the same transaction as the
+//! resources that it decides about.
+
+mod create;
+mod delete;
+mod history;
+mod read;
+mod rules;
+mod search;
+mod update;
+
+pub(crate) use create::{CreateOptions, Prepared};
+pub(crate) use update::UpdateOptions;
+pub(crate) use search::Found;
+
+use std::sync::Arc;
+
+use fhir::{Resource, ResourceType};
+use policies::{AllowList, Identity};
+use store::{Change, ChangeKind, ReadFilter, StoreError, Transaction};
+
+use crate::access::{identify_again, read_filter};
+use crate::admit::Caller;
+use crate::cache;
+use crate::conformance::{Conformance, View};
+use crate::refusal::{Code, Refusal};
+use crate::shared::Shared;
+
+/// A transaction on behalf of a caller.
+pub(crate) struct Session<'s, 't> {
+    pub(crate) tx: &'s mut Transaction<'t>,
+    pub(crate) shared: &'s Shared,
+    pub(crate) caller: &'s Caller,
+    /// Who the caller is by the allow-list of this transaction.
+    pub(crate) identity: Identity,
+    allow_list: Arc<AllowList>,
+    /// Changes seen when the allow-list was built.
+    allow_list_at: usize,
+    pub(crate) profiles: View,
+    /// Changes that `profiles` has taken in.
+    profiles_at: usize,
+    filter: ReadFilter,
+    effects: Effects,
+}
+
+/// What must happen after the commit.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Held until the commit is known, see [`cache`].
+    allow_list: Option<cache::Change<AllowList>>,
+    conformance: Option<cache::Change<Conformance>>,
+    pub(crate) task_taken: bool,
+}
+
+/// Values of committed data, noted before the transaction begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Noted {
+    pub(crate) allow_list: Arc<AllowList>,
+    pub(crate) conformance: Arc<Conformance>,
+}
+
+/// Whether the transaction writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On a snapshot that began after [`Noted`] was taken: what was noted may be older by a moment and is used.
+    Read,
+    /// One after the other: what was noted is used only if nothing has changed since.
+    Write,
+}
+
+impl Effects {
+    /// Whether the allow-list was changed.
+    pub(crate) const fn allow_list_changed(&self) -> bool {
+        self.allow_list.is_some()
+    }
+}
+
+impl<'s, 't> Session<'s, 't> {
+    /// Opens a session; refused if the caller is no longer who the permit says.
+    pub(crate) fn open(
+        tx: &'s mut Transaction<'t>,
+        shared: &'s Shared,
+        caller: &'s Caller,
+        noted: &Noted,
+        mode: Mode,
+    ) -> Result<Self, Refusal> {
+        let (allow_list, conformance) = match mode {
+            Mode::Read => (Arc::clone(&noted.allow_list), Arc::clone(&noted.conformance)),
+            Mode::Write => {
+                let allow_list = match shared.allow_list.get(shared.allow_list.generation()) {
+                    Some(kept) => kept,
+                    None => shared.build_allow_list(tx)?,
+                };
+                let conformance = match shared.conformance.get(shared.conformance.generation()) {
+                    Some(kept) => kept,
+                    None => Arc::new(Conformance::load(tx)?),
+                };
+                (allow_list, conformance)
+            }
+        };
+        let identity = if caller.is_internal {
+            caller.identity.clone()
+        } else {
+            identify_again(&caller.identity, &allow_list, &caller.policy).ok_or_else(|| {
+                Refusal::empty(http::StatusCode::FORBIDDEN, Code::IdentityUnknown)
+                    .because("identity of the permit is not on the allow-list")
+            })?
+        };
+        let filter =
+            if caller.is_internal { ReadFilter::everything() } else { read_filter(&identity, &allow_list) };
+        Ok(Self {
+            tx,
+            shared,
+            caller,
+            identity,
+            allow_list,
+            allow_list_at: 0,
+            profiles: View::new(conformance),
+            profiles_at: 0,
+            filter,
+            effects: Effects::default(),
+        })
+    }
+
+    /// Ends the session; what is returned must be kept until the commit is known.
+    pub(crate) fn finish(mut self) -> Effects {
+        self.note_changes();
+        self.effects
+    }
+
+    /// What the caller may read.
+    pub(crate) const fn filter(&self) -> &ReadFilter {
+        &self.filter
+    }
+
+    /// The allow-list with what this transaction has changed.
+    pub(crate) fn fresh_allow_list(&mut self) -> Result<Arc<AllowList>, StoreError> {
+        let changes = self.tx.changes();
+        let is_changed = changes
+            .get(self.allow_list_at..)
+            .is_some_and(|new| new.iter().any(|change| Shared::is_source(change.resource_type).0));
+        let count = changes.len();
+        if is_changed {
+            self.allow_list = self.shared.build_allow_list(self.tx)?;
+            if !self.caller.is_internal {
+                self.filter = read_filter(&self.identity, &self.allow_list);
+            }
+        }
+        self.allow_list_at = count;
+        Ok(Arc::clone(&self.allow_list))
+    }
+
+    /// Tells the caches and the view of the profiles what was written since the last call. To be called after every
+    /// write, and in any case before the transaction ends.
+    pub(crate) fn note_changes(&mut self) {
+        let new: Vec<Change> = self.tx.changes().get(self.profiles_at..).unwrap_or_default().to_vec();
+        self.profiles_at += new.len();
+        for change in new {
+            let (is_allow_list, is_conformance) = Shared::is_source(change.resource_type);
+            if is_allow_list && self.effects.allow_list.is_none() {
+                self.effects.allow_list = Some(cache::Change::begin(&self.shared.allow_list));
+            }
+            if is_conformance {
+                if self.effects.conformance.is_none() {
+                    self.effects.conformance = Some(cache::Change::begin(&self.shared.conformance));
+                }
+                let resource = match change.kind {
+                    ChangeKind::Created | ChangeKind::Updated => change.resource,
+                    ChangeKind::Deleted | ChangeKind::PermanentlyDeleted => None,
+                };
+                self.profiles.change(change.resource_type, &change.id, resource);
+            }
+        }
+    }
+
+    /// Whether the caller may read a version.
+    pub(crate) fn may_read(
+        &mut self,
+        resource_type: ResourceType,
+        id: &str,
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        if !self.caller.is_internal
+            && !self.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type))
+        {
+            return Ok(false);
+        }
+        self.tx.is_readable(resource_type, id, version, &self.filter)
+    }
+
+    /// Offers a Task that was just stored to the process engine.
+    pub(crate) fn offer_task(&mut self, task: &Resource) -> Result<(), Refusal> {
+        if task.type_name() != "Task" || task.str("status") != Some("requested") {
+            return Ok(());
+        }
+        self.shared.tasks.task_created(self.tx, task).map_err(|error| {
+            tracing::error!(%error, "task cannot be taken over");
+            Refusal::store(error.to_string())
+        })?;
+        self.effects.task_taken = true;
+        Ok(())
+    }
+}

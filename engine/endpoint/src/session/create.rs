@@ -1,0 +1,136 @@
+//! Create and conditional create (`fhir-api` 1.5, 1.7).
+
+use std::sync::Arc;
+
+use fhir::outcome::IssueCode;
+use fhir::{Resource, ResourceType};
+use http::StatusCode;
+
+use super::Session;
+use crate::conformance::{Conformance, View};
+use crate::prefer::Return;
+use crate::profile;
+use crate::references::rewrite::make_urls_absolute;
+use crate::references::clean;
+use crate::refusal::Refusal;
+use crate::reply::{Reply, Version};
+
+/// A resource from outside, made ready for a write: URLs absolute, default profile set, perhaps validated already.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) resource: Resource,
+    pub(crate) resource_type: ResourceType,
+    validated: Option<(Arc<Conformance>, Option<Refusal>)>,
+}
+
+/// How a create is asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CreateOptions {
+    /// Criteria of `If-None-Exist`.
+    pub(crate) if_none_exist: Option<String>,
+    pub(crate) returns: Return,
+    /// Id that other entries of the Bundle know already.
+    pub(crate) id: Option<String>,
+    /// Whether it is an entry of a Bundle, which looks at `ifNoneExist` before anything else.
+    pub(crate) in_bundle: bool,
+}
+
+impl Prepared {
+    /// Makes a resource ready; `None` if the endpoint does not serve its type.
+    pub(crate) fn new(resource: Resource, base_url: &str) -> Option<Self> {
+        let resource_type = resource.resource_type()?;
+        let resource = profile::add_default(make_urls_absolute(resource, base_url), resource_type);
+        Some(Self { resource, resource_type, validated: None })
+    }
+
+    /// Validates before the transaction, so that the writer does not wait for it. The result counts only if the
+    /// transaction sees the same profiles.
+    pub(crate) fn validate_early(&mut self, conformance: &Arc<Conformance>) {
+        let view = View::new(Arc::clone(conformance));
+        let result = profile::validate(&self.resource, &view).err();
+        self.validated = Some((Arc::clone(conformance), result));
+    }
+
+    /// The result by the profiles of the transaction.
+    pub(crate) fn validate(&self, profiles: &View) -> Result<(), Refusal> {
+        match &self.validated {
+            Some((conformance, result)) if profiles.is_exactly(conformance) => match result {
+                Some(refusal) => Err(refusal.clone()),
+                None => Ok(()),
+            },
+            _ => profile::validate(&self.resource, profiles),
+        }
+    }
+}
+
+impl Session<'_, '_> {
+    /// Stores version 1 of a resource, unless a conditional create finds that it exists.
+    pub(crate) fn create(&mut self, prepared: Prepared, options: &CreateOptions) -> Result<Reply, Refusal> {
+        if options.in_bundle {
+            if let Some(existing) = self.existing(prepared.resource_type, options)? {
+                return Ok(existing);
+            }
+            prepared.validate(&self.profiles)?;
+            self.check_create(&prepared.resource, prepared.resource_type)?;
+        } else {
+            self.check_create(&prepared.resource, prepared.resource_type)?;
+            self.check_unused_keys(&prepared.resource, prepared.resource_type)?;
+            prepared.validate(&self.profiles)?;
+            if let Some(existing) = self.existing(prepared.resource_type, options)? {
+                return Ok(existing);
+            }
+        }
+        let id = match &options.id {
+            Some(id) => id.clone(),
+            None => uuid::Uuid::new_v4().to_string(),
+        };
+        let resource = self.resolve_logical(prepared.resource)?;
+        let stored = self.tx.create(resource, &id)?;
+        self.note_changes();
+        // A Bundle checks references and offers Tasks when all its entries are stored.
+        if !options.in_bundle {
+            self.check_references(&stored.resource, None)?;
+            self.offer_task(&stored.resource)?;
+        }
+        let version = Version {
+            resource_type: stored.resource_type,
+            id: stored.id,
+            version: stored.version,
+            last_updated: stored.last_updated,
+        };
+        let shown = if options.returns == Return::Representation {
+            clean(stored.resource.as_ref().clone())
+        } else {
+            Resource::new(prepared.resource_type.as_str())
+        };
+        Ok(Reply::written(StatusCode::CREATED, version, shown, options.returns, &self.shared.base_url))
+    }
+
+    /// The answer if the criteria of `If-None-Exist` match one resource.
+    fn existing(&mut self, resource_type: ResourceType, options: &CreateOptions) -> Result<Option<Reply>, Refusal> {
+        let Some(criteria) = &options.if_none_exist else { return Ok(None) };
+        let criteria = criteria.trim();
+        if criteria.is_empty() {
+            return Err(Refusal::bad_request("If-None-Exist is blank"));
+        }
+        let criteria = match criteria.split_once('?') {
+            Some(("", criteria)) => criteria,
+            Some((path, criteria)) if !path.contains(['=', '&']) => {
+                return Err(Refusal::bad_request("If-None-Exist must not have a path")
+                    .because(format!("{} criteria behind a path", criteria.len())));
+            }
+            _ => criteria,
+        };
+        match self.match_for_caller(resource_type, criteria)? {
+            None => Ok(None),
+            Some(found) => {
+                let text = format!("{resource_type} resource exists at {}", found.location(&self.shared.base_url));
+                let mut reply =
+                    Reply::information(StatusCode::OK, Some(found), IssueCode::Duplicate, text);
+                reply.located = true;
+                reply.header(http::header::VARY, "Cookie");
+                Ok(Some(reply))
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The second decision: on what is stored, by the crate that the gateway used, in the transaction that acts on it.
+//!
+//! Two questions are asked about every interaction, single or in a Bundle. Does the policy permit it
+//! ([`Session::authorize`])? Do the rules of the resource permit it (`check_*`, `fhir-api` 6.3 to 6.6)? Both must say yes.
+
+use fhir::{Resource, ResourceType};
+use policies::{CanonicalRequest, Decision, DsfOperation, Identity, read_access, resource_rules, task};
+use store::unique;
+
+use super::Session;
+use crate::refusal::Refusal;
+use crate::websocket::Criteria;
+
+mod answers;
+
+impl Session<'_, '_> {
+    /// Asks the policy of the permit about a request or an entry.
+    pub(crate) fn authorize(&mut self, request: &CanonicalRequest, body: Option<&Resource>) -> Result<(), Refusal> {
+        let operation = request.interaction().group();
+        if let Some(needed) = request.interaction().dsf_operation()
+            && !self.identity.has_dsf_role(needed, request.resource_type())
+        {
+            return Err(Refusal::forbidden(operation, "identity has no such role for the type"));
+        }
+        // The policy governs who comes through the gateway; the engine's own resources are governed by the rules alone.
+        if self.caller.is_internal {
+            return Ok(());
+        }
+        let context = policies::Context { now: self.tx.now(), origin: policies::Origin::JudgedByGateway };
+        let allow_list = self.fresh_allow_list()?;
+        match policies::decide(&self.caller.policy, &allow_list, &self.identity, request, body, &context) {
+            Decision::Permit(_) => Ok(()),
+            Decision::Deny(denial) => {
+                Err(Refusal::forbidden(operation, format!("{}: {}", denial.code.as_str(), denial.text)))
+            }
+        }
+    }
+
+    /// Rules for a new resource.
+    pub(crate) fn check_create(&mut self, resource: &Resource, resource_type: ResourceType) -> Result<(), Refusal> {
+        self.need(DsfOperation::Create, resource_type, "create")?;
+        let allow_list = self.fresh_allow_list()?;
+        match resource_type {
+            ResourceType::Task => task::check_create(resource.tree(), &self.identity, &allow_list)
+                .map(drop)
+                .map_err(|error| Refusal::forbidden("create", error.to_string())),
+            ResourceType::QuestionnaireResponse => answers::check_create(resource, &self.identity)
+                .map_err(|reason| Refusal::forbidden("create", reason)),
+            _ => {
+                self.need_local("create")?;
+                self.check_criteria(resource, "create")?;
+                resource_rules::check(resource_type, resource.tree())
+                    .map_err(|error| Refusal::forbidden("create", error.to_string()))?;
+                self.check_readers(resource, resource_type, "create")
+            }
+        }
+    }
+
+    /// Refuses what would be a duplicate before it is validated, as the reference does for single requests.
+    pub(crate) fn check_unused_keys(
+        &mut self,
+        resource: &Resource,
+        resource_type: ResourceType,
+    ) -> Result<(), Refusal> {
+        for key in unique::unique_keys(resource_type, resource, Some(&self.shared.base_url)) {
+            if self.tx.holder(key.kind, &key.key)?.is_some() {
+                return Err(Refusal::duplicate(resource_type.as_str()).because(format!("key {} is taken", key.kind)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules for a new version, given the stored one.
+    pub(crate) fn check_update(
+        &mut self,
+        old: &Resource,
+        new: &Resource,
+        resource_type: ResourceType,
+    ) -> Result<(), Refusal> {
+        self.need(DsfOperation::Update, resource_type, "update")?;
+        let allow_list = self.fresh_allow_list()?;
+        match resource_type {
+            ResourceType::Task => task::check_update(old.tree(), new.tree(), &self.identity, &allow_list)
+                .map_err(|error| Refusal::forbidden("update", error.to_string())),
+            ResourceType::QuestionnaireResponse => answers::check_update(old, new, &self.identity)
+                .map_err(|reason| Refusal::forbidden("update", reason)),
+            _ => {
+                self.need_local("update")?;
+                self.check_criteria(new, "update")?;
+                resource_rules::check_update(resource_type, old.tree(), new.tree())
+                    .map_err(|error| Refusal::forbidden("update", error.to_string()))?;
+                self.check_readers(new, resource_type, "update")
+            }
+        }
+    }
+
+    /// Rules for deleting a stored resource.
+    pub(crate) fn check_delete(&mut self, old: &Resource, resource_type: ResourceType) -> Result<(), Refusal> {
+        self.check_delete_unknown(resource_type)?;
+        match resource_type {
+            ResourceType::Task => task::check_delete(old.tree(), &self.identity)
+                .map_err(|error| Refusal::forbidden("delete", error.to_string())),
+            ResourceType::QuestionnaireResponse if !self.identity.is_local_organization_or_admin() => {
+                Err(Refusal::forbidden("delete", "only the local organization or an administrator may do this"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Rules for deleting whatever it is: nobody learns of an id whom the rules would refuse in any case.
+    pub(crate) fn check_delete_unknown(&mut self, resource_type: ResourceType) -> Result<(), Refusal> {
+        self.need(DsfOperation::Delete, resource_type, "delete")?;
+        self.need_local("delete")
+    }
+
+    /// Rules for removing a deleted resource for good.
+    pub(crate) fn check_permanent_delete(
+        &mut self,
+        last: &Resource,
+        resource_type: ResourceType,
+    ) -> Result<(), Refusal> {
+        self.need(DsfOperation::PermanentDelete, resource_type, "permanent-delete")?;
+        self.check_delete(last, resource_type)
+    }
+
+    fn need(
+        &self,
+        operation: DsfOperation,
+        resource_type: ResourceType,
+        name: &'static str,
+    ) -> Result<(), Refusal> {
+        if self.identity.has_dsf_role(operation, Some(resource_type)) {
+            Ok(())
+        } else {
+            Err(Refusal::forbidden(name, "identity has no such role for the type"))
+        }
+    }
+
+    fn need_local(&self, name: &'static str) -> Result<(), Refusal> {
+        match self.identity {
+            Identity::Local(_) | Identity::Person(_) => Ok(()),
+            Identity::Remote(_) | Identity::Unknown => Err(Refusal::forbidden(name, "identity is not local")),
+        }
+    }
+
+    /// A Subscription whose criteria cannot be judged would never be told anything.
+    fn check_criteria(&self, resource: &Resource, name: &'static str) -> Result<(), Refusal> {
+        if resource.resource_type() != Some(ResourceType::Subscription) {
+            return Ok(());
+        }
+        Criteria::parse(resource.str("criteria").unwrap_or_default(), &self.shared.base_url)
+            .map(drop)
+            .map_err(|error| Refusal::forbidden(name, error.to_string()))
+    }
+
+    /// Who may read the resource must be said in exactly one way: by tags, or for a Binary by its context.
+    fn check_readers(
+        &mut self,
+        resource: &Resource,
+        resource_type: ResourceType,
+        name: &'static str,
+    ) -> Result<(), Refusal> {
+        let has_context = resource_type == ResourceType::Binary && resource.get("securityContext").is_some();
+        if has_context {
+            return match read_access::tags(resource.tree()) {
+                Err(read_access::TagError::Missing) => self.check_context(resource, name),
+                _ => Err(Refusal::forbidden(name, "read-access tag and securityContext together")),
+            };
+        }
+        let allow_list = self.fresh_allow_list()?;
+        let role_exists = |role: &policies::Role| self.profiles.has_code(role.system(), role.code());
+        read_access::check(resource.tree(), &allow_list, role_exists)
+            .map(drop)
+            .map_err(|error| Refusal::forbidden(name, error.to_string()))
+    }
+
+    /// Any type but Binary and Task can be the context of a Binary; that it exists is checked with the references.
+    fn check_context(&self, binary: &Resource, name: &'static str) -> Result<(), Refusal> {
+        let context = binary.get("securityContext").and_then(fhir::Value::as_object);
+        let type_name = context.and_then(|context| match fhir::reference::Reference::parse(context) {
+            fhir::reference::Reference::Literal(literal) => Some(literal.type_name),
+            fhir::reference::Reference::Logical(logical) => Some(logical.type_name),
+            _ => None,
+        });
+        let resource_type: Option<ResourceType> = type_name.and_then(|name| name.parse().ok());
+        match resource_type {
+            Some(ResourceType::Binary | ResourceType::Task) | None => {
+                Err(Refusal::forbidden(name, "securityContext is not a resource that can be one"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
