@@ -55,6 +55,8 @@ pub struct HistoryEntry {
 pub struct HistoryPage {
     /// Entries of all pages that the filter lets be seen.
     pub total: u64,
+    /// Entries that a page has at most: what was asked for, within [`limits::PAGE`]. Links must name it.
+    pub count: u32,
     /// Entries of this page.
     pub entries: Vec<HistoryEntry>,
 }
@@ -68,7 +70,7 @@ impl Transaction<'_> {
             HistoryScope::Type(resource_type) => from.push(" AND v.type = ").bind(resource_type.as_str()),
             HistoryScope::Instance(resource_type, id) => {
                 let Some(rid) = self.rid(*resource_type, id)? else {
-                    return Ok(HistoryPage::default());
+                    return Ok(HistoryPage { count: query.count.min(limits::PAGE), ..HistoryPage::default() });
                 };
                 from.push(" AND v.rid = ").bind(rid);
             }
@@ -79,7 +81,7 @@ impl Transaction<'_> {
         if let Some(time) = query.before {
             from.push(" AND v.last_updated < ").bind(to_millis(time));
         }
-        from.visible("v.rid", "v.version", filter);
+        from.visible("v.rid", "v.version", filter.grants());
         if let Some(types) = filter.types() {
             from.push(" AND v.type IN (").bind_all(types.iter().map(|wanted| wanted.as_str()));
             from.push(")");
@@ -89,7 +91,7 @@ impl Transaction<'_> {
         let total = self.row(count.text(), count.params(), |row| row.unsigned(0))?.unwrap_or(0);
         let size = query.count.min(limits::PAGE);
         if query.page == 0 || size == 0 {
-            return Ok(HistoryPage { total, entries: Vec::new() });
+            return Ok(HistoryPage { total, count: size, entries: Vec::new() });
         }
         let offset = u64::from(query.page - 1).saturating_mul(u64::from(size));
         let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id").with(&from);
@@ -101,6 +103,6 @@ impl Transaction<'_> {
             let resource = row.optional_text(2)?.is_some().then(|| stored(row, resource_type, &id)).transpose()?;
             Ok(HistoryEntry { resource_type, version: row.unsigned(0)?, last_updated: row.time(1)?, id, resource })
         })?;
-        Ok(HistoryPage { total, entries })
+        Ok(HistoryPage { total, count: size, entries })
     }
 }

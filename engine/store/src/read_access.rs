@@ -13,13 +13,12 @@
 //!
 //! What cannot be read as a grant grants nothing.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use fhir::reference::Reference;
 use fhir::{Resource, ResourceType, Value};
 
 use crate::index::bounded;
-use crate::limits;
 
 /// The system of read-access tags.
 pub const READ_ACCESS_TAG: &str = "http://dsf.dev/fhir/CodeSystem/read-access-tag";
@@ -235,6 +234,22 @@ impl ReadFilter {
         self.types.as_deref()
     }
 
+    /// The grants that versions of the type can have, so that a search compares no others; `None` sees all.
+    pub(crate) fn grants_for(&self, resource_type: ResourceType) -> Option<Vec<&Grant>> {
+        let prefix = match resource_type {
+            ResourceType::Task => Some("TASK-"),
+            ResourceType::QuestionnaireResponse => Some("ANSWER-"),
+            // A Binary has the grants of its context, whatever that is.
+            ResourceType::Binary => Some(""),
+            _ => None,
+        };
+        let fits = |grant: &&Grant| match prefix {
+            Some(prefix) => grant.0.starts_with(prefix),
+            None => !grant.0.starts_with("TASK-") && !grant.0.starts_with("ANSWER-"),
+        };
+        Some(self.grants.as_ref()?.iter().filter(fits).collect())
+    }
+
     /// The grants; `None` sees all.
     #[must_use]
     pub const fn grants(&self) -> Option<&BTreeSet<Grant>> {
@@ -252,20 +267,17 @@ impl ReadFilter {
 // === grants of a resource ===
 
 /// What decides who sees this version.
-pub(crate) fn access(resource_type: ResourceType, resource: &Resource) -> Access {
-    let mut grants = match resource_type {
+pub(crate) fn access(resource_type: ResourceType, resource: &Resource, base: Option<&str>) -> Access {
+    let grants = match resource_type {
         ResourceType::Task => task_grants(resource),
         ResourceType::QuestionnaireResponse => answer_grants(resource),
         _ => tag_grants(resource),
     };
     if resource_type == ResourceType::Binary
         && grants.is_empty()
-        && let Some((resource_type, id)) = security_context(resource)
+        && let Some((resource_type, id)) = security_context(resource, base)
     {
         return Access::As { resource_type, id };
-    }
-    while grants.len() > limits::GRANTS {
-        grants.pop_last();
     }
     Access::Own(grants)
 }
@@ -339,19 +351,21 @@ fn answer_grants(response: &Resource) -> BTreeSet<Grant> {
     grants
 }
 
-fn security_context(binary: &Resource) -> Option<(String, String)> {
-    let reference = binary.get("securityContext")?.str("reference")?;
-    let (resource_type, id) = local_reference(reference)?;
-    Some((resource_type.into_owned(), id.into_owned()))
+fn security_context(binary: &Resource, base: Option<&str>) -> Option<(String, String)> {
+    local_reference(binary.get("securityContext")?.str("reference")?, base)
 }
 
-/// Type and id of a relative reference, its version ignored.
-pub(crate) fn local_reference(reference: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
-    let mut parts = reference.split('/');
-    let (resource_type, id) = (parts.next()?, parts.next()?);
-    let ends = matches!((parts.next(), parts.next(), parts.next()), (None, None, None) | (Some("_history"), Some(_), None));
-    (ends && !id.is_empty() && resource_type.parse::<ResourceType>().is_ok())
-        .then_some((Cow::Borrowed(resource_type), Cow::Borrowed(id)))
+/// Type and id of a reference to a resource of this node, its version ignored.
+pub(crate) fn local_reference(reference: &str, base: Option<&str>) -> Option<(String, String)> {
+    let reference = Reference::parse_literal(reference);
+    let reference = match base {
+        Some(base) => reference.relative_to(base),
+        None => reference,
+    };
+    match reference {
+        Reference::Literal(literal) if literal.resource_type().is_some() => Some((literal.type_name, literal.id)),
+        _ => None,
+    }
 }
 
 fn extension<'a>(value: &'a Value, url: &str) -> Option<&'a Value> {

@@ -180,13 +180,14 @@ impl Transaction<'_> {
         kind: ChangeKind,
     ) -> Result<StoredResource, StoreError> {
         let now = self.now();
-        resource.set_version(id, head.version, &format_instant(now));
+        resource.set_version(id, head.version, &fhir::date::format_instant(now));
         let content = fhir::json::print(&resource, false);
         if content.len() > limits::RESOURCE_BYTES {
             return Err(StoreError::TooLarge { what: "resource", size: content.len(), limit: limits::RESOURCE_BYTES });
         }
         self.insert_version(head, resource_type, id, Some(&content))?;
         self.insert_keys(head.rid, resource_type, &resource)?;
+        self.insert_index(head.rid, resource_type, &resource)?;
         self.grant_access(head, resource_type, id, &resource)?;
         let resource = Arc::new(resource);
         self.announce(resource_type, id, head.version, kind, Some(Arc::clone(&resource)));
@@ -218,7 +219,7 @@ impl Transaction<'_> {
     }
 
     fn insert_keys(&mut self, rid: i64, resource_type: ResourceType, resource: &Resource) -> Result<(), StoreError> {
-        for key in unique::unique_keys(resource_type, resource) {
+        for key in unique::unique_keys(resource_type, resource, self.context().base.as_deref()) {
             let value = bounded(&key.key);
             let params: [Param<'_>; 3] = [key.kind.into(), value.as_ref().into(), rid.into()];
             let inserted = self.execute(
@@ -267,7 +268,7 @@ impl Transaction<'_> {
         id: &str,
         resource: &Resource,
     ) -> Result<(), StoreError> {
-        let grants = match read_access::access(resource_type, resource) {
+        let grants = match read_access::access(resource_type, resource, self.context().base.as_deref()) {
             Access::Own(grants) => grants,
             Access::As { resource_type, id } => {
                 self.execute(
@@ -302,6 +303,9 @@ impl Transaction<'_> {
     }
 
     fn insert_grants(&mut self, rid: i64, version: u64, grants: &BTreeSet<Grant>) -> Result<(), StoreError> {
+        if grants.len() > limits::GRANTS {
+            return Err(StoreError::TooLarge { what: "list of readers", size: grants.len(), limit: limits::GRANTS });
+        }
         for grant in grants {
             self.execute(
                 "INSERT INTO read_access (rid, version, grantee) VALUES (?1, ?2, ?3)",
@@ -443,19 +447,6 @@ pub(crate) fn last_time(sql: &mut dyn Sql) -> Result<Option<OffsetDateTime>, Sto
         Ok(())
     })?;
     Ok(last)
-}
-
-/// `meta.lastUpdated` in UTC with milliseconds.
-fn format_instant(time: OffsetDateTime) -> String {
-    let utc = time.to_offset(time::UtcOffset::UTC);
-    let (date, clock) = (utc.date(), utc.time());
-    let (hour, minute, second, millis) = clock.as_hms_milli();
-    format!(
-        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
 }
 
 /// Reads `version, last_updated, content, …`; a version without content is a deletion.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::Param;
-use crate::read_access::ReadFilter;
+use crate::read_access::Grant;
 
 /// SQL text with the values of its placeholders.
 #[derive(Clone, Debug, Default)]
@@ -78,12 +78,17 @@ impl Statement {
         self
     }
 
-    /// Appends ` AND …`: the filter holds a grant of the version.
-    pub(crate) fn visible(&mut self, rid: &'static str, version: &'static str, filter: &ReadFilter) {
-        let Some(grants) = filter.grants() else { return };
+    /// Appends ` AND …`: one of the grants is a grant of the version; `None` is no condition.
+    pub(crate) fn visible<'g>(
+        &mut self,
+        rid: &'static str,
+        version: &'static str,
+        grants: Option<impl IntoIterator<Item = &'g Grant>>,
+    ) {
+        let Some(grants) = grants else { return };
         self.push(" AND EXISTS (SELECT 1 FROM read_access AS a WHERE a.rid = ").push(rid);
         self.push(" AND a.version = ").push(version).push(" AND a.grantee IN (");
-        self.bind_all(grants.iter().map(|grant| grant.as_str()));
+        self.bind_all(grants.into_iter().map(Grant::as_str));
         self.push("))");
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::sqlite::SqliteFile;
 use crate::writer::{Job, Writer};
-use crate::{Change, Dialect, Sql, StoreError, Transaction, limits};
+use crate::{Change, Dialect, IndexContext, Sql, StoreError, Transaction, limits};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -21,6 +21,8 @@ pub struct StoreOptions {
     pub clock: Clock,
     /// Connections for reading.
     pub readers: usize,
+    /// What the search index depends on.
+    pub context: IndexContext,
 }
 
 /// The store of a node. Clones share one database.
@@ -51,6 +53,7 @@ struct Inner {
 /// Shared by the handle and the writer thread.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
+    pub(crate) context: IndexContext,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) jobs: watch::Sender<u64>,
     pub(crate) outbox: watch::Sender<u64>,
@@ -88,7 +91,7 @@ struct Readers {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { clock: Arc::new(OffsetDateTime::now_utc), readers: limits::READERS }
+        Self { clock: Arc::new(OffsetDateTime::now_utc), readers: limits::READERS, context: IndexContext::default() }
     }
 }
 
@@ -112,18 +115,19 @@ impl Store {
         for _ in 0..options.readers.max(1) {
             readers.push(Box::new(file.reader()?));
         }
-        Self::start(Box::new(writer), readers, Box::new(file), options.clock)
+        Self::start(Box::new(writer), readers, Box::new(file), options)
     }
 
     fn start(
         mut writer: Box<dyn Connection>,
         readers: Vec<Box<dyn Connection>>,
         guard: Box<dyn Send>,
-        clock: Clock,
+        options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let (changes, _) = broadcast::channel(limits::CHANGES);
         let shared = Arc::new(Shared {
-            clock,
+            clock: options.clock,
+            context: options.context,
             changes,
             jobs: watch::channel(0).0,
             outbox: watch::channel(0).0,
@@ -133,6 +137,7 @@ impl Store {
             commit_micros: AtomicU64::new(0),
         });
         let last_time = crate::resources::last_time(writer.sql())?;
+        update_index(&mut *writer, &shared.context)?;
         let size = u32::try_from(readers.len()).unwrap_or(u32::MAX);
         let readers =
             Readers { permits: Semaphore::new(readers.len()), connections: Mutex::new(readers), size };
@@ -228,6 +233,22 @@ impl Store {
     }
 }
 
+/// Indexes every resource anew if the index was made by another version or for another base URL.
+fn update_index(writer: &mut dyn Connection, context: &IndexContext) -> Result<(), StoreError> {
+    let now = OffsetDateTime::UNIX_EPOCH;
+    if !Transaction::new(writer.sql(), context, now, false).is_index_outdated()? {
+        return Ok(());
+    }
+    tracing::info!("the search index is made anew");
+    let mut next = Some(0);
+    while let Some(rid) = next {
+        writer.control("BEGIN")?;
+        next = Transaction::new(writer.sql(), context, now, true).rebuild_index(rid)?;
+        writer.control("COMMIT")?;
+    }
+    Ok(())
+}
+
 // === impl Inner ===
 
 impl Inner {
@@ -246,7 +267,7 @@ impl Inner {
         };
         let now = crate::writer::truncate((self.shared.clock)());
         connection.control("BEGIN").map_err(E::from)?;
-        let mut transaction = Transaction::new(connection.sql(), now, false);
+        let mut transaction = Transaction::new(connection.sql(), &self.shared.context, now, false);
         work(&mut transaction)
     }
 }

@@ -6,12 +6,13 @@
 use time::OffsetDateTime;
 
 use crate::sql::{Param, Row, Sql};
-use crate::{Change, StoreError};
+use crate::{Change, IndexContext, StoreError};
 
 /// A unit of work. Inside [`crate::Store::write`] it may read and write; inside [`crate::Store::read`] it reads one
 /// consistent snapshot.
 pub struct Transaction<'a> {
     sql: &'a mut dyn Sql,
+    context: &'a IndexContext,
     now: OffsetDateTime,
     writable: bool,
     effects: Effects,
@@ -28,8 +29,8 @@ pub(crate) struct Effects {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(sql: &'a mut dyn Sql, now: OffsetDateTime, writable: bool) -> Self {
-        Self { sql, now, writable, effects: Effects::default() }
+    pub(crate) fn new(sql: &'a mut dyn Sql, context: &'a IndexContext, now: OffsetDateTime, writable: bool) -> Self {
+        Self { sql, context, now, writable, effects: Effects::default() }
     }
 
     pub(crate) fn into_effects(self) -> Effects {
@@ -50,6 +51,12 @@ impl<'a> Transaction<'a> {
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.effects.changes
+    }
+
+    /// What queries must be read with: `fhir::search::parse_query_in(&tx.context().as_context(), …)`.
+    #[must_use]
+    pub const fn context(&self) -> &'a IndexContext {
+        self.context
     }
 
     pub(crate) fn dialect(&self) -> crate::Dialect {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use fhir::{Resource, ResourceType, Value};
 
-use crate::read_access::ORGANIZATION_IDENTIFIER;
+use crate::read_access::{ORGANIZATION_IDENTIFIER, local_reference};
 
 const ENDPOINT_IDENTIFIER: &str = "http://dsf.dev/sid/endpoint-identifier";
 const TASK_IDENTIFIER: &str = "http://dsf.dev/sid/task-identifier";
@@ -22,9 +22,9 @@ pub struct UniqueKey {
     pub key: String,
 }
 
-/// The keys that the resource must hold alone.
+/// The keys that the resource must hold alone; `base` is the node's base URL.
 #[must_use]
-pub fn unique_keys(resource_type: ResourceType, resource: &Resource) -> Vec<UniqueKey> {
+pub fn unique_keys(resource_type: ResourceType, resource: &Resource, base: Option<&str>) -> Vec<UniqueKey> {
     let mut keys = BTreeSet::new();
     match resource_type {
         ResourceType::ActivityDefinition => canonical(resource, "activity-definition", &mut keys),
@@ -34,7 +34,7 @@ pub fn unique_keys(resource_type: ResourceType, resource: &Resource) -> Vec<Uniq
         ResourceType::Endpoint => endpoint(resource, &mut keys),
         ResourceType::NamingSystem => naming_system(resource, &mut keys),
         ResourceType::Organization => organization(resource, &mut keys),
-        ResourceType::OrganizationAffiliation => affiliation(resource, &mut keys),
+        ResourceType::OrganizationAffiliation => affiliation(resource, base, &mut keys),
         ResourceType::Subscription => subscription(resource, &mut keys),
         ResourceType::Task if resource.str("status") == Some("draft") => {
             identifiers(resource, TASK_IDENTIFIER, "draft-task-identifier", &mut keys);
@@ -99,17 +99,18 @@ fn organization(resource: &Resource, keys: &mut BTreeSet<UniqueKey>) {
 }
 
 /// A pair of organisations has one affiliation per endpoint, and each role once.
-fn affiliation(resource: &Resource, keys: &mut BTreeSet<UniqueKey>) {
-    let member = |name: &str| resource.get(name).and_then(|reference| reference.str("reference")).map(without_version);
+fn affiliation(resource: &Resource, base: Option<&str>, keys: &mut BTreeSet<UniqueKey>) {
+    let target = |reference: &Value| reference.str("reference").map(|text| target_of(text, base));
+    let member = |name: &str| resource.get(name).and_then(target);
     let (Some(parent), Some(participant)) = (member("organization"), member("participatingOrganization")) else {
         return;
     };
-    for endpoint in resource.list("endpoint").iter().filter_map(|reference| reference.str("reference")) {
-        add(keys, "affiliation-endpoint", &[parent, participant, without_version(endpoint)]);
+    for endpoint in resource.list("endpoint").iter().filter_map(target) {
+        add(keys, "affiliation-endpoint", &[&parent, &participant, &endpoint]);
     }
     for coding in resource.list("code").iter().flat_map(|code| code.list("coding")) {
         if let Some(code) = coding.str("code") {
-            add(keys, "affiliation-role", &[parent, participant, coding.str("system").unwrap_or_default(), code]);
+            add(keys, "affiliation-role", &[&parent, &participant, coding.str("system").unwrap_or_default(), code]);
         }
     }
 }
@@ -121,8 +122,12 @@ fn subscription(resource: &Resource, keys: &mut BTreeSet<UniqueKey>) {
     }
 }
 
-fn without_version(reference: &str) -> &str {
-    reference.split_once("/_history/").map_or(reference, |(target, _)| target)
+/// The target of a reference in the one form that is compared: relative and without version if it is of this node.
+fn target_of(reference: &str, base: Option<&str>) -> String {
+    match local_reference(reference, base) {
+        Some((resource_type, id)) => format!("{resource_type}/{id}"),
+        None => reference.to_owned(),
+    }
 }
 
 #[cfg(test)]

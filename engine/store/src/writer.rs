@@ -204,7 +204,7 @@ impl Thread {
             return self.connection.in_transaction();
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut transaction = Transaction::new(self.connection.sql(), now, true);
+            let mut transaction = Transaction::new(self.connection.sql(), &self.shared.context, now, true);
             work.run(&mut transaction).map(|()| transaction.into_effects())
         }));
         let (kept, mut problem) = match outcome {

@@ -32,6 +32,7 @@ CREATE TABLE read_access (
     grantee TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (rid, version, grantee)
 );
+CREATE INDEX read_access_by_grantee ON read_access (grantee, rid, version);
 
 -- Versions of Binaries whose readers are those of another resource.
 CREATE TABLE security_context (
@@ -91,17 +92,17 @@ CREATE TABLE date_index (
 CREATE INDEX date_index_by_low ON date_index (parameter, low, rid);
 CREATE INDEX date_index_by_high ON date_index (parameter, high, rid);
 
--- A reference by type and id, by foreign URL or canonical, or by identifier; absent parts are empty texts.
+-- A reference by type and id, by foreign URL, or by identifier; absent parts are empty texts. Canonical references are
+-- in uri_index.
 CREATE TABLE reference_index (
     rid BIGINT NOT NULL REFERENCES resource (rid),
     parameter TEXT COLLATE "C" NOT NULL,
     target_id TEXT COLLATE "C" NOT NULL,
     target_type TEXT COLLATE "C" NOT NULL,
     url TEXT COLLATE "C" NOT NULL,
-    version TEXT COLLATE "C" NOT NULL,
     identifier_value TEXT COLLATE "C" NOT NULL,
     identifier_system TEXT COLLATE "C" NOT NULL,
-    PRIMARY KEY (rid, parameter, target_id, target_type, url, version, identifier_value, identifier_system)
+    PRIMARY KEY (rid, parameter, target_id, target_type, url, identifier_value, identifier_system)
 );
 CREATE INDEX reference_index_by_target ON reference_index (parameter, target_id, target_type, rid);
 CREATE INDEX reference_index_by_url ON reference_index (parameter, url, rid);

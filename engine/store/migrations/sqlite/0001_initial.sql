@@ -32,6 +32,7 @@ CREATE TABLE read_access (
     grantee TEXT NOT NULL,
     PRIMARY KEY (rid, version, grantee)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX read_access_by_grantee ON read_access (grantee, rid, version);
 
 -- Versions of Binaries whose readers are those of another resource.
 CREATE TABLE security_context (
@@ -91,17 +92,17 @@ CREATE TABLE date_index (
 CREATE INDEX date_index_by_low ON date_index (parameter, low, rid);
 CREATE INDEX date_index_by_high ON date_index (parameter, high, rid);
 
--- A reference by type and id, by foreign URL or canonical, or by identifier; absent parts are empty texts.
+-- A reference by type and id, by foreign URL, or by identifier; absent parts are empty texts. Canonical references are
+-- in uri_index.
 CREATE TABLE reference_index (
     rid INTEGER NOT NULL REFERENCES resource (rid),
     parameter TEXT NOT NULL,
     target_id TEXT NOT NULL,
     target_type TEXT NOT NULL,
     url TEXT NOT NULL,
-    version TEXT NOT NULL,
     identifier_value TEXT NOT NULL,
     identifier_system TEXT NOT NULL,
-    PRIMARY KEY (rid, parameter, target_id, target_type, url, version, identifier_value, identifier_system)
+    PRIMARY KEY (rid, parameter, target_id, target_type, url, identifier_value, identifier_system)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX reference_index_by_target ON reference_index (parameter, target_id, target_type, rid);
 CREATE INDEX reference_index_by_url ON reference_index (parameter, url, rid);

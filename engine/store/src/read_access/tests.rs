@@ -3,7 +3,7 @@ use crate::tests::support::resource;
 
 fn sees(filter: &ReadFilter, json: &str) -> bool {
     let resource = resource(json);
-    match access(resource.resource_type().unwrap(), &resource) {
+    match access(resource.resource_type().unwrap(), &resource, None) {
         Access::Own(grants) => filter.grants().is_none_or(|held| grants.iter().any(|grant| held.contains(grant))),
         Access::As { .. } => panic!("no context here"),
     }
@@ -94,10 +94,11 @@ fn grants_of_different_parts_are_never_equal() {
 }
 
 #[test]
-fn only_relative_references_to_served_types_are_a_context() {
-    let parse = |text: &'static str| local_reference(text).map(|(a, b)| format!("{a} {b}"));
+fn only_references_to_resources_of_this_node_are_a_context() {
+    let parse = |text: &str| local_reference(text, Some("https://own.org/fhir")).map(|(a, b)| format!("{a} {b}"));
     assert_eq!(parse("Patient/1").as_deref(), Some("Patient 1"));
     assert_eq!(parse("Patient/1/_history/2").as_deref(), Some("Patient 1"));
+    assert_eq!(parse("https://own.org/fhir/Patient/1").as_deref(), Some("Patient 1"));
     for text in ["Patient", "Patient/", "Other/1", "https://a/Patient/1", "Patient/1/x", "Patient/1/_history/2/3", ""] {
         assert_eq!(parse(text), None, "{text}");
     }

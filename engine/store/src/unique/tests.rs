@@ -3,7 +3,7 @@ use crate::tests::support::resource;
 
 fn keys(json: &str) -> Vec<String> {
     let resource = resource(json);
-    let keys = unique_keys(resource.resource_type().unwrap(), &resource);
+    let keys = unique_keys(resource.resource_type().unwrap(), &resource, Some("https://own.org/fhir"));
     keys.into_iter().map(|key| format!("{} {}", key.kind, key.key)).collect()
 }
 
@@ -38,7 +38,7 @@ fn each_type_has_the_keys_of_the_specification() {
 fn fhir_077_an_affiliation_holds_its_endpoint_and_each_role_of_the_pair() {
     let found = keys(
         "{'resourceType':'OrganizationAffiliation','organization':{'reference':'Organization/p/_history/2'},\
-         'participatingOrganization':{'reference':'Organization/m'},'endpoint':[{'reference':'Endpoint/e'}],\
+         'participatingOrganization':{'reference':'https://own.org/fhir/Organization/m'},'endpoint':[{'reference':'Endpoint/e'}],\
          'code':[{'coding':[{'system':'s','code':'DIC'},{'system':'s','code':'HRP'}]}]}",
     );
     assert_eq!(
