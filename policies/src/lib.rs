@@ -12,6 +12,14 @@
 //! stable code; no input makes the crate panic.
 #![warn(missing_docs)]
 
+// Lets the fixtures in `tests/world` use the same paths in unit tests and in integration tests.
+#[cfg(test)]
+extern crate self as policies;
+
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;
+
 pub mod allow_list;
 pub mod bundle;
 pub mod decision;

@@ -128,6 +128,7 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
             by_type.push((resource_type, bytes));
         }
     }
+    by_type.sort_unstable();
     Ok(Policy {
         version: digest(files),
         time_zone: draft.time_zone.take().unwrap_or_else(|| "Europe/Berlin".to_owned()),

@@ -14,11 +14,11 @@ use crate::identifier::Thumbprint;
 use crate::interaction::Method;
 
 macro_rules! section {
-    ($(#[$doc:meta])* $name:ident / $draft:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty = $read:expr, $default:expr;)* }) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident / $draft:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ty = $read:expr, $default:expr;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: $ty,)*
+        $vis struct $name {
+            $($(#[$field_doc])* $vis $field: $ty,)*
         }
 
         #[derive(Default)]
@@ -78,7 +78,7 @@ pub struct Trust {
 
 section! {
     /// The keys of `[trust]` itself.
-    TrustKeys / TrustDraft {
+    pub(super) TrustKeys / TrustDraft {
         /// `max-depth`
         max_depth: u8 = |s, r| small(s, r, "max-depth", 1..9), 3;
         /// `issuer-cn`
@@ -114,7 +114,7 @@ pub enum AbsentEku {
 
 section! {
     /// `[trust.keys]`: keys of client certificates.
-    KeyLimits / KeyLimitsDraft {
+    pub KeyLimits / KeyLimitsDraft {
         /// Fewest bits of an RSA leaf.
         min_rsa_leaf: u32 = |s, r| number(s, r, "min-rsa-leaf", 2048..16385), 2048;
         /// Fewest bits of an RSA leaf that is not reported.
@@ -139,7 +139,7 @@ pub enum RevocationMode {
 
 section! {
     /// `[trust.revocation]`
-    Revocation / RevocationDraft {
+    pub Revocation / RevocationDraft {
         /// How it is checked.
         mode: RevocationMode = |s, r| s.choice(r, "mode", &[("off", RevocationMode::Off), ("soft", RevocationMode::Soft), ("hard", RevocationMode::Hard)]), RevocationMode::Soft;
         /// Age at which a list is stale, whatever its `nextUpdate` says.
@@ -173,7 +173,7 @@ pub struct Tls {
 
 section! {
     /// The keys of `[tls]` itself.
-    TlsKeys / TlsDraft {
+    pub(super) TlsKeys / TlsDraft {
         /// `profile`
         profile: TlsProfile = |s, r| s.choice(r, "profile", &[("dsf-compat", TlsProfile::DsfCompat), ("bsi", TlsProfile::Bsi), ("tls13-only", TlsProfile::Tls13Only)]), TlsProfile::DsfCompat;
         /// `hsts`
@@ -183,7 +183,7 @@ section! {
 
 section! {
     /// `[tls.tickets]`: resumption of sessions.
-    Tickets / TicketsDraft {
+    pub Tickets / TicketsDraft {
         /// Whether sessions can be resumed.
         enabled: bool = |s, r| s.boolean(r, "enabled"), true;
         /// How often ticket keys change.
@@ -214,7 +214,7 @@ pub struct Limits {
 
 section! {
     /// `[limits.head]`: the head of a request.
-    HeadLimits / HeadLimitsDraft {
+    pub HeadLimits / HeadLimitsDraft {
         /// Most bytes of the head.
         bytes: u64 = |s, r| size_within(s, r, "bytes", 1 << 10, 1 << 20), 32 << 10;
         /// Most header fields.
@@ -233,7 +233,7 @@ pub struct BodyLimits {
 
 section! {
     /// `[limits.json]`
-    JsonLimits / JsonLimitsDraft {
+    pub JsonLimits / JsonLimitsDraft {
         /// Deepest nesting.
         depth: u32 = |s, r| number(s, r, "depth", 8..257), 64;
         /// Most members and elements of a document.
@@ -243,7 +243,7 @@ section! {
 
 section! {
     /// `[limits.xml]`
-    XmlLimits / XmlLimitsDraft {
+    pub XmlLimits / XmlLimitsDraft {
         /// Deepest nesting.
         depth: u32 = |s, r| number(s, r, "depth", 8..257), 64;
         /// Most attributes of an element.
@@ -253,7 +253,7 @@ section! {
 
 section! {
     /// `[limits.query]`
-    QueryLimits / QueryLimitsDraft {
+    pub QueryLimits / QueryLimitsDraft {
         /// Most entries of a batch or transaction.
         bundle_entries: u32 = |s, r| number(s, r, "bundle-entries", 1..100_001), 2000;
         /// Most parameters of a search.
@@ -265,7 +265,7 @@ section! {
 
 section! {
     /// `[limits.timeouts]`
-    Timeouts / TimeoutsDraft {
+    pub Timeouts / TimeoutsDraft {
         /// From the connection until TLS is established.
         handshake: Duration = |s, r| timeout(s, r, "handshake"), Duration::from_secs(10);
         /// From the first byte of a request until its head is complete.
@@ -283,7 +283,7 @@ section! {
 
 section! {
     /// `[limits.rate]`
-    RateLimits / RateLimitsDraft {
+    pub RateLimits / RateLimitsDraft {
         /// Requests of one identity per second; 0 in the file form `"off"`: unlimited.
         per_identity: u32 = |s, r| rate(s, r, "per-identity"), 0;
         /// Requests that may exceed the rate for a moment.
@@ -308,7 +308,7 @@ pub enum UnknownParameters {
 
 section! {
     /// `[search]`
-    Search / SearchDraft {
+    pub Search / SearchDraft {
         /// What happens to unknown parameters.
         unknown_parameters: UnknownParameters = |s, r| s.choice(r, "unknown-parameters", &[("prefer", UnknownParameters::Prefer), ("reject", UnknownParameters::Reject)]), UnknownParameters::Prefer;
         /// Whether chained parameters (`subject.name`) go on to the endpoint, which treats them as unknown.
@@ -335,7 +335,7 @@ pub struct BundleSection {
 
 section! {
     /// The keys of `[bundle]`.
-    BundleKeys / BundleDraft {
+    pub(super) BundleKeys / BundleDraft {
         /// `allow`
         allow: Vec<String> = |s, r| list(s, r, "allow", "\"batch\" or \"transaction\"", |text| {
             ["batch", "transaction"].contains(&text).then(|| text.to_owned())
@@ -377,7 +377,7 @@ pub struct AllowListSection {
 
 section! {
     /// The keys of `[allow-list]` itself.
-    AllowListKeys / AllowListDraft {
+    pub(super) AllowListKeys / AllowListDraft {
         /// `sources`
         sources: Vec<String> = |s, r| list(s, r, "sources", "an https URL, with \"*\" at most at its end", https_pattern), Vec::new();
         /// `require-identifier`
@@ -395,7 +395,7 @@ section! {
 
 section! {
     /// `[allow-list.max-delta]`: a larger change waits for approval.
-    Delta / DeltaDraft {
+    pub Delta / DeltaDraft {
         /// Organisations that are new.
         organizations_added: u32 = |s, r| number(s, r, "organizations-added", 0..1_000_001), 1_000_000;
         /// Organisations that are gone or inactive.
@@ -418,7 +418,7 @@ pub enum OutboundMode {
 
 section! {
     /// `[outbound]`
-    Outbound / OutboundDraft {
+    pub Outbound / OutboundDraft {
         /// Where the engine may connect to.
         mode: OutboundMode = |s, r| s.choice(r, "mode", &[("any", OutboundMode::Any), ("allow-list-endpoints", OutboundMode::AllowListEndpoints), ("list", OutboundMode::List)]), OutboundMode::AllowListEndpoints;
         /// Further base URLs, exact or with `*` at the end.
@@ -446,7 +446,7 @@ pub enum AuditFormat {
 
 section! {
     /// `[audit]`
-    Audit / AuditDraft {
+    pub Audit / AuditDraft {
         /// The form of records.
         format: AuditFormat = |s, r| s.choice(r, "format", &[("json-lines", AuditFormat::JsonLines), ("ecs-json", AuditFormat::EcsJson)]), AuditFormat::JsonLines;
         /// Where records go besides the audit file of the process: `"journald"`, `"tls-syslog://host:port"`.
@@ -497,9 +497,9 @@ impl Default for Tls {
 impl Default for BodyLimits {
     fn default() -> Self {
         let by_type = vec![
-            (ResourceType::Task, 4 << 20),
-            (ResourceType::Bundle, 64 << 20),
             (ResourceType::Binary, 8 << 30),
+            (ResourceType::Bundle, 64 << 20),
+            (ResourceType::Task, 4 << 20),
         ];
         Self { default: 1 << 20, by_type }
     }

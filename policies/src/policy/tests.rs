@@ -1,0 +1,224 @@
+use std::time::Duration;
+
+use super::*;
+use crate::world::*;
+use settings::Severity;
+
+fn findings(text: &str) -> Vec<(usize, String, String)> {
+    let all = Policy::load(&[("p.toml", text)]).expect_err("must be refused");
+    assert!(all.iter().all(|finding| finding.file == "p.toml" && !finding.remedy.is_empty()), "{all:?}");
+    all.into_iter().map(|finding| (finding.line, finding.key, finding.text)).collect()
+}
+
+fn lines(text: &str) -> Vec<(usize, String)> {
+    findings(text).into_iter().map(|(line, key, _)| (line, key)).collect()
+}
+
+#[test]
+fn the_shipped_policy_and_the_example_load_without_findings() {
+    assert!(Policy::shipped().warnings().is_empty(), "{:?}", Policy::shipped().warnings());
+    assert!(strict_policy().warnings().iter().all(|finding| finding.severity == Severity::Warning));
+}
+
+#[test]
+fn the_shipped_files_state_the_defaults() {
+    let (shipped, empty) = (Policy::shipped(), load(&[("empty.toml", "")]));
+    assert_eq!(shipped.trust(), empty.trust());
+    assert_eq!(shipped.tls(), empty.tls());
+    assert_eq!(shipped.limits(), empty.limits());
+    assert_eq!(shipped.search(), empty.search());
+    assert_eq!(shipped.bundle(), empty.bundle());
+    assert_eq!(shipped.allow_list(), empty.allow_list());
+    assert_eq!(shipped.outbound(), empty.outbound());
+    assert_eq!(shipped.audit(), empty.audit());
+    assert_eq!(shipped.time_zone(), empty.time_zone());
+    assert!(empty.rules().all().is_empty());
+}
+
+#[test]
+fn values_have_their_units() {
+    let policy = load(&[(
+        "p.toml",
+        "[limits.body]\ndefault = \"2MiB\"\nTask = \"1KiB\"\n[limits.timeouts]\nheader = \"5s\"\n[limits.rate]\nper-identity = \"50/s\"\n",
+    )]);
+    assert_eq!(policy.limits().body.of(Some(fhir::ResourceType::Task)), 1024);
+    assert_eq!(policy.limits().body.of(Some(fhir::ResourceType::Patient)), 2 << 20);
+    assert_eq!(policy.limits().body.of(None), 64 << 20);
+    assert_eq!(policy.limits().timeouts.header, Duration::from_secs(5));
+    assert_eq!(policy.limits().rate.per_identity, 50);
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_line() {
+    let text = r#"
+[tls]
+profile = "bis"
+hsst = "x"
+
+[limits.head]
+bytes = 5
+headers = 1000
+
+[limits.body]
+task = "4MiB"
+
+[[rule]]
+id = "a b"
+effect = "permit"
+subject = "practitioner"
+match = { operations = ["raed"], types = ["task"] }
+
+[[rule]]
+id = "empty"
+effect = "deny"
+subject = "any"
+match = { operations = ["read"], types = ["*"] }
+netwroks = []
+
+[trust]
+deny-thumbprints = ["ABC"]
+
+[outbund]
+mode = "any"
+"#;
+    let expected = [
+        (3, "tls.profile"),
+        (4, "tls.hsst"),
+        (7, "limits.head.bytes"),
+        (8, "limits.head.headers"),
+        (11, "limits.body.task"),
+        (14, "rule.id"),
+        (15, "rule.effect"),
+        (16, "rule.subject"),
+        (17, "rule.match.operations"),
+        (17, "rule.match.types"),
+        (24, "rule.netwroks"),
+        (27, "trust.deny-thumbprints"),
+        (29, "outbund"),
+    ];
+    assert_eq!(lines(text), expected.map(|(line, key)| (line, key.to_owned())));
+}
+
+fn rule(id: &str, effect: &str, subject: &str, operations: &str, types: &str, rest: &str) -> String {
+    format!(
+        "[[rule]]\nid = \"{id}\"\neffect = \"{effect}\"\nsubject = {subject}\nmatch = {{ operations = {operations}, types = {types} }}\n{rest}\n"
+    )
+}
+
+#[test]
+fn edge_e11_no_rule_gives_remote_organisations_more_than_dsf_does() {
+    for subject in ["\"remote-organization\"", "\"any\"", "\"org:x.example\"", "\"role:p.example/DIC\"", "[\"person\", \"any\"]"] {
+        for (operations, types) in [
+            ("[\"*\"]", "[\"*\"]"),
+            ("[\"update\"]", "[\"Task\"]"),
+            ("[\"conditional-delete\"]", "[\"Task\"]"),
+            ("[\"delete\"]", "[\"Task\"]"),
+            ("[\"permanent-delete\"]", "[\"Task\"]"),
+            ("[\"websocket\"]", "[\"*\"]"),
+            ("[\"create\"]", "[\"*\"]"),
+            ("[\"create\"]", "[\"Task\", \"Binary\"]"),
+        ] {
+            let text = rule("r", "allow", subject, operations, types, "");
+            let found = findings(&text);
+            assert!(found[0].2.contains("remote organisations"), "{text}");
+            assert_eq!(found[0].0, 2);
+            load(&[("p.toml", &rule("r", "deny", subject, operations, types, ""))]);
+        }
+    }
+    load(&[("p.toml", &rule("r", "allow", "\"local-organization\"", "[\"*\"]", "[\"*\"]", ""))]);
+}
+
+#[test]
+fn edge_e10_a_rule_that_can_never_apply_is_an_error() {
+    let deny = rule("no", "deny", "\"any\"", "[\"read\", \"search\"]", "[\"*\"]", "");
+    let allow = rule("yes", "allow", "\"person\"", "[\"read\"]", "[\"Patient\"]", "");
+    assert!(findings(&format!("{deny}{allow}"))[0].2.contains("never applies"));
+    let narrower = rule("no", "deny", "\"any\"", "[\"read\"]", "[\"*\"]", "networks = [\"10.0.0.0/8\"]");
+    load(&[("p.toml", &format!("{narrower}{allow}"))]);
+    let other = rule("no", "deny", "\"local-organization\"", "[\"read\"]", "[\"*\"]", "");
+    load(&[("p.toml", &format!("{other}{allow}"))]);
+}
+
+#[test]
+fn conditions_on_tasks_belong_to_rules_about_tasks() {
+    let when = "when.task = { status = \"requested\" }";
+    load(&[("p.toml", &rule("r", "allow", "\"any\"", "[\"create\"]", "[\"Task\"]", when))]);
+    for (operations, types) in [("[\"read\"]", "[\"Task\"]"), ("[\"create\"]", "[\"Task\", \"Patient\"]"), ("[\"create\"]", "[\"*\"]")] {
+        let text = rule("r", "deny", "\"any\"", operations, types, when);
+        assert!(findings(&text)[0].2.contains("condition on Tasks"), "{text}");
+    }
+    let wrong = rule("r", "allow", "\"any\"", "[\"create\"]", "[\"Task\"]", "when.task = { statsu = \"x\", status = \"open\", process = \"a*b\" }\nwhen.body = 1");
+    assert_eq!(lines(&wrong), [(6, "rule.when.task.status"), (6, "rule.when.task.process"), (6, "rule.when.task.statsu"), (7, "rule.when.body")].map(|(line, key)| (line, key.to_owned())));
+}
+
+#[test]
+fn files_are_merged_and_duplicates_are_errors_with_their_file() {
+    let one = "[limits.head]\nheaders = 50\n";
+    let two = "[limits.head]\nbytes = \"16KiB\"\n";
+    let policy = load(&[("one.toml", one), ("two.toml", two)]);
+    assert_eq!((policy.limits().head.headers, policy.limits().head.bytes), (50, 16384));
+    let again = "\n[limits.head]\nheaders = 60\n";
+    let mut found = Policy::load(&[("one.toml", one), ("two.toml", again)]).unwrap_err();
+    found.retain(Finding::is_error);
+    assert_eq!((found[0].file.as_str(), found[0].line, found[0].key.as_str()), ("two.toml", 3, "limits.head.headers"));
+    let rule = rule("r", "deny", "\"any\"", "[\"read\"]", "[\"*\"]", "");
+    let found = Policy::load(&[("one.toml", rule.as_str()), ("two.toml", rule.as_str())]).unwrap_err();
+    assert_eq!((found[0].file.as_str(), found[0].line), ("two.toml", 2));
+    let person = identity_file();
+    assert_eq!(Policy::load(&[("one.toml", person.as_str()), ("two.toml", person.as_str())]).unwrap_err().iter().filter(|f| f.is_error()).count(), 2);
+}
+
+#[test]
+fn errors_across_keys_are_found_in_the_right_file() {
+    let found = Policy::load(&[("a.toml", "schema = 1\n"), ("b.toml", "[outbound]\nmode = \"any\"\ndeny-private-addresses = false\n")]).unwrap_err();
+    let error = found.iter().find(|finding| finding.is_error()).unwrap();
+    assert_eq!((error.file.as_str(), error.line), ("b.toml", 3));
+}
+
+#[test]
+fn persons_are_validated() {
+    let text = "[[identity.person]]\nid = \"x\"\nthumbprint = \"AB\"\ndsf-role = [\"READ\", \"WRITE\", \"CREATE[Tsk]\", \"CREATE[Task\", \"UPDATE[Task, Binary]\"]\npractitioner-role = \"DIC\"\nnetworks = [\"10.0.0.0\"]\n";
+    let expected = ["thumbprint", "dsf-role", "dsf-role", "dsf-role", "practitioner-role", "networks"];
+    let found: Vec<String> = lines(text).into_iter().map(|(_, key)| key.replace("identity.person.", "")).collect();
+    assert!(expected.iter().all(|key| found.contains(&(*key).to_owned())), "{found:?}");
+}
+
+#[test]
+fn star_patterns_of_urls_do_not_leave_their_host() {
+    for (source, valid) in [
+        ("https://a.example/fhir/Bundle/*", true),
+        ("https://a.example/fhir/Bundle/1", true),
+        ("https://a.example", true),
+        ("https://a.example*", false),
+        ("https://*", false),
+        ("https://*.example/", false),
+        ("http://a.example/x", false),
+        ("https://a@b.example/x", false),
+        ("https:///x*", false),
+    ] {
+        let text = format!("[allow-list]\nsources = [\"{source}\"]\n");
+        assert_eq!(Policy::load(&[("p.toml", &text)]).is_ok(), valid, "{source}");
+    }
+}
+
+#[test]
+fn the_version_is_the_digest_of_the_tree() {
+    let version = |files: &[(&str, &str)]| load(files).version().to_owned();
+    let (a, b) = (("a.toml", "schema = 1\n"), ("b.toml", ""));
+    assert_eq!(version(&[a, b]), version(&[b, a]));
+    assert_eq!(version(&[a]).len(), 64);
+    assert_ne!(version(&[a]), version(&[("a.toml", "schema = 1\n\n")]));
+    assert_ne!(version(&[a]), version(&[("c.toml", "schema = 1\n")]));
+    assert_ne!(version(&[("ab", ""), ("c", "")]), version(&[("a", ""), ("bc", "")]));
+}
+
+#[test]
+fn a_policy_without_rules_is_warned_about() {
+    assert!(load(&[("empty.toml", "")]).warnings()[0].text.contains("every request is denied"));
+}
+
+#[test]
+fn an_oversized_file_is_refused() {
+    let text = "#".repeat(crate::limits::POLICY_FILE_BYTES + 1);
+    assert_eq!(Policy::load(&[("big.toml", &text)]).unwrap_err().len(), 1);
+}
