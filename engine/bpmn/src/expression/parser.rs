@@ -79,7 +79,7 @@ const LEVELS: [&[(&str, Binary)]; 6] = [
     ],
 ];
 
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 16] = [
     "or",
     "and",
     "eq",
@@ -96,7 +96,6 @@ const RESERVED: [&str; 17] = [
     "false",
     "null",
     "instanceof",
-    "in",
 ];
 
 /// Parses a template into its parts.

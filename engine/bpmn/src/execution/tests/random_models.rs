@@ -1,0 +1,253 @@
+//! Random block-structured models, run with a random host: every instance ends, and (in [`Run`]) replay and restart give
+//! the identical instance after every single command.
+
+use proptest::prelude::*;
+use serde_json::json;
+use time::Duration;
+
+use super::support::Run;
+use crate::{Command, JobKind, Status, StepOutcome, Trigger, VariableWrite};
+
+/// A part of a process with one entry and one exit.
+#[derive(Debug, Clone)]
+enum Block {
+    Step { before: bool, after: bool },
+    Expression,
+    CaughtStep { code: bool },
+    TimedUserTask,
+    Receive,
+    Timer,
+    Signal,
+    Mapped,
+    Sequence(Vec<Block>),
+    Exclusive(Box<Block>, Box<Block>),
+    Parallel(Vec<Block>),
+    Events,
+    SubProcess(Box<Block>),
+    Interruptible(Box<Block>),
+    Instances { count: u8, before: bool, block: Box<Block> },
+}
+
+fn block() -> impl Strategy<Value = Block> {
+    let leaf = prop_oneof![
+        (any::<bool>(), any::<bool>()).prop_map(|(before, after)| Block::Step { before, after }),
+        Just(Block::Expression),
+        any::<bool>().prop_map(|code| Block::CaughtStep { code }),
+        Just(Block::TimedUserTask),
+        Just(Block::Receive),
+        Just(Block::Timer),
+        Just(Block::Signal),
+        Just(Block::Mapped),
+        Just(Block::Events),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Block::Sequence),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| Block::Exclusive(a.into(), b.into())),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Block::Parallel),
+            inner.clone().prop_map(|block| Block::SubProcess(block.into())),
+            inner.clone().prop_map(|block| Block::Interruptible(block.into())),
+            (0_u8..4, any::<bool>(), inner).prop_map(|(count, before, block)| Block::Instances {
+                count,
+                before,
+                block: block.into()
+            }),
+        ]
+    })
+}
+
+/// Writes a block as BPMN.
+#[derive(Default)]
+struct Writer {
+    xml: String,
+    next: u32,
+}
+
+impl Writer {
+    fn id(&mut self, kind: &str) -> String {
+        self.next += 1;
+        format!("{kind}{}", self.next)
+    }
+
+    fn add(&mut self, kind: &str, element: &str, attributes: &str, content: &str) -> String {
+        let id = self.id(kind);
+        self.xml += &format!("<{element} id=\"{id}\" {attributes}>{content}</{element}>\n");
+        id
+    }
+
+    fn flow(&mut self, from: &str, to: &str, condition: &str) {
+        let content = if condition.is_empty() {
+            String::new()
+        } else {
+            format!("<conditionExpression>{condition}</conditionExpression>")
+        };
+        self.add("f", "sequenceFlow", &format!("sourceRef=\"{from}\" targetRef=\"{to}\""), &content);
+    }
+
+    /// Writes the block and returns its first and last node.
+    fn block(&mut self, block: &Block) -> (String, String) {
+        let single = |id: String| (id.clone(), id);
+        match block {
+            Block::Step { before, after } => {
+                let attributes = format!("camunda:class=\"C\" camunda:asyncBefore=\"{before}\" camunda:asyncAfter=\"{after}\"");
+                single(self.add("step", "serviceTask", &attributes, ""))
+            }
+            Block::Expression => single(self.add("expr", "serviceTask", "camunda:expression=\"${1 + 1}\" camunda:resultVariable=\"sum\"", "")),
+            Block::Mapped => single(self.add("mapped", "serviceTask", "camunda:class=\"C\"",
+                "<extensionElements><camunda:inputOutput><camunda:inputParameter name=\"in\">${choice}</camunda:inputParameter>\
+                 <camunda:outputParameter name=\"out\">${in}</camunda:outputParameter></camunda:inputOutput></extensionElements>")),
+            Block::CaughtStep { code } => {
+                let task = self.add("throwing", "serviceTask", "camunda:class=\"C\"", "");
+                let reference = if *code { "errorRef=\"e-x\"" } else { "" };
+                self.with_boundary(&task, &format!("<errorEventDefinition {reference}/>"))
+            }
+            Block::TimedUserTask => {
+                let task = self.add("user", "userTask", "", "");
+                self.with_boundary(&task, "<timerEventDefinition><timeDuration>PT5M</timeDuration></timerEventDefinition>")
+            }
+            Block::Receive => single(self.add("receive", "receiveTask", "messageRef=\"m-a\"", "")),
+            Block::Timer => single(self.add("timer", "intermediateCatchEvent", "",
+                "<timerEventDefinition><timeDuration>PT1M</timeDuration></timerEventDefinition>")),
+            Block::Signal => single(self.add("signal", "intermediateThrowEvent", "", "<signalEventDefinition signalRef=\"s-go\"/>")),
+            Block::Sequence(blocks) => {
+                let ends: Vec<_> = blocks.iter().map(|block| self.block(block)).collect();
+                for pair in ends.windows(2) {
+                    self.flow(&pair[0].1, &pair[1].0, "");
+                }
+                (ends[0].0.clone(), ends[ends.len() - 1].1.clone())
+            }
+            Block::Exclusive(first, second) => {
+                let (split, join) = (self.add("xor", "exclusiveGateway", "", ""), self.add("merge", "exclusiveGateway", "", ""));
+                for (block, condition) in [(first, "${choice}"), (second, "${!choice}")] {
+                    let (entry, exit) = self.block(block);
+                    self.flow(&split, &entry, condition);
+                    self.flow(&exit, &join, "");
+                }
+                (split, join)
+            }
+            Block::Parallel(blocks) => {
+                let (split, join) = (self.add("and", "parallelGateway", "", ""), self.add("join", "parallelGateway", "", ""));
+                for block in blocks {
+                    let (entry, exit) = self.block(block);
+                    self.flow(&split, &entry, "");
+                    self.flow(&exit, &join, "");
+                }
+                (split, join)
+            }
+            Block::Events => {
+                let (gateway, merge) = (self.add("gate", "eventBasedGateway", "", ""), self.add("merge", "exclusiveGateway", "", ""));
+                for definition in [
+                    "<messageEventDefinition messageRef=\"m-b\"/>",
+                    "<signalEventDefinition signalRef=\"s-go\"/>",
+                    "<timerEventDefinition><timeDuration>PT2M</timeDuration></timerEventDefinition>",
+                    "<conditionalEventDefinition><condition>${flag}</condition></conditionalEventDefinition>",
+                ] {
+                    let event = self.add("event", "intermediateCatchEvent", "", definition);
+                    self.flow(&gateway, &event, "");
+                    self.flow(&event, &merge, "");
+                }
+                (gateway, merge)
+            }
+            Block::SubProcess(block) => single(self.sub_process(block, "")),
+            Block::Interruptible(block) => {
+                let sub_process = self.sub_process(block, "");
+                self.with_boundary(&sub_process, "<messageEventDefinition messageRef=\"m-b\"/>")
+            }
+            Block::Instances { count, before, block } => {
+                let marker = format!(
+                    "<multiInstanceLoopCharacteristics camunda:asyncBefore=\"{before}\" camunda:exclusive=\"false\" \
+                     camunda:collection=\"${{lists[{count}]}}\" camunda:elementVariable=\"item\"/>"
+                );
+                single(self.sub_process(block, &marker))
+            }
+        }
+    }
+
+    fn with_boundary(&mut self, activity: &str, definition: &str) -> (String, String) {
+        let merge = self.add("merge", "exclusiveGateway", "", "");
+        let boundary = self.add("boundary", "boundaryEvent", &format!("attachedToRef=\"{activity}\""), definition);
+        self.flow(activity, &merge, "");
+        self.flow(&boundary, &merge, "");
+        (activity.to_owned(), merge)
+    }
+
+    fn sub_process(&mut self, block: &Block, marker: &str) -> String {
+        let outer = std::mem::take(&mut self.xml);
+        self.xml += marker;
+        let (start, end) =
+            (self.add("s", "startEvent", "", ""), self.add("e", "endEvent", "camunda:asyncAfter=\"true\"", ""));
+        let (entry, exit) = self.block(block);
+        self.flow(&start, &entry, "");
+        self.flow(&exit, &end, "");
+        let content = std::mem::replace(&mut self.xml, outer);
+        self.add("sub", "subProcess", "", &content)
+    }
+}
+
+fn model(block: &Block) -> String {
+    let mut writer = Writer::default();
+    let (start, end) = (writer.add("s", "startEvent", "", ""), writer.add("e", "endEvent", "", ""));
+    let (entry, exit) = writer.block(block);
+    writer.flow(&start, &entry, "");
+    writer.flow(&exit, &end, "");
+    super::support::document(&writer.xml)
+}
+
+/// Everything that the host could do next.
+fn choices(run: &Run) -> Vec<Command> {
+    let mut choices = Vec::new();
+    for step in run.instance.steps() {
+        let variables = vec![VariableWrite::set("w", 1), VariableWrite::set_local(format!("l-{}", step.element), 2)];
+        choices.push(Command::StepCompleted {
+            step: step.step.clone(),
+            outcome: StepOutcome::Completed { variables: variables.clone() },
+        });
+        if step.element.starts_with("throwing") {
+            let outcome = StepOutcome::BpmnError { code: "X".to_owned(), message: None, variables };
+            choices.push(Command::StepCompleted { step: step.step.clone(), outcome });
+        }
+    }
+    for job in run.instance.jobs() {
+        choices.push(Command::Job { job: job.job.clone() });
+    }
+    for subscription in run.instance.subscriptions() {
+        match &subscription.trigger {
+            Trigger::Message { .. } => choices.push(Command::Message {
+                subscription: subscription.subscription.clone(),
+                variables: vec![("m".to_owned(), json!(1))],
+                message: Some("Task/m".to_owned()),
+            }),
+            Trigger::Signal { name } => choices.push(Command::Signal { name: name.clone() }),
+            Trigger::Condition => {
+                choices.push(Command::SetVariables { token: None, variables: vec![VariableWrite::set("flag", true)] });
+            }
+        }
+    }
+    for user_task in run.instance.user_tasks() {
+        choices.push(Command::UserTaskCompleted { user_task: user_task.user_task.clone(), variables: vec![] });
+    }
+    choices
+}
+
+proptest! {
+    #[test]
+    fn every_random_model_ends_and_replays_identically(block in block(), choice in any::<bool>(), picks in prop::collection::vec(any::<prop::sample::Index>(), 400)) {
+        let xml = model(&block);
+        let mut run = Run::new(&xml);
+        run.start(json!({"choice": choice, "flag": false, "lists": [[], [1], [1, 2], [1, 2, 3]]}));
+        for pick in &picks {
+            let choices = choices(&run);
+            if choices.is_empty() {
+                break;
+            }
+            run.host.now += Duration::seconds(1);
+            run.command(pick.get(&choices).clone()).unwrap();
+        }
+        // What is left after many random commands is finished in order.
+        while let Some(command) = choices(&run).into_iter().next() {
+            run.command(command).unwrap();
+        }
+        prop_assert_eq!(run.status(), &Status::Completed, "{}", xml);
+        prop_assert_eq!(run.instance.jobs().filter(|job| job.kind == JobKind::Timer).count(), 0);
+    }
+}
