@@ -29,6 +29,7 @@ mod registry;
 mod slices;
 mod terminology;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 pub use crate::outcome::{Issue, IssueCode, Severity};
@@ -71,7 +72,8 @@ pub trait ProfileSource {
 /// Validates the resource against R4 and against the profiles that it names; empty if nothing is to be said.
 #[must_use]
 pub fn validate(resource: &Resource, source: &dyn ProfileSource) -> Vec<Issue> {
-    let mut validator = Validator::new(source, resource.tree(), resource.type_name());
+    let budget = Cell::new(limits::BUDGET);
+    let mut validator = Validator::new(source, resource, &budget);
     validator.resource(resource.tree());
     validator.findings.into_issues()
 }
@@ -79,7 +81,8 @@ pub fn validate(resource: &Resource, source: &dyn ProfileSource) -> Vec<Issue> {
 /// Validates against one profile only, whether or not the resource names it, without the structure of R4.
 #[must_use]
 pub fn validate_profile(resource: &Resource, canonical: &str, source: &dyn ProfileSource) -> Vec<Issue> {
-    let mut validator = Validator::new(source, resource.tree(), resource.type_name());
+    let budget = Cell::new(limits::BUDGET);
+    let mut validator = Validator::new(source, resource, &budget);
     validator.profile(resource.tree(), canonical);
     validator.findings.into_issues()
 }
@@ -106,11 +109,35 @@ struct Validator<'a> {
     resource: &'a Object,
     findings: Findings,
     depth: usize,
+    /// What is left of [`limits::BUDGET`].
+    budget: &'a Cell<usize>,
 }
 
 impl<'a> Validator<'a> {
-    fn new(source: &'a dyn ProfileSource, root: &'a Object, type_name: &str) -> Self {
-        Self { source, root, resource: root, findings: Findings::at(type_name), depth: 0 }
+    fn new(source: &'a dyn ProfileSource, resource: &'a Resource, budget: &'a Cell<usize>) -> Self {
+        let root = resource.tree();
+        Self { source, root, resource: root, findings: Findings::at(resource.type_name()), depth: 0, budget }
+    }
+
+    /// Whether another element may be looked at; says so where not.
+    fn may_go_on(&mut self) -> bool {
+        if self.findings.is_full() {
+            return false;
+        }
+        if self.depth >= limits::DEPTH {
+            self.findings.error(IssueCode::TooCostly, format!("elements are nested more than {} deep", limits::DEPTH));
+            return false;
+        }
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                true
+            }
+            None => {
+                self.findings.exhausted();
+                false
+            }
+        }
     }
 
     /// Checks a resource: its structure, then its profiles.

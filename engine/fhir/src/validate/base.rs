@@ -3,7 +3,7 @@
 
 use super::compile::Compiler;
 use super::fhirpath::Node;
-use super::{IssueCode, Validator, limits, primitive};
+use super::{IssueCode, Validator, primitive};
 use crate::definitions::{Binding, BindingStrength, Child, TypeDefinition, TypeKind, ValueSetCodes, definitions};
 use crate::{Object, Value};
 
@@ -21,8 +21,7 @@ impl<'a> Validator<'a> {
 
     /// Checks an element with children.
     fn object(&mut self, object: &'a Object, node: Node<'a>, definition: &'static TypeDefinition) {
-        if self.depth >= limits::DEPTH {
-            self.findings.error(IssueCode::TooCostly, format!("elements are nested more than {} deep", limits::DEPTH));
+        if !self.may_go_on() {
             return;
         }
         self.depth += 1;
@@ -39,15 +38,17 @@ impl<'a> Validator<'a> {
                 self.findings.error(IssueCode::Required, format!("{}{choice} is missing", element.name));
             }
         }
-        if !object.iter().any(|(member, _)| member != "id" && member != "resourceType") && definition.kind != TypeKind::Resource {
-            self.findings.error(IssueCode::Structure, "an element needs a value or children (ele-1)");
+        // Beside a primitive an id is enough if there is a value; `companion` knows.
+        let has_children = object.iter().any(|(member, _)| member != "id");
+        if !has_children && matches!(definition.kind, TypeKind::Complex | TypeKind::Backbone) {
+            self.no_content();
         }
         if definition.name == "Extension" {
             self.extension(object);
         }
         if definition.is_a("Reference") {
             // An identifier or display alone is fine; what must be resolvable is the endpoint's rule.
-            self.findings_for_reference(object);
+            self.contained_reference(object);
         }
         self.type_invariants(node, definition);
         self.depth -= 1;
@@ -95,7 +96,9 @@ impl<'a> Validator<'a> {
                     self.findings.leave(before);
                 }
             }
-            (Value::Array(_), false) => self.findings.error(IssueCode::Structure, format!("{member} must not be a list")),
+            (Value::Array(_), false) => {
+                self.findings.error(IssueCode::Structure, format!("{member} must not be a list"))
+            }
             (_, true) => self.findings.error(IssueCode::Structure, format!("{member} must be a list")),
             (_, false) => {
                 let before = self.findings.enter(child.element.name, None);
@@ -124,7 +127,8 @@ impl<'a> Validator<'a> {
                     .and_then(|(_, companion)| companion.elements().get(index?))
                     .is_some_and(|companion| companion.as_object().is_some());
                 if !has_companion {
-                    self.findings.error(IssueCode::Structure, "null stands only where an extension takes the place of a value");
+                    self.findings
+                        .error(IssueCode::Structure, "null stands only where an extension takes the place of a value");
                 }
             }
             (TypeKind::Primitive, _) => {
@@ -156,11 +160,15 @@ impl<'a> Validator<'a> {
         match (value, child.element.is_list()) {
             (Value::Object(companion), false) => {
                 let before = self.findings.enter(child.element.name, None);
+                if object.get(name).is_none() && companion.get("extension").is_none() {
+                    self.no_content();
+                }
                 self.object(companion, Node { value, extra: None, type_name: None }, child.definition);
                 self.findings.leave(before);
             }
             (Value::Array(companions), true) => {
-                let values = object.list(name).len();
+                let list = object.list(name);
+                let values = list.len();
                 if companions.is_empty() || (values > 0 && companions.len() > values) {
                     self.findings.error(IssueCode::Structure, format!("_{name} does not match {name}"));
                 }
@@ -168,6 +176,10 @@ impl<'a> Validator<'a> {
                     let before = self.findings.enter(child.element.name, Some(index));
                     match value {
                         Value::Object(companion) => {
+                            let has_value = list.get(index).is_some_and(|value| *value != Value::Null);
+                            if !has_value && companion.get("extension").is_none() {
+                                self.no_content();
+                            }
                             self.object(companion, Node { value, extra: None, type_name: None }, child.definition);
                         }
                         Value::Null if index < values => {}
@@ -178,6 +190,10 @@ impl<'a> Validator<'a> {
             }
             _ => self.findings.error(IssueCode::Structure, format!("_{name} has the wrong form")),
         }
+    }
+
+    fn no_content(&mut self) {
+        self.findings.error(IssueCode::Structure, "an element needs a value or children (ele-1)");
     }
 
     fn core_binding(&mut self, value: &Value, binding: Option<&Binding>) {
@@ -203,7 +219,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn findings_for_reference(&mut self, reference: &Object) {
+    fn contained_reference(&mut self, reference: &Object) {
         if reference.str("reference") == Some("#") && std::ptr::eq(self.resource, self.root) {
             self.findings.error(IssueCode::Value, "'#' points to nothing outside of a contained resource");
         }
@@ -232,10 +248,17 @@ impl<'a> Validator<'a> {
             return;
         }
         // The path without its last step (the extension) and without indexes: `Task.requester`.
-        let path: String = self.findings.path().split('.').map(|step| step.split('[').next().unwrap_or(step)).collect::<Vec<_>>().join(".");
+        let path: String = self
+            .findings
+            .path()
+            .split('.')
+            .map(|step| step.split('[').next().unwrap_or(step))
+            .collect::<Vec<_>>()
+            .join(".");
         let element = path.rsplit_once('.').map_or("", |(element, _)| element);
         if !contexts.iter().any(|context| context == element) {
-            self.findings.error(IssueCode::Extension, format!("extension {url} may stand on {} only", contexts.join(", ")));
+            self.findings
+                .error(IssueCode::Extension, format!("extension {url} may stand on {} only", contexts.join(", ")));
         }
     }
 }

@@ -64,7 +64,8 @@ impl<'s> Compiler<'s> {
         }
         let (chain, type_name) = self.chain(canonical)?;
         let Some(definition) = chain.first() else { return Err(ProfileError::Unknown(canonical.to_owned())) };
-        let identity = format!("{}|{}", definition.str("url").unwrap_or_default(), definition.str("version").unwrap_or_default());
+        let identity =
+            format!("{}|{}", definition.str("url").unwrap_or_default(), definition.str("version").unwrap_or_default());
         if self.stack.contains(&identity) {
             return Err(ProfileError::Circular(canonical.to_owned()));
         }

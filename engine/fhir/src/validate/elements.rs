@@ -3,7 +3,6 @@
 use super::compile::core_type;
 use super::equality;
 use super::fhirpath::{EvaluationError, Item, Node, Scope};
-use super::limits;
 use super::profile::{CompiledProfile, Constraints, Invariant, ProfileLink, RequiredBinding, TypeConstraint};
 use super::terminology::Membership;
 use super::{IssueCode, Validator};
@@ -12,8 +11,7 @@ use crate::Value;
 impl<'a> Validator<'a> {
     /// Checks one element and everything below it.
     pub(super) fn element(&mut self, node: Node<'a>, constraints: &Constraints, profile: &CompiledProfile) {
-        if self.depth >= limits::DEPTH {
-            self.findings.error(IssueCode::TooCostly, format!("elements are nested more than {} deep", limits::DEPTH));
+        if !self.may_go_on() {
             return;
         }
         self.depth += 1;
@@ -60,7 +58,8 @@ impl<'a> Validator<'a> {
     pub(super) fn count(&mut self, found: usize, constraints: &Constraints, slice: &str, profile: &CompiledProfile) {
         let of = |text: String| if slice.is_empty() { text } else { format!("slice {slice}: {text}") };
         if u32::try_from(found).unwrap_or(u32::MAX) < constraints.min {
-            let text = of(format!("at least {} needed, {found} found (profile {})", constraints.min, profile.canonical()));
+            let text =
+                of(format!("at least {} needed, {found} found (profile {})", constraints.min, profile.canonical()));
             self.findings.error(IssueCode::Required, text);
         }
         if let Some(max) = constraints.max.filter(|max| u32::try_from(found).unwrap_or(u32::MAX) > *max) {
@@ -81,7 +80,12 @@ impl<'a> Validator<'a> {
         let fitting: Vec<_> = types.iter().filter(fits).collect();
         if fitting.is_empty() {
             let allowed: Vec<_> = types.iter().map(|type_| type_.code.as_str()).collect();
-            let text = format!("type {} is not allowed, only {} (profile {})", node.type_name.unwrap_or_default(), allowed.join(", "), profile.canonical());
+            let text = format!(
+                "type {} is not allowed, only {} (profile {})",
+                node.type_name.unwrap_or_default(),
+                allowed.join(", "),
+                profile.canonical()
+            );
             self.findings.error(IssueCode::Structure, text);
             return;
         }
@@ -139,7 +143,10 @@ impl<'a> Validator<'a> {
         if let (Some(length), Value::String(text)) = (constraints.max_length, node.value)
             && text.chars().count() > length
         {
-            self.findings.error(IssueCode::TooLong, format!("has more than {length} characters (profile {})", profile.canonical()));
+            self.findings.error(
+                IssueCode::TooLong,
+                format!("has more than {length} characters (profile {})", profile.canonical()),
+            );
         }
         if let Some(binding) = &constraints.binding {
             self.binding(node.value, binding);
@@ -210,7 +217,7 @@ impl<'a> Validator<'a> {
     }
 
     pub(super) const fn scope(&self, focus: Node<'a>) -> Scope<'a> {
-        Scope { resource: self.resource, root: self.root, focus }
+        Scope { resource: self.resource, root: self.root, focus, budget: self.budget }
     }
 
     fn target(&mut self, node: Node<'a>, targets: &[&super::profile::Target]) {

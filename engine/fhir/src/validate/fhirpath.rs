@@ -15,6 +15,8 @@ mod lexer;
 mod node;
 mod parser;
 
+use std::cell::Cell;
+
 use crate::Object;
 #[cfg(test)]
 use crate::Value;
@@ -36,6 +38,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) root: &'a Object,
     /// The element.
     pub(crate) focus: Node<'a>,
+    /// What the validation may still spend.
+    pub(crate) budget: &'a Cell<usize>,
 }
 
 /// The expression cannot be compiled.
@@ -65,12 +69,21 @@ enum Ast {
     Literal(Literal),
     This,
     Variable(Variable),
-    Member(Option<Box<Ast>>, String),
-    Call { target: Option<Box<Ast>>, function: functions::Function, arguments: Vec<Ast>, regex: Option<Box<regex::Regex>> },
-    Index(Box<Ast>, Box<Ast>),
-    Binary(Operator, Box<Ast>, Box<Ast>),
-    Negate(Box<Ast>),
-    Type { operand: Box<Ast>, test: TypeTest, name: String },
+    Member(Option<Box<Self>>, String),
+    Call {
+        target: Option<Box<Self>>,
+        function: functions::Function,
+        arguments: Vec<Self>,
+        regex: Option<Box<regex::Regex>>,
+    },
+    Index(Box<Self>, Box<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
+    Negate(Box<Self>),
+    Type {
+        operand: Box<Self>,
+        test: TypeTest,
+        name: String,
+    },
 }
 
 #[derive(Debug)]
@@ -146,8 +159,8 @@ impl Expression {
 impl<'a> Scope<'a> {
     /// The resource itself as the element.
     #[cfg(test)]
-    pub(crate) fn of(resource: &'a Object, value: &'a Value) -> Self {
-        Self { resource, root: resource, focus: Node::plain(value) }
+    pub(crate) fn of(resource: &'a Object, value: &'a Value, budget: &'a Cell<usize>) -> Self {
+        Self { resource, root: resource, focus: Node::plain(value), budget }
     }
 }
 

@@ -27,6 +27,11 @@ impl Findings {
         !self.issues.iter().any(|issue| issue.severity >= Severity::Error)
     }
 
+    /// Whether there are so many findings that no further ones are kept.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// The place that is looked at.
     pub(crate) fn path(&self) -> &str {
         &self.path
@@ -58,6 +63,12 @@ impl Findings {
     /// Something that is no violation, or that could not be checked.
     pub(crate) fn warning(&mut self, code: IssueCode, text: impl Into<String>) {
         self.push(Severity::Warning, code, text.into());
+    }
+
+    /// Ends the validation: more would have to be looked at than is allowed.
+    pub(crate) fn exhausted(&mut self) {
+        self.error(IssueCode::TooCostly, "the resource is too large to be validated");
+        self.is_full = true;
     }
 
     /// Takes over the findings of a part that was checked on its own.

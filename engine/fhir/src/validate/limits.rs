@@ -35,3 +35,7 @@ pub(crate) const VALUE_SETS: usize = 16;
 
 /// Concepts of one expanded value set. Larger ones (LOINC, SNOMED CT) are not expanded and count as not checkable.
 pub(crate) const CONCEPTS: usize = 200_000;
+
+/// Elements that one validation may look at, with the nodes of all its expressions. A Bundle of 2 000 laboratory
+/// observations needs about a tenth; the limit is reached in about a second.
+pub(crate) const BUDGET: usize = 5_000_000;

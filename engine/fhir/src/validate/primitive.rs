@@ -84,8 +84,12 @@ fn is_uuid(text: &str) -> bool {
 
 fn is_oid(text: &str) -> bool {
     let mut parts = text.split('.');
-    let arc = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
-    parts.next().is_some_and(|first| matches!(first, "0" | "1" | "2")) && parts.clone().next().is_some() && parts.all(arc)
+    let arc = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'))
+    };
+    parts.next().is_some_and(|first| matches!(first, "0" | "1" | "2"))
+        && parts.clone().next().is_some()
+        && parts.all(arc)
 }
 
 /// `YYYY`, `YYYY-MM`, `YYYY-MM-DD`.
@@ -157,9 +161,8 @@ fn is_base64(text: &str) -> bool {
 
 /// Whether the text has the form of a media type, `type/subtype` with parameters.
 pub(crate) fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b))
-    };
+    let token =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b));
     let essence = text.split(';').next().unwrap_or_default().trim_end();
     essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }

@@ -32,7 +32,7 @@ pub(crate) struct Constraints {
     pub(crate) max_length: Option<usize>,
     pub(crate) binding: Option<RequiredBinding>,
     pub(crate) invariants: Vec<Invariant>,
-    pub(crate) children: Vec<(String, Constraints)>,
+    pub(crate) children: Vec<(String, Self)>,
     pub(crate) slicing: Option<Slicing>,
     pub(crate) slices: Vec<Slice>,
     /// What of the definition cannot be checked, reported where the element occurs.

@@ -21,7 +21,8 @@ impl Validator<'_> {
         }
         for type_name in [named, literal].into_iter().flatten() {
             if !allowed.contains(&type_name) {
-                self.findings.error(IssueCode::Value, format!("points to {type_name}, allowed is {}", allowed.join(", ")));
+                self.findings
+                    .error(IssueCode::Value, format!("points to {type_name}, allowed is {}", allowed.join(", ")));
                 return;
             }
         }

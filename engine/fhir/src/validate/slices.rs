@@ -28,7 +28,11 @@ impl<'a> Validator<'a> {
                         *count += 1;
                     }
                     if has_unmatched && slicing.rules == Rules::OpenAtEnd {
-                        let text = format!("slice {} must come before elements of no slice (profile {})", slice.name, profile.canonical());
+                        let text = format!(
+                            "slice {} must come before elements of no slice (profile {})",
+                            slice.name,
+                            profile.canonical()
+                        );
                         self.findings.error(IssueCode::Structure, text);
                     }
                     if slicing.is_ordered && position < last {
@@ -55,7 +59,12 @@ impl<'a> Validator<'a> {
         self.findings.leave(before);
     }
 
-    fn slice_of<'s>(&mut self, element: Node<'a>, slicing: &Slicing, slices: &'s [Slice]) -> Option<(usize, &'s Slice)> {
+    fn slice_of<'s>(
+        &mut self,
+        element: Node<'a>,
+        slicing: &Slicing,
+        slices: &'s [Slice],
+    ) -> Option<(usize, &'s Slice)> {
         let mut found = Vec::with_capacity(slicing.discriminators.len());
         for discriminator in &slicing.discriminators {
             let value = match &discriminator.expression {
@@ -87,7 +96,9 @@ impl Criterion {
             Self::Fixed(wanted) => matches!(values.as_slice(), [only] if item_is(only, wanted)),
             Self::Pattern(wanted) => {
                 !values.is_empty()
-                    && values.iter().any(|item| item_is(item, wanted) || item.node().is_some_and(|node| equality::fits(node.value, wanted)))
+                    && values.iter().any(|item| {
+                        item_is(item, wanted) || item.node().is_some_and(|node| equality::fits(node.value, wanted))
+                    })
             }
             Self::Member(codes) => values.iter().any(|item| {
                 let coded = item.node().map(|node| node.value);

@@ -129,7 +129,9 @@ fn include(include: &Value, source: &dyn ProfileSource, set: &mut CodeSet, depth
         Some(system) if !value_sets.is_empty() || value_sets.len() > 1 => {
             set.miss(format!("codes of {system} are restricted by other value sets"));
         }
-        Some(system) if include.get("filter").is_some() => set.miss(format!("codes of {system} are selected by filter")),
+        Some(system) if include.get("filter").is_some() => {
+            set.miss(format!("codes of {system} are selected by filter"))
+        }
         Some(system) => include_system(system, include, source, set),
         None if value_sets.len() > 1 => set.miss("an intersection of value sets is included".to_owned()),
         None => {

@@ -6,8 +6,8 @@ use super::ProfileError;
 use crate::validate::fhirpath::Expression;
 use crate::validate::limits;
 use crate::validate::profile::{
-    Constraints, Discriminator, DiscriminatorKind, Invariant, Problem, ProfileLink, RequiredBinding, Rules, Slicing, Target,
-    TypeConstraint,
+    Constraints, Discriminator, DiscriminatorKind, Invariant, Problem, ProfileLink, RequiredBinding, Rules, Slicing,
+    Target, TypeConstraint,
 };
 use crate::{Object, Resource, Value};
 
@@ -100,9 +100,8 @@ impl Place {
 
     /// An element ends the slices of its own path and of everything below.
     fn remember(&mut self, path: &str, steps: &[Step]) {
-        self.slices.retain(|known, _| {
-            known != path && !known.strip_prefix(path).is_some_and(|below| below.starts_with('.'))
-        });
+        self.slices
+            .retain(|known, _| known != path && !known.strip_prefix(path).is_some_and(|below| below.starts_with('.')));
         if let Some(slice) = steps.last().and_then(|step| step.slice.as_ref()) {
             self.slices.insert(path.to_owned(), slice.clone());
         }

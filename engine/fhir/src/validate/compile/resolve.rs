@@ -7,7 +7,8 @@ use crate::Value;
 use crate::canonical::Canonical;
 use crate::validate::fhirpath::Expression;
 use crate::validate::profile::{
-    Constraints, Criterion, Discriminator, DiscriminatorKind, Problem, ProfileLink, Rules, Slice, Slicing, TypeConstraint,
+    Constraints, Criterion, Discriminator, DiscriminatorKind, Problem, ProfileLink, Rules, Slice, Slicing,
+    TypeConstraint,
 };
 use crate::validate::terminology;
 
@@ -60,10 +61,14 @@ fn resolve_slicing(constraints: &mut Constraints, name: &str) {
     };
     for discriminator in &slicing.discriminators {
         if discriminator.kind == DiscriminatorKind::Unsupported {
-            constraints.problems.push(Problem::error(format!("slicing by the profile of {} is not supported", discriminator.path)));
+            constraints
+                .problems
+                .push(Problem::error(format!("slicing by the profile of {} is not supported", discriminator.path)));
         }
         if let Err(reason) = &discriminator.expression {
-            constraints.problems.push(Problem::error(format!("slicing by {} is not supported: {reason}", discriminator.path)));
+            constraints
+                .problems
+                .push(Problem::error(format!("slicing by {} is not supported: {reason}", discriminator.path)));
         }
     }
     for slice in &mut constraints.slices {

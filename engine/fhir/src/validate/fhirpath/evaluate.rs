@@ -48,8 +48,13 @@ impl<'a> Evaluator<'a> {
 
     pub(super) fn spend(&mut self, nodes: usize) -> Result<(), EvaluationError> {
         self.steps = self.steps.saturating_add(nodes);
+        let left = self.scope.budget.get();
+        self.scope.budget.set(left.saturating_sub(nodes));
         if self.steps > limits::EVALUATION_STEPS {
             return Err(EvaluationError::TooCostly(limits::EVALUATION_STEPS));
+        }
+        if nodes > left {
+            return Err(EvaluationError::TooCostly(limits::BUDGET));
         }
         Ok(())
     }
@@ -281,9 +286,7 @@ pub(super) fn items_equal(a: &Item<'_>, b: &Item<'_>) -> bool {
         return a == b;
     }
     match (a.node(), b.node()) {
-        (Some(a), Some(b)) => {
-            crate::validate::equality::same(a.value, b.value) && extras_equal(a.extra, b.extra)
-        }
+        (Some(a), Some(b)) => crate::validate::equality::same(a.value, b.value) && extras_equal(a.extra, b.extra),
         _ => false,
     }
 }
@@ -304,9 +307,8 @@ fn collections_equal(a: &Collection<'_>, b: &Collection<'_>) -> Option<bool> {
 }
 
 fn equivalent(a: &Collection<'_>, b: &Collection<'_>) -> bool {
-    let fold = |item: &Item<'_>| {
-        item.text().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase())
-    };
+    let fold =
+        |item: &Item<'_>| item.text().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase());
     let same = |a: &Item<'_>, b: &Item<'_>| match (fold(a), fold(b)) {
         (Some(a), Some(b)) => a == b,
         _ => items_equal(a, b),

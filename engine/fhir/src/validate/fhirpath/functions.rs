@@ -129,11 +129,17 @@ pub(super) fn call<'a>(
         }
         F::Children => call.children(&input),
         F::Descendants => call.descendants(&input),
-        F::HasValue => Ok(boolean(matches!(input.as_slice(), [only] if only.node().is_none_or(|node| node.has_value())))),
+        F::HasValue => {
+            Ok(boolean(matches!(input.as_slice(), [only] if only.node().is_none_or(|node| node.has_value()))))
+        }
         F::Extension => call.extension(&input),
         F::Iif => call.iif(&input),
         F::Trace => Ok(input),
-        F::Matches => Ok(text_of(&input).zip(regex).map(|(text, regex)| Item::Boolean(regex.is_match(text))).into_iter().collect()),
+        F::Matches => Ok(text_of(&input)
+            .zip(regex)
+            .map(|(text, regex)| Item::Boolean(regex.is_match(text)))
+            .into_iter()
+            .collect()),
         F::ReplaceMatches => {
             let replacement = call.text(1)?;
             Ok(text_of(&input)
@@ -170,7 +176,12 @@ pub(super) fn call<'a>(
         }
         F::ToText => Ok(input
             .first()
-            .and_then(|item| item.text().or_else(|| item.number()).map(str::to_owned).or_else(|| item.boolean().map(|b| b.to_string())))
+            .and_then(|item| {
+                item.text()
+                    .or_else(|| item.number())
+                    .map(str::to_owned)
+                    .or_else(|| item.boolean().map(|b| b.to_string()))
+            })
             .map(owned)
             .into_iter()
             .collect()),

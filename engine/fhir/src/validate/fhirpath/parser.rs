@@ -184,7 +184,8 @@ impl Parser {
             Some(Token::Text(text)) => Ok(Ast::Literal(Literal::Text(text))),
             Some(Token::Date(text)) => Ok(Ast::Literal(Literal::Date(text))),
             Some(Token::Number(text)) => {
-                let number = Number::parse(&text).ok_or_else(|| ExpressionError::Unsupported(format!("number {text}")))?;
+                let number =
+                    Number::parse(&text).ok_or_else(|| ExpressionError::Unsupported(format!("number {text}")))?;
                 Ok(Ast::Literal(Literal::Number(number)))
             }
             Some(Token::Symbol("{")) => {
@@ -241,8 +242,9 @@ impl Parser {
                 self.expect(",")?;
             }
         }
-        let function = Function::named(&name, arguments.len())
-            .ok_or_else(|| ExpressionError::Unsupported(format!("function {name} with {} arguments", arguments.len())))?;
+        let function = Function::named(&name, arguments.len()).ok_or_else(|| {
+            ExpressionError::Unsupported(format!("function {name} with {} arguments", arguments.len()))
+        })?;
         let regex = match (function, arguments.first()) {
             (Function::Matches | Function::ReplaceMatches, Some(Ast::Literal(Literal::Text(pattern)))) => {
                 Some(Box::new(regular_expression(pattern)?))
@@ -257,12 +259,9 @@ impl Parser {
 
     fn type_name(&mut self) -> Result<String, ExpressionError> {
         loop {
-            let name = match self.take() {
-                Some(Token::Identifier(name) | Token::Delimited(name)) => name,
-                _ => {
-                    self.next -= 1;
-                    return Err(self.unexpected());
-                }
+            let Some(Token::Identifier(name) | Token::Delimited(name)) = self.take() else {
+                self.next -= 1;
+                return Err(self.unexpected());
             };
             // `FHIR.Patient` and `System.String` name the same types as their last part.
             if !self.accept(".") {

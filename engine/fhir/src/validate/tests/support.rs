@@ -100,13 +100,21 @@ pub(super) fn is_valid(resource: &Resource, registry: &ProfileRegistry) -> bool 
 
 pub(super) fn listed(issues: &[Issue]) -> String {
     let line = |issue: &Issue| {
-        format!("{} {} {}: {}", issue.severity, issue.code, issue.expression.as_deref().unwrap_or(""), issue.diagnostics)
+        format!(
+            "{} {} {}: {}",
+            issue.severity,
+            issue.code,
+            issue.expression.as_deref().unwrap_or(""),
+            issue.diagnostics
+        )
     };
     issues.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn reference(system: &str, identifier: &str) -> String {
-    format!(r#"{{"type":"Organization","identifier":{{"system":"http://dsf.dev/sid/{system}","value":"{identifier}"}}}}"#)
+    format!(
+        r#"{{"type":"Organization","identifier":{{"system":"http://dsf.dev/sid/{system}","value":"{identifier}"}}}}"#
+    )
 }
 
 pub(super) fn parameter(system: &str, code: &str, value: &str) -> String {
@@ -143,7 +151,10 @@ pub(super) fn ping_pong_tasks() -> Vec<(&'static str, Resource)> {
         "task-start-ping",
         "ping",
         &[message("startPing"), business_key(), targets()],
-        &[status("ping-status", "pong-received", None), status("ping-status", "not-reachable", Some("connection refused"))],
+        &[
+            status("ping-status", "pong-received", None),
+            status("ping-status", "not-reachable", Some("connection refused")),
+        ],
     );
     started.set("status", "completed");
     let mut answered = task(
@@ -165,7 +176,12 @@ pub(super) fn ping_pong_tasks() -> Vec<(&'static str, Resource)> {
             task(
                 "task-start-ping-autostart",
                 "pingAutostart",
-                &[message("startPingAutostart"), business_key(), targets(), text(PING, "timer-interval", "P1DT12H0.5S")],
+                &[
+                    message("startPingAutostart"),
+                    business_key(),
+                    targets(),
+                    text(PING, "timer-interval", "P1DT12H0.5S"),
+                ],
                 &[],
             ),
         ),
@@ -175,7 +191,9 @@ pub(super) fn ping_pong_tasks() -> Vec<(&'static str, Resource)> {
 
 fn status(parameter_code: &str, code: &str, error: Option<&str>) -> String {
     let part = |url: &str, value: &str| format!(r#"{{"url":"{url}",{value}}}"#);
-    let identifier = |system: &str, of: &str| format!(r#""valueIdentifier":{{"system":"http://dsf.dev/sid/{system}","value":"{of}"}}"#);
+    let identifier = |system: &str, of: &str| {
+        format!(r#""valueIdentifier":{{"system":"http://dsf.dev/sid/{system}","value":"{of}"}}"#)
+    };
     let mut parts = vec![
         part("correlation-key", r#""valueString":"0b2b0f0e-6c9c-4d53-8a6c-0a8c6b0f5a11""#),
         part("organization-identifier", &identifier("organization-identifier", "dic-1.example")),
@@ -298,7 +316,8 @@ pub(super) fn faults(constraints: &crate::validate::profile::Constraints) -> Vec
 
 /// One valid resource of every kind whose base profile says more than "tagged".
 pub(super) fn base_resources() -> Vec<Resource> {
-    let tagged = |profile: &str, tags: &str| format!(r#""meta":{{"profile":["{DEFINITION}{profile}"],"tag":[{tags}]}}"#);
+    let tagged =
+        |profile: &str, tags: &str| format!(r#""meta":{{"profile":["{DEFINITION}{profile}"],"tag":[{tags}]}}"#);
     let tag = |code: &str, extension: &str| {
         format!(r#"{{{extension}"system":"http://dsf.dev/fhir/CodeSystem/read-access-tag","code":"{code}"}}"#)
     };
