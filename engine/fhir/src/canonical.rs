@@ -46,7 +46,10 @@ mod tests {
     #[test]
     fn versions_are_split_off_and_compared() {
         let canonical = Canonical::parse("http://dsf.dev/bpe/Process/ping|1.0").unwrap();
-        assert_eq!((canonical.url.as_str(), canonical.version.as_deref()), ("http://dsf.dev/bpe/Process/ping", Some("1.0")));
+        assert_eq!(
+            (canonical.url.as_str(), canonical.version.as_deref()),
+            ("http://dsf.dev/bpe/Process/ping", Some("1.0"))
+        );
         assert_eq!(canonical.to_string(), "http://dsf.dev/bpe/Process/ping|1.0");
         assert!(canonical.means("http://dsf.dev/bpe/Process/ping", Some("1.0")));
         assert!(!canonical.means("http://dsf.dev/bpe/Process/ping", Some("1.1")));

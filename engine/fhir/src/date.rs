@@ -265,7 +265,13 @@ fn nanoseconds(fraction: &str) -> Option<u32> {
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')))
+    Some(
+        fraction
+            .bytes()
+            .chain(std::iter::repeat(b'0'))
+            .take(9)
+            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')),
+    )
 }
 
 /// `Z` or `(+|-)hh:mm` up to 14 hours.

@@ -21,6 +21,8 @@ pub mod validate;
 pub mod value;
 pub mod xml;
 
+#[cfg(test)]
+mod samples;
 mod text;
 
 pub use canonical::Canonical;

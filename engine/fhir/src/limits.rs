@@ -8,8 +8,7 @@
 pub struct Limits {
     /// Bytes of the whole body.
     pub bytes: usize,
-    /// Levels of elements in elements. A JSON level of the tree is an array and an object, so JSON may nest twice as
-    /// deep.
+    /// Levels of objects in objects (elements with content in XML); JSON may have an array around each.
     pub depth: usize,
     /// Members and array elements (JSON), elements and attributes (XML) of the whole body.
     pub members: usize,

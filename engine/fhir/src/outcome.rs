@@ -114,8 +114,7 @@ impl Issue {
     }
 
     fn to_tree(&self) -> Object {
-        let mut issue =
-            Object::new().with("severity", self.severity.as_str()).with("code", self.code.as_str());
+        let mut issue = Object::new().with("severity", self.severity.as_str()).with("code", self.code.as_str());
         if let Some((system, code)) = &self.details {
             let coding = Object::new().with("system", system.as_str()).with("code", code.as_str());
             issue.set("details", Object::new().with("coding", vec![Value::Object(coding)]));

@@ -107,9 +107,10 @@ impl Reference {
     #[must_use]
     pub fn relative_to(self, base: &str) -> Self {
         match &self {
-            Self::Absolute(url) => {
-                url.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')).map_or(self.clone(), Self::parse_literal)
-            }
+            Self::Absolute(url) => url
+                .strip_prefix(base)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .map_or_else(|| self.clone(), Self::parse_literal),
             _ => self,
         }
     }
@@ -147,8 +148,11 @@ impl Literal {
             (Some("_history"), Some(version), None) if is_id(version) => Some(version.to_owned()),
             _ => return None,
         };
-        (is_type_name(type_name) && is_id(id))
-            .then(|| Self { type_name: type_name.to_owned(), id: id.to_owned(), version })
+        (is_type_name(type_name) && is_id(id)).then(|| Self {
+            type_name: type_name.to_owned(),
+            id: id.to_owned(),
+            version,
+        })
     }
 
     /// The type, if the endpoint serves it.

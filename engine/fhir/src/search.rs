@@ -21,7 +21,9 @@ mod value;
 pub use echo::{Link, Relation};
 pub use extract::{IndexEntry, IndexValue, extract, extract_in};
 pub use matches::{matches, matches_in};
-pub use parameters::{IncludeRule, Kind, Modifier, SearchParameter, common_parameters, find, include_rules, parameters, revinclude_rules};
+pub use parameters::{
+    IncludeRule, Kind, Modifier, SearchParameter, common_parameters, find, include_rules, parameters, revinclude_rules,
+};
 pub use parse::{Context, parse_query, parse_query_in};
 pub use value::{FilterValue, Prefix, ReferenceFilter, StringComparison, TokenFilter};
 
@@ -211,7 +213,9 @@ impl Summary {
     /// Reads the value.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::True, Self::Text, Self::Data, Self::Count, Self::False].into_iter().find(|summary| summary.as_str() == text)
+        [Self::True, Self::Text, Self::Data, Self::Count, Self::False]
+            .into_iter()
+            .find(|summary| summary.as_str() == text)
     }
 }
 

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Binding, BindingStrength, Definitions, ElementDefinition, Invariant, TypeDefinition, TypeKind, TypeReference, ValueSetCodes,
+    Binding, BindingStrength, Definitions, ElementDefinition, Invariant, TypeDefinition, TypeKind, TypeReference,
+    ValueSetCodes,
 };
 
 pub(super) const TYPES: &str = include_str!("r4.txt");
@@ -137,10 +138,7 @@ fn all_elements(raw: &Raw, raws: &[Raw], by_name: &HashMap<&str, usize>) -> Vec<
 }
 
 /// From the names in instances to (element, type in the element, type).
-fn children(
-    elements: &[ElementDefinition],
-    by_name: &HashMap<&str, usize>,
-) -> HashMap<String, (usize, usize, usize)> {
+fn children(elements: &[ElementDefinition], by_name: &HashMap<&str, usize>) -> HashMap<String, (usize, usize, usize)> {
     let mut children = HashMap::new();
     for (position, element) in elements.iter().enumerate() {
         for (type_in_element, reference) in element.types.iter().enumerate() {

@@ -13,7 +13,10 @@ struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    depth: usize,
+    /// Open objects and arrays.
+    containers: usize,
+    /// Open objects: what counts as a level in XML too.
+    objects: usize,
     members: usize,
     limits: &'a Limits,
 }
@@ -28,7 +31,7 @@ pub(super) fn value(bytes: &[u8], limits: &Limits) -> Result<Value, ParseError> 
         Ok(_) => return Err(ParseError::hostile(Hostility::Encoding, bytes, 0)),
         Err(error) => return Err(ParseError::hostile(Hostility::Encoding, bytes, error.valid_up_to())),
     };
-    let mut reader = Reader { text, bytes, at: 0, depth: 0, members: 0, limits };
+    let mut reader = Reader { text, bytes, at: 0, containers: 0, objects: 0, members: 0, limits };
     reader.skip_blanks();
     let value = reader.value()?;
     reader.skip_blanks();
@@ -57,13 +60,21 @@ impl Reader<'_> {
     }
 
     fn object(&mut self) -> Result<Value, ParseError> {
+        self.objects += 1;
         self.enter()?;
+        let object = self.members()?;
+        self.objects -= 1;
+        self.containers -= 1;
+        Ok(Value::Object(object))
+    }
+
+    /// Reads behind the opening brace to behind the closing one.
+    fn members(&mut self) -> Result<Object, ParseError> {
         let mut object = Object::new();
         let mut names = HashSet::new();
         self.skip_blanks();
         if self.take(b'}') {
-            self.depth -= 1;
-            return Ok(Value::Object(object));
+            return Ok(object);
         }
         loop {
             let name_at = self.at;
@@ -89,8 +100,7 @@ impl Reader<'_> {
             if self.take(b',') {
                 self.skip_blanks();
             } else if self.take(b'}') {
-                self.depth -= 1;
-                return Ok(Value::Object(object));
+                return Ok(object);
             } else {
                 return Err(self.structure("expected a comma or the end of the object"));
             }
@@ -102,7 +112,7 @@ impl Reader<'_> {
         let mut elements = Vec::new();
         self.skip_blanks();
         if self.take(b']') {
-            self.depth -= 1;
+            self.containers -= 1;
             return Ok(Value::Array(elements));
         }
         loop {
@@ -112,7 +122,7 @@ impl Reader<'_> {
             if self.take(b',') {
                 self.skip_blanks();
             } else if self.take(b']') {
-                self.depth -= 1;
+                self.containers -= 1;
                 return Ok(Value::Array(elements));
             } else {
                 return Err(self.structure("expected a comma or the end of the array"));
@@ -240,8 +250,8 @@ impl Reader<'_> {
 
     fn enter(&mut self) -> Result<(), ParseError> {
         self.at += 1;
-        self.depth += 1;
-        if self.depth > self.limits.depth.saturating_mul(2) {
+        self.containers += 1;
+        if self.objects > self.limits.depth || self.containers > self.limits.depth.saturating_mul(2) {
             return Err(self.hostile(Hostility::Depth(self.limits.depth)));
         }
         Ok(())

@@ -19,7 +19,9 @@ fn the_text_decides_what_a_literal_is() {
         Reference::parse_literal("Patient?identifier=a|b"),
         Reference::Conditional { type_name: "Patient".into(), query: "identifier=a|b".into() }
     );
-    for text in ["", "Task", "Task/", "task/1", "Task/1/_history", "Task/a b", "/Task/1", "Task/1/2", "a?b", "../Task/1"] {
+    for text in
+        ["", "Task", "Task/", "task/1", "Task/1/_history", "Task/a b", "/Task/1", "Task/1/2", "a?b", "../Task/1"]
+    {
         assert_eq!(Reference::parse_literal(text), Reference::Unknown(text.into()), "{text:?}");
     }
 }
@@ -70,7 +72,10 @@ fn references_are_found_everywhere_but_in_other_resources() {
             ("Task.input[1].valueAttachment", Place::Attachment),
         ]
     );
-    assert_eq!(found[1].reference, Reference::Canonical(Canonical::parse("http://dsf.dev/bpe/Process/ping|1.0").unwrap()));
+    assert_eq!(
+        found[1].reference,
+        Reference::Canonical(Canonical::parse("http://dsf.dev/bpe/Process/ping|1.0").unwrap())
+    );
     assert!(found[3].targets.contains(&"Organization"));
     assert!(found[5].targets.is_empty());
 }

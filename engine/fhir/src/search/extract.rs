@@ -170,13 +170,9 @@ fn reference(context: &Context<'_>, element: &Object) -> Option<IndexValue> {
             url: None,
             identifier,
         }),
-        Some(Reference::Absolute(url)) => Some(IndexValue::Reference {
-            type_name: named_type(),
-            id: None,
-            version: None,
-            url: Some(url),
-            identifier,
-        }),
+        Some(Reference::Absolute(url)) => {
+            Some(IndexValue::Reference { type_name: named_type(), id: None, version: None, url: Some(url), identifier })
+        }
         _ => identifier.map(|identifier| IndexValue::Reference {
             type_name: named_type(),
             id: None,

@@ -4,8 +4,8 @@ use super::extract::{IndexValue, entries_of};
 use super::parse::Context;
 use super::value::FilterValue;
 use super::{Filter, Query};
-use crate::date::{self, Interval};
 use crate::Resource;
+use crate::date::{self, Interval};
 
 /// Whether the resource is a match in the default context; see [`matches_in`].
 #[must_use]
@@ -26,9 +26,8 @@ fn holds(context: &Context<'_>, filter: &Filter, resource: &Resource) -> bool {
         return resource.id() == Some(id.as_str());
     }
     if filter.parameter.name == "_lastUpdated" {
-        return last_updated(context, resource).is_some_and(|Interval { low, high }| {
-            filter.value.matches(&IndexValue::Date { low, high })
-        });
+        return last_updated(context, resource)
+            .is_some_and(|Interval { low, high }| filter.value.matches(&IndexValue::Date { low, high }));
     }
     let mut entries = Vec::new();
     entries_of(context, resource, filter.parameter, &mut entries);

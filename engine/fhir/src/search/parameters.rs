@@ -1,10 +1,6 @@
 //! The parameters of the 26 types and the references that may be included (`fhir-api.md` 2.1 to 2.4).
 
-use crate::ResourceType;
-use ResourceType::{
-    Endpoint, Group, Library, Organization, OrganizationAffiliation, Patient, Practitioner, PractitionerRole, Questionnaire,
-    ResearchStudy,
-};
+use crate::ResourceType::{self, *};
 
 /// How values are read, indexed and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,29 +233,25 @@ pub fn common_parameters() -> &'static [SearchParameter] {
 #[must_use]
 pub fn parameters(resource_type: ResourceType) -> &'static [SearchParameter] {
     match resource_type {
-        ResourceType::ActivityDefinition => &ACTIVITY_DEFINITION,
-        ResourceType::CodeSystem
-        | ResourceType::Library
-        | ResourceType::Questionnaire
-        | ResourceType::StructureDefinition
-        | ResourceType::ValueSet => &METADATA,
-        ResourceType::Binary => &BINARY,
-        ResourceType::Bundle | ResourceType::Group | ResourceType::MeasureReport => &IDENTIFIER_ONLY,
-        ResourceType::DocumentReference => &DOCUMENT_REFERENCE,
-        ResourceType::Endpoint => &ENDPOINT,
-        ResourceType::HealthcareService => &HEALTHCARE_SERVICE,
-        ResourceType::Location => &LOCATION,
-        ResourceType::Measure => &MEASURE,
-        ResourceType::NamingSystem => &NAMING_SYSTEM,
-        ResourceType::Organization => &ORGANIZATION,
-        ResourceType::OrganizationAffiliation => &ORGANIZATION_AFFILIATION,
-        ResourceType::Patient | ResourceType::Practitioner => &PERSON,
-        ResourceType::PractitionerRole => &PRACTITIONER_ROLE,
-        ResourceType::Provenance => &[],
-        ResourceType::QuestionnaireResponse => &QUESTIONNAIRE_RESPONSE,
-        ResourceType::ResearchStudy => &RESEARCH_STUDY,
-        ResourceType::Subscription => &SUBSCRIPTION,
-        ResourceType::Task => &TASK,
+        ActivityDefinition => &ACTIVITY_DEFINITION,
+        CodeSystem | Library | Questionnaire | StructureDefinition | ValueSet => &METADATA,
+        Binary => &BINARY,
+        Bundle | Group | MeasureReport => &IDENTIFIER_ONLY,
+        DocumentReference => &DOCUMENT_REFERENCE,
+        Endpoint => &ENDPOINT,
+        HealthcareService => &HEALTHCARE_SERVICE,
+        Location => &LOCATION,
+        Measure => &MEASURE,
+        NamingSystem => &NAMING_SYSTEM,
+        Organization => &ORGANIZATION,
+        OrganizationAffiliation => &ORGANIZATION_AFFILIATION,
+        Patient | Practitioner => &PERSON,
+        PractitionerRole => &PRACTITIONER_ROLE,
+        Provenance => &[],
+        QuestionnaireResponse => &QUESTIONNAIRE_RESPONSE,
+        ResearchStudy => &RESEARCH_STUDY,
+        Subscription => &SUBSCRIPTION,
+        Task => &TASK,
     }
 }
 
@@ -273,7 +265,11 @@ const fn rule(source: ResourceType, parameter: &'static str, targets: &'static [
     IncludeRule { source, parameter, targets, needs_target: false }
 }
 
-const fn rule_with_target(source: ResourceType, parameter: &'static str, targets: &'static [ResourceType]) -> IncludeRule {
+const fn rule_with_target(
+    source: ResourceType,
+    parameter: &'static str,
+    targets: &'static [ResourceType],
+) -> IncludeRule {
     IncludeRule { source, parameter, targets, needs_target: true }
 }
 
@@ -287,19 +283,11 @@ static INCLUDES: [IncludeRule; 14] = [
     rule(PractitionerRole, "practitioner", &[Practitioner]),
     rule(ResearchStudy, "enrollment", &[Group]),
     rule_with_target(ResearchStudy, "principalinvestigator", &[Practitioner, PractitionerRole]),
-    rule(ResourceType::Measure, "depends-on", &[Library]),
-    rule_with_target(ResourceType::Task, "requester", &[Practitioner, Organization, Patient, PractitionerRole]),
-    rule_with_target(
-        ResourceType::QuestionnaireResponse,
-        "author",
-        &[Practitioner, Organization, Patient, PractitionerRole],
-    ),
-    rule(ResourceType::QuestionnaireResponse, "questionnaire", &[Questionnaire]),
-    rule_with_target(
-        ResourceType::QuestionnaireResponse,
-        "subject",
-        &[Organization, Practitioner, PractitionerRole],
-    ),
+    rule(Measure, "depends-on", &[Library]),
+    rule_with_target(Task, "requester", &[Practitioner, Organization, Patient, PractitionerRole]),
+    rule_with_target(QuestionnaireResponse, "author", &[Practitioner, Organization, Patient, PractitionerRole]),
+    rule(QuestionnaireResponse, "questionnaire", &[Questionnaire]),
+    rule_with_target(QuestionnaireResponse, "subject", &[Organization, Practitioner, PractitionerRole]),
 ];
 
 static REVERSE: [(ResourceType, IncludeRule); 5] = [

@@ -3,10 +3,10 @@
 use super::extract::IndexValue;
 use super::parameters::{Kind, Modifier, SearchParameter};
 use super::parse::Context;
+use crate::ResourceType;
 use crate::date::{self, Interval, Precision};
 use crate::definitions::{BindingStrength, definitions};
 use crate::reference::{Literal, Reference, is_id};
-use crate::ResourceType;
 
 /// What a filter looks for. [`FilterValue::matches`] says which index entries it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,9 @@ impl FilterValue {
             Kind::Id => Err(Unparsable(format!("'{text}' is not a UUID"))),
             Kind::Code => as_sent(Self::Token(parse_code(resource_type, parameter, text)?)),
             Kind::Concept | Kind::Identifier => as_sent(Self::Token(TokenFilter::parse(text)?)),
-            Kind::Boolean if matches!(text, "true" | "false") => as_sent(Self::Token(TokenFilter::Code(text.to_owned()))),
+            Kind::Boolean if matches!(text, "true" | "false") => {
+                as_sent(Self::Token(TokenFilter::Code(text.to_owned())))
+            }
             Kind::Boolean => Err(Unparsable(format!("'{text}' is neither true nor false"))),
             Kind::String => {
                 let comparison = match modifier {
@@ -136,11 +138,9 @@ impl FilterValue {
                 };
                 as_sent(Self::String { text: text.to_owned(), folded: fold(text), comparison })
             }
-            Kind::Uri => as_sent(Self::Uri {
-                uri: text.to_owned(),
-                version: None,
-                below: modifier == Some(Modifier::Below),
-            }),
+            Kind::Uri => {
+                as_sent(Self::Uri { uri: text.to_owned(), version: None, below: modifier == Some(Modifier::Below) })
+            }
             Kind::CanonicalUrl => {
                 let (uri, version) = match text.split_once('|') {
                     Some((uri, version)) => (uri, Some(version.to_owned()).filter(|version| !version.is_empty())),
@@ -153,7 +153,9 @@ impl FilterValue {
                 as_sent(Self::Reference(ReferenceFilter::Identifier(TokenFilter::parse(text)?)))
             }
             Kind::Reference => as_sent(Self::Reference(ReferenceFilter::parse(context, parameter, text)?)),
-            Kind::Canonical if matches!(Reference::parse_literal(text), Reference::Absolute(_)) || text.starts_with("urn:") => {
+            Kind::Canonical
+                if matches!(Reference::parse_literal(text), Reference::Absolute(_)) || text.starts_with("urn:") =>
+            {
                 as_sent(Self::Canonical(text.to_owned()))
             }
             Kind::Canonical => Err(Unparsable(format!("'{text}' is not an absolute URL"))),
@@ -296,7 +298,10 @@ impl ReferenceFilter {
             return Ok(Self::Id(text.to_owned()));
         }
         let reference = Reference::parse_literal(text);
-        let reference = context.base.map_or(reference.clone(), |base| reference.relative_to(base));
+        let reference = match context.base {
+            Some(base) => reference.relative_to(base),
+            None => reference,
+        };
         match reference {
             Reference::Absolute(url) => Ok(Self::Url(url)),
             Reference::Literal(literal) if literal.version.is_none() => {

@@ -21,7 +21,8 @@ pub(super) fn unescape(raw: &str, max_bytes: usize) -> Result<String, BadText> {
         rest = chars.as_str();
         match first {
             Some('&') => {
-                let (name, after) = rest.split_once(';').ok_or(BadText::Structure("an ampersand that opens no reference"))?;
+                let (name, after) =
+                    rest.split_once(';').ok_or(BadText::Structure("an ampersand that opens no reference"))?;
                 out.push(reference(name)?);
                 rest = after;
             }
@@ -71,9 +72,7 @@ pub(super) fn reference(name: &str) -> Result<char, BadText> {
 /// Appends `text` so that it survives as an attribute value or as element text.
 pub(super) fn escape(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) =
-        rest.bytes().position(|byte| matches!(byte, 0..0x20 | b'&' | b'<' | b'>' | b'"' | 0xEF))
-    {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, 0..0x20 | b'&' | b'<' | b'>' | b'"' | 0xEF)) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = special.chars();

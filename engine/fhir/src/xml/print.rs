@@ -49,17 +49,19 @@ impl Printer {
                 self.attribute(member.name, text);
             }
         }
-        if members.iter().all(Member::is_attribute) {
-            self.out.push_str("/>");
-            return;
-        }
         self.out.push('>');
+        let opened = self.out.len();
         self.level += 1;
         for member in members.iter().filter(|member| !member.is_attribute()) {
             self.member(member);
         }
         self.level -= 1;
-        self.close(name);
+        if self.out.len() == opened {
+            self.out.pop();
+            self.out.push_str("/>");
+        } else {
+            self.close(name);
+        }
     }
 
     fn member(&mut self, member: &Member<'_>) {
@@ -96,7 +98,9 @@ impl Printer {
     fn object(&mut self, member: &Member<'_>, object: &Object) {
         let definition = member.child.map(|child| child.definition);
         match (definition, object.str("resourceType")) {
-            (Some(TypeDefinition { kind: TypeKind::Resource, .. }) | None, Some(type_name)) if is_xml_name(type_name) => {
+            (Some(TypeDefinition { kind: TypeKind::Resource, .. }) | None, Some(type_name))
+                if is_xml_name(type_name) =>
+            {
                 self.open(member.name);
                 self.out.push('>');
                 self.level += 1;

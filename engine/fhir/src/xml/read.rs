@@ -194,19 +194,25 @@ impl<'a> Reader<'a> {
         object: &mut Object,
     ) -> Result<(), ParseError> {
         self.enter()?;
-        while !tag.is_empty {
-            let Item::Tag(inner) = self.item()? else { break };
-            self.child(&inner, definition, &mut slots)?;
-            if slots.len() > self.limits.object_members {
-                return Err(self.hostile(Hostility::Members(self.limits.object_members)));
+        if !tag.is_empty {
+            while let Item::Tag(inner) = self.item()? {
+                self.child(&inner, definition, &mut slots)?;
+                if slots.len() > self.limits.object_members {
+                    return Err(self.hostile(Hostility::Members(self.limits.object_members)));
+                }
             }
         }
-        self.depth -= 1;
+        self.leave();
         slots.append_to(object);
         Ok(())
     }
 
-    fn child(&mut self, tag: &Tag<'a>, definition: &'static TypeDefinition, slots: &mut Slots) -> Result<(), ParseError> {
+    fn child(
+        &mut self,
+        tag: &Tag<'a>,
+        definition: &'static TypeDefinition,
+        slots: &mut Slots,
+    ) -> Result<(), ParseError> {
         let name = tag.local_name();
         let child = match definition.child(name) {
             Some(child) if !child.element.is_xml_attribute => child,
@@ -250,7 +256,11 @@ impl<'a> Reader<'a> {
         let element = element_type(definition);
         self.add_attribute(tag, element, "id", attributes.id, &mut slots)?;
         let mut extra = Object::new();
-        self.children(tag, element, slots, &mut extra)?;
+        if tag.is_empty {
+            slots.append_to(&mut extra);
+        } else {
+            self.children(tag, element, slots, &mut extra)?;
+        }
         let value = attributes.value.map(|text| typed(definition.name, text));
         if value.is_none() && extra.is_empty() {
             return Err(self.at(tag, "an element without value and extension"));
@@ -294,10 +304,8 @@ impl<'a> Reader<'a> {
         if attributes.id.is_some() || attributes.value.is_some() || attributes.url.is_some() || tag.is_empty {
             return Err(self.at(tag, "expected one resource and no attributes"));
         }
-        self.enter()?;
         let Item::Tag(inner) = self.item()? else { return Err(self.at(tag, "expected a resource")) };
         let tree = self.resource(&inner)?;
-        self.depth -= 1;
         match self.item()? {
             Item::End => Ok(tree),
             Item::Tag(second) => Err(self.at(&second, "more than one resource")),

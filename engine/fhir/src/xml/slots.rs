@@ -57,7 +57,8 @@ impl Slots {
             let has_value = slot.values.iter().any(|value| *value != Value::Null);
             let has_extra = slot.extras.iter().any(|extra| *extra != Value::Null);
             let is_list = slot.child.element.is_list();
-            let extra_name = (slot.child.definition.kind == TypeKind::Primitive && has_extra).then(|| format!("_{}", slot.name));
+            let extra_name =
+                (slot.child.definition.kind == TypeKind::Primitive && has_extra).then(|| format!("_{}", slot.name));
             if has_value {
                 object.append_unchecked(slot.name, one_or_all(slot.values, is_list));
             }
