@@ -1,1 +1,26 @@
-//! engine
+//! The engine: the inside of a node.
+//!
+//! This crate decides nothing; it opens what the node consists of and connects it:
+//!
+//! ```text
+//! configuration ─▶ store ─▶ processes::Runtime ─▶ endpoint (run/engine.sock) ─▶ bootstrap (own and shipped resources)
+//!                                    │                       │
+//!                              messenger ─▶ client     snapshots (run/snapshot.sock) ─▶ gateways
+//!                                                       administration (run/admin.sock) ─▶ schleuse
+//! ```
+//!
+//! Nothing is served before the bootstrap is complete, and the service manager hears "ready" last. A failed load of
+//! certificates or policies at start ends the process; at reload it leaves what was in force.
+
+mod administration;
+mod base_resources;
+mod bootstrap;
+mod configuration;
+mod messenger;
+mod records;
+mod run;
+mod snapshots;
+mod tasks;
+
+pub use configuration::{Configuration, ConfigurationError};
+pub use run::{RunError, check, run};

@@ -14,16 +14,12 @@ pub struct Template {
     pub listen: String,
     /// Local address of health, readiness and metrics.
     pub management: String,
-    /// Whether the outgoing client may connect to private and loopback addresses (test networks on one machine).
-    pub private_addresses: Vec<String>,
 }
 
 /// The text of `node.toml`.
 #[must_use]
 pub fn node_toml(template: &Template) -> String {
-    let Template { organization_identifier, base_url, endpoint_identifier, listen, management, private_addresses } = template;
-    let private_addresses =
-        private_addresses.iter().map(|host| quoted(host)).collect::<Vec<_>>().join(", ");
+    let Template { organization_identifier, base_url, endpoint_identifier, listen, management } = template;
     format!(
         r##"# Settings of this Schleuse node, for its administrator. What partners may do is not decided here but in policies/.
 # Paths are relative to the directory of this file. Check changes with `schleuse check`, apply them by a restart;
@@ -61,8 +57,6 @@ url = "sqlite:data/engine.db"
 [outgoing]
 connect-timeout = "5s"
 read-timeout = "60s"
-# Hosts that may resolve to private or loopback addresses; all others are refused there.
-private-addresses-for = [{private_addresses}]
 # A forward proxy, if your network needs one:
 # proxy = {{ url = "http://proxy.example:3128", username = "schleuse", password-file = "proxy.password", exceptions = ["partner.example"] }}
 

@@ -6,10 +6,12 @@
 
 mod directory;
 mod init;
+mod policy_files;
 mod settings;
 
 pub use directory::{Directory, NODE_TOML};
 pub use init::{Template, node_toml};
+pub use policy_files::read_policy_files;
 pub use settings::{
     Address, Engine, KeyPair, Management, Outgoing, Processes, Proxy, Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
 };

@@ -94,8 +94,6 @@ pub enum StoreUrl {
 pub struct Outgoing {
     /// Forward proxy.
     pub proxy: Option<Proxy>,
-    /// Hosts that may resolve to private or loopback addresses.
-    pub private_addresses_for: Vec<String>,
     /// Time to connect, TLS included.
     pub connect_timeout: Duration,
     /// Time to wait for an answer.
@@ -346,13 +344,11 @@ fn read_store(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Dir
 fn read_outgoing(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Outgoing {
     let connect_timeout = section.duration(reader, "connect-timeout");
     let read_timeout = section.duration(reader, "read-timeout");
-    let private_addresses_for = hosts(&mut section, reader, "private-addresses-for");
     let proxy = read_proxy(section.section(reader, "proxy"), reader, directory);
     section.finish(reader);
     let within = |item: Option<Item<Duration>>, default| item.map_or(Duration::from_secs(default), |item| item.value);
     Outgoing {
         proxy,
-        private_addresses_for,
         // DSF: remote connect PT5S, read PT60S.
         connect_timeout: within(connect_timeout, 5),
         read_timeout: within(read_timeout, 60),

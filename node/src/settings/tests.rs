@@ -10,7 +10,6 @@ fn template() -> String {
         endpoint_identifier: "dsf.dic-1.example".to_owned(),
         listen: "127.0.0.1:20443".to_owned(),
         management: "127.0.0.1:20480".to_owned(),
-        private_addresses: vec!["localhost".to_owned()],
     })
 }
 
@@ -27,7 +26,6 @@ fn the_template_is_read_back_without_a_finding() {
     assert_eq!(settings.base_url.port(), 20443);
     assert_eq!(settings.base_url.path(), "/fhir");
     assert_eq!(settings.store, StoreUrl::Sqlite("/node/data/engine.db".into()));
-    assert_eq!(settings.outgoing.private_addresses_for, ["localhost"]);
     assert_eq!(settings.outgoing.proxy, None);
 }
 

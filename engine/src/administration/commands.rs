@@ -1,0 +1,183 @@
+//! The commands.
+
+use fhir::{Format, Object, Resource, ResourceType, Value as Tree};
+use processes::{task, terms};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{ReadFilter, StoreError};
+use time::OffsetDateTime;
+
+use super::{Administration, CommandError};
+
+/// `POST /tasks`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StartTask {
+    /// `instantiatesCanonical` with version.
+    process: String,
+    message: String,
+    #[serde(default)]
+    inputs: Vec<Input>,
+}
+
+/// A further string input.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    system: String,
+    code: String,
+    value: String,
+}
+
+impl Administration {
+    pub(super) async fn status(&self) -> Result<Value, CommandError> {
+        let counts = |tx: &mut store::Transaction<'_>| {
+            Ok::<_, StoreError>((tx.count_resources()?, tx.count_instances()?, tx.count_outbox()?))
+        };
+        let (resources, instances, outbox) = self.store.read(counts).await?;
+        let instances: Vec<Value> = instances
+            .iter()
+            .map(|(process, version, state, count)| json!({ "process": process, "version": version, "state": state.as_str(), "count": count }))
+            .collect();
+        let resources: serde_json::Map<String, Value> =
+            resources.iter().map(|(resource_type, count)| (resource_type.as_str().to_owned(), json!(count))).collect();
+        use endpoint::AllowListPublisher as _;
+        Ok(json!({
+            "organization-identifier": self.identity.organization().map(ToString::to_string),
+            "base-url": self.base_url,
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime-seconds": self.started.elapsed().as_secs(),
+            "gateways-connected": self.snapshots.gateways(),
+            "policy-version": self.policies.active().version(),
+            "allow-list-version": self.snapshots.version(),
+            "client-certificate-days-left": self.client_certificate.days_left(OffsetDateTime::now_utc()),
+            "messages-waiting": outbox,
+            "instances": instances,
+            "resources": resources,
+        }))
+    }
+
+    pub(super) async fn list_processes(&self) -> Result<Value, CommandError> {
+        let counts = self.store.read(|tx| tx.count_instances()).await?;
+        let allow_list = self.endpoint.allow_list().await?;
+        let processes: Vec<Value> = self
+            .processes
+            .installed()
+            .map(|definition| {
+                let running: u64 = counts
+                    .iter()
+                    .filter(|(key, version, state, _)| *key == definition.key && *version == definition.version && !state.has_ended())
+                    .map(|(_, _, _, count)| count)
+                    .sum();
+                let messages: Vec<String> = definition
+                    .process()
+                    .map(|process| process.message_starts().into_iter().map(|(_, name)| name).collect())
+                    .unwrap_or_default();
+                let canonical = allow_list
+                    .processes()
+                    .iter()
+                    .map(|known| format!("{}|{}", known.url, known.version))
+                    .find(|canonical| is_canonical_of(canonical, &definition.key, &definition.version));
+                json!({
+                    "process": canonical,
+                    "key": definition.key,
+                    "version": definition.version,
+                    "messages": messages,
+                    "running": running,
+                })
+            })
+            .collect();
+        Ok(json!({ "processes": processes }))
+    }
+
+    pub(super) async fn list_tasks(&self, query: &str) -> Result<Value, CommandError> {
+        let query = fhir::search::parse_query(ResourceType::Task, &format!("_sort=-_lastUpdated&{query}"));
+        if let Some(errors) = query.diagnostics() {
+            return Err(CommandError::Usage(errors));
+        }
+        let found = self.store.read(move |tx| tx.search(&query, &ReadFilter::everything())).await?;
+        let tasks: Vec<Value> = found.matches.iter().map(|stored| summary(&stored.resource)).collect();
+        Ok(json!({ "total": found.total, "tasks": tasks }))
+    }
+
+    pub(super) async fn show_task(&self, id: &str) -> Result<Value, CommandError> {
+        let wanted = id.to_owned();
+        let found = self.store.read(move |tx| tx.read(ResourceType::Task, &wanted)).await?.current();
+        let task = found.ok_or_else(|| CommandError::Usage(format!("there is no Task {id}")))?;
+        let mut shown = summary(&task.resource);
+        let printed = fhir::print(Format::Json, &task.resource, false);
+        if let (Some(members), Ok(resource)) = (shown.as_object_mut(), serde_json::from_str::<Value>(&printed)) {
+            members.insert("resource".to_owned(), resource);
+        }
+        Ok(shown)
+    }
+
+    /// Creates a Task as the node's own organisation, through the rules and the validation of the endpoint.
+    pub(super) async fn start_task(&self, body: &[u8]) -> Result<Value, CommandError> {
+        let command: StartTask = serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let profile = self.profile_of(&command).await?;
+        let task = self.build_task(&command, &profile);
+        let answer = self.endpoint.execute_local(self.identity.clone(), task).await;
+        let answer = answer.map_err(|error| CommandError::Refused(format!("the Task was refused: {}", error.diagnostics)))?;
+        let task = answer.resource.ok_or_else(|| CommandError::Refused("the endpoint gave no Task".to_owned()))?;
+        Ok(summary(&task))
+    }
+
+    /// The task profile that the process's ActivityDefinition names for the message.
+    async fn profile_of(&self, command: &StartTask) -> Result<String, CommandError> {
+        let allow_list = self.endpoint.allow_list().await?;
+        let definition = allow_list.processes().iter().find(|known| format!("{}|{}", known.url, known.version) == command.process);
+        let definition = definition.ok_or_else(|| {
+            CommandError::Usage(format!("process {} is not installed; `schleuse process list` shows those that are", command.process))
+        })?;
+        let messages = definition.messages.iter();
+        let message = messages.clone().find(|known| known.message_name == command.message);
+        message.map(|known| known.task_profile.clone()).ok_or_else(|| {
+            let names: Vec<_> = messages.map(|known| known.message_name.as_str()).collect();
+            CommandError::Usage(format!("process {} takes no message {}, but {}", command.process, command.message, names.join(", ")))
+        })
+    }
+
+    fn build_task(&self, command: &StartTask, profile: &str) -> Resource {
+        let organization = self.identity.organization().map(ToString::to_string).unwrap_or_default();
+        let reference = task::organization_reference(&organization);
+        let mut built = Resource::new("Task");
+        built.set("meta", Object::new().with("profile", vec![Tree::from(profile)]));
+        built.set("instantiatesCanonical", command.process.as_str());
+        built.set("status", "requested");
+        built.set("intent", "order");
+        built.set("authoredOn", fhir::date::format_instant(OffsetDateTime::now_utc()));
+        built.set("requester", reference.clone());
+        built.set("restriction", Object::new().with("recipient", vec![reference.into()]));
+        built.push("input", task::string_parameter(terms::BPMN_MESSAGE, terms::MESSAGE_NAME, &command.message));
+        for input in &command.inputs {
+            built.push("input", task::string_parameter(&input.system, &input.code, &input.value));
+        }
+        built
+    }
+}
+
+/// What a list shows of a Task: nothing of its inputs, and of its outputs only why it failed.
+fn summary(task: &Resource) -> Value {
+    let error = task.list("output").iter().find(|output| {
+        output.get("type").is_some_and(|kind| {
+            kind.list("coding").iter().any(|coding| {
+                coding.str("system") == Some(terms::BPMN_MESSAGE) && coding.str("code") == Some(terms::ERROR)
+            })
+        })
+    });
+    json!({
+        "id": task.id(),
+        "status": task.str("status"),
+        "process": task.str("instantiatesCanonical"),
+        "message": task::message_input(task, terms::MESSAGE_NAME),
+        "business-key": task::message_input(task, terms::BUSINESS_KEY),
+        "requester": task.get("requester").and_then(|requester| requester.get("identifier")?.str("value")),
+        "last-updated": task.get("meta").and_then(|meta| meta.str("lastUpdated")),
+        "error": error.and_then(|output| output.str("valueString")),
+    })
+}
+
+fn is_canonical_of(canonical: &str, key: &str, version: &str) -> bool {
+    task::ProcessName::parse(canonical).is_some_and(|name| name.key == key && name.version == version)
+}
