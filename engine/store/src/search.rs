@@ -23,8 +23,9 @@ use crate::{StoreError, Transaction, limits};
 
 use conditions::{Condition, condition};
 
-/// Rows of a condition that are "few".
-const FEW: i64 = 500;
+/// Rows of a condition that are "few". A condition below the first number is taken at once; only if there is none, it is
+/// worth counting up to the second, above which the order of the result is walked through instead.
+const FEW: &[i64] = &[500, 50_000];
 
 /// The outcome of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Transaction<'_> {
         if !filter.includes_type(query.resource_type) {
             return Ok(nothing);
         }
-        let from = self.plan(query.resource_type, &query.filters, filter)?;
+        let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
         let total = Statement::new("SELECT COUNT(*)").with(&from);
         let total = self.row(total.text(), total.params(), |row| row.unsigned(0))?.unwrap_or(0);
         let offset = u64::from(query.page.saturating_sub(1)).saturating_mul(u64::from(count));
@@ -66,7 +67,7 @@ impl Transaction<'_> {
         if !filter.includes_type(query.resource_type) {
             return Ok(Vec::new());
         }
-        let from = self.plan(query.resource_type, &query.filters, filter)?;
+        let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
         let mut ids = Statement::new("SELECT r.id").with(&from);
         ids.push(" ORDER BY r.last_updated, r.id LIMIT ").bind(i64::from(limit.min(limits::PAGE)));
         self.rows(ids.text(), ids.params(), |row| row.string(0))
@@ -78,9 +79,10 @@ impl Transaction<'_> {
         resource_type: ResourceType,
         filters: &[Filter],
         filter: &ReadFilter,
+        few: &[i64],
     ) -> Result<Statement, StoreError> {
         let conditions = filters.iter().map(|filter| condition(resource_type, filter)).collect::<Result<Vec<_>, _>>()?;
-        let first = self.first_condition(resource_type, &conditions, filter)?;
+        let first = self.first_condition(resource_type, &conditions, filter, few)?;
 
         // CROSS JOIN makes SQLite begin with the few rows instead of walking through the order of the result.
         let mut from = Statement::default();
@@ -108,6 +110,7 @@ impl Transaction<'_> {
         resource_type: ResourceType,
         conditions: &[Condition],
         filter: &ReadFilter,
+        few: &[i64],
     ) -> Result<Option<Statement>, StoreError> {
         let mut candidates: Vec<Statement> = conditions.iter().filter_map(|condition| condition.rows.clone()).collect();
         if let Some(grants) = filter.grants_for(resource_type) {
@@ -116,19 +119,22 @@ impl Transaction<'_> {
             rows.push(")");
             candidates.push(rows);
         }
-        let mut best = FEW;
-        let mut first = None;
-        for rows in candidates {
-            let mut count = Statement::new("SELECT COUNT(*) FROM (").with(&rows);
-            count.push(" LIMIT ").bind(best);
-            count.push(") AS few");
-            let found = self.row(count.text(), count.params(), |row| row.integer(0))?.unwrap_or(0);
-            if found < best {
-                best = found;
-                first = Some(rows);
+        for most in few {
+            let mut best = (*most, None);
+            for (index, rows) in candidates.iter().enumerate() {
+                let mut count = Statement::new("SELECT COUNT(*) FROM (").with(rows);
+                count.push(" LIMIT ").bind(best.0);
+                count.push(") AS few");
+                let found = self.row(count.text(), count.params(), |row| row.integer(0))?.unwrap_or(0);
+                if found < best.0 {
+                    best = (found, Some(index));
+                }
+            }
+            if let Some(index) = best.1 {
+                return Ok(Some(candidates.swap_remove(index)));
             }
         }
-        Ok(first)
+        Ok(None)
     }
 
     fn page(&mut self, query: &Query, from: &Statement, count: u32, offset: u64) -> Result<Vec<i64>, StoreError> {

@@ -4,6 +4,11 @@
 //! `ON CONFLICT`, `EXISTS`, row values in `ORDER BY`, no functions beyond `COUNT`, `MIN`, `MAX`, `COALESCE`).
 //! Placeholders are `?1`, `?2`, …; a backend with other placeholders translates them ([`translate_placeholders`]).
 //! The few places where the databases differ ask [`Sql::dialect`] for a fixed fragment.
+//!
+//! SQLite is the only backend so far. PostgreSQL needs: this trait and `store::Connection` for a blocking client, a way
+//! to open it in [`crate::Store`], `LISTEN`/`NOTIFY` behind [`crate::Store::subscribe`] and the watches, and a variant in
+//! the tests' `each_backend`. Its migrations, its locks (`FOR UPDATE`, `SKIP LOCKED`) and its order of bytes
+//! (`COLLATE "C"`) are in place but have not run on a server yet.
 
 use std::borrow::Cow;
 
@@ -218,7 +223,7 @@ impl From<time::OffsetDateTime> for Param<'_> {
     }
 }
 
-impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
+impl<'a, T: Into<Self>> From<Option<T>> for Param<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }

@@ -480,7 +480,7 @@ async fn no_search_walks_through_a_whole_table() {
         let filter = filter.clone();
         let (plan, text) = store
             .read(move |tx| {
-                let from = tx.plan(query.resource_type, &query.filters, &filter)?;
+                let from = tx.plan(query.resource_type, &query.filters, &filter, &[500])?;
                 let mut page = Statement::new("EXPLAIN QUERY PLAN SELECT r.rid").with(&from);
                 page.push(" ORDER BY r.last_updated, r.id LIMIT 20");
                 let plan = tx.rows(page.text(), page.params(), |row| row.string(3))?;
