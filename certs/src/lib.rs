@@ -47,3 +47,10 @@ pub fn provider() -> Arc<CryptoProvider> {
         std::sync::LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     Arc::clone(&PROVIDER)
 }
+
+/// Makes [`provider`] the one that rustls uses where none is named. Called first of all in every program: a dependency
+/// links another provider, and rustls must never fall back to it.
+pub fn install_provider() {
+    // An error means that it was installed before, by this function too.
+    let _ = CryptoProvider::install_default((*provider()).clone());
+}

@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::{Demo, Format};
-pub(crate) use join::{JoinError, development_certificates};
+pub(crate) use join::development_certificates;
+pub(crate) use running::interrupted;
 
 /// Why the demonstration ended early.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +110,7 @@ async fn demonstrate(arguments: &Demo, format: Format, progress: &report::Progre
         result = with_nodes(arguments, format, root, &network, &nodes, progress) => result,
         error = failures.next() => Err(error.into()),
         // Ending a network that serves is success; ending a demonstration before its table is not.
-        () = running::interrupted() => Ok(!arguments.once),
+        () = interrupted() => Ok(!arguments.once),
     };
     progress.begin("stopping every process");
     nodes.stop().await;

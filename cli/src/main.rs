@@ -17,8 +17,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    // First of all: rustls must never fall back to another provider that a dependency links.
-    let _ = certs::provider().install_default();
+    certs::install_provider();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("SCHLEUSE_LOG").unwrap_or_else(|_| "warn".into()))

@@ -94,7 +94,7 @@ impl Program {
         }
     }
 
-    fn path(self) -> Result<PathBuf, SuperviseError> {
+    pub fn path(self) -> Result<PathBuf, SuperviseError> {
         let path = std::env::current_exe()
             .ok()
             .and_then(|own| Some(own.parent()?.join(self.file_name())))

@@ -7,8 +7,7 @@ use daemon::{Arguments, EXIT_CONFIGURATION, EXIT_FAILURE};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // First of all: rustls must never fall back to another provider that a dependency links.
-    let _ = certs::provider().install_default();
+    certs::install_provider();
     if let Err(error) = daemon::enter(&arguments) {
         eprintln!("schleuse-engine: {error}");
         return ExitCode::from(EXIT_CONFIGURATION);

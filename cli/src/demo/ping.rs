@@ -39,8 +39,8 @@ pub(crate) enum PingError {
     NoLocation,
     #[error("the ping Task ended as {status}: {reason}")]
     Failed { status: String, reason: String },
-    #[error("the ping Task was still {0} after {} s", LONGEST_RUN.as_secs())]
-    Unfinished(String),
+    #[error("the ping Task was still {status} after {seconds} s", seconds = LONGEST_RUN.as_secs())]
+    Unfinished { status: String },
 }
 
 impl Reply {
@@ -65,7 +65,7 @@ pub(crate) async fn run(partner: &Partner, network: &Network) -> Result<BTreeMap
             (Some(task), "failed") => {
                 return Err(PingError::Failed { status: status.to_owned(), reason: failure(task) });
             }
-            _ if Instant::now() > deadline => return Err(PingError::Unfinished(status.to_owned())),
+            _ if Instant::now() > deadline => return Err(PingError::Unfinished { status: status.to_owned() }),
             _ => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }

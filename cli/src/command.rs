@@ -1,0 +1,53 @@
+//! The commands, one module each. Every one returns its exit code and has printed its own answer or error.
+
+mod audit;
+mod cert;
+mod check;
+mod init;
+mod process;
+mod run;
+mod status;
+mod task;
+
+use crate::admin::AdminError;
+use crate::arguments::{Arguments, Audit, Cert, Command, Process, Task};
+use crate::output::printable;
+
+/// Runs what was typed.
+pub(crate) async fn run(arguments: Arguments) -> u8 {
+    let format = arguments.format;
+    match arguments.command {
+        Command::Demo(demo) => crate::demo::run(&demo, format).await,
+        Command::Init(init) => init::run(&init, format),
+        Command::Run(directory) => run::run(&directory.directory).await,
+        Command::Check(directory) => check::run(&directory.directory, format).await,
+        Command::Status(directory) => status::run(&directory.directory, format).await,
+        Command::Cert(Cert::Inspect(files)) => cert::inspect(&files.files, format),
+        Command::Cert(Cert::Thumbprint(files)) => cert::thumbprint(&files.files, format),
+        Command::Audit(Audit::Verify(verify)) => audit::verify(&verify.path, format),
+        Command::Task(Task::Start(start)) => task::start(&start, format).await,
+        Command::Task(Task::List(list)) => task::list(&list, format).await,
+        Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,
+    }
+}
+
+/// Prints an error with its causes and gives the exit code.
+fn fail(error: &dyn std::error::Error, code: u8) -> u8 {
+    eprintln!("schleuse: {}", printable_lines(&error.to_string()));
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        eprintln!("  because: {}", printable_lines(&source.to_string()));
+        cause = source.source();
+    }
+    code
+}
+
+/// Text of others must not control the terminal; line breaks of our own texts stay.
+fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+fn fail_admin(error: &AdminError) -> u8 {
+    eprintln!("schleuse: {}", printable_lines(&error.to_string()));
+    error.exit_code()
+}
