@@ -74,7 +74,7 @@ pub trait ProfileSource {
 pub fn validate(resource: &Resource, source: &dyn ProfileSource) -> Vec<Issue> {
     let budget = Cell::new(limits::BUDGET);
     let mut validator = Validator::new(source, resource, &budget);
-    validator.resource(resource.tree());
+    validator.resource(resource.tree(), false);
     validator.findings.into_issues()
 }
 
@@ -103,9 +103,9 @@ pub fn compile(canonical: &str, source: &dyn ProfileSource) -> Result<Arc<Compil
 /// One validation.
 struct Validator<'a> {
     source: &'a dyn ProfileSource,
-    /// The outermost resource.
+    /// The resource that is not contained in another.
     root: &'a Object,
-    /// The resource that is looked at: the outermost, a contained one or the one of a Bundle entry.
+    /// The resource that is looked at: the root or one that it contains.
     resource: &'a Object,
     findings: Findings,
     depth: usize,
@@ -140,15 +140,20 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Checks a resource: its structure, then its profiles.
-    fn resource(&mut self, resource: &'a Object) {
-        let outer = std::mem::replace(&mut self.resource, resource);
+    /// Checks a resource: its structure, then its profiles. For a contained one the container stays the root, the
+    /// resource of a Bundle entry is a root of its own.
+    fn resource(&mut self, resource: &'a Object, is_contained: bool) {
+        let outer = (self.root, self.resource);
+        self.resource = resource;
+        if !is_contained {
+            self.root = resource;
+        }
         self.structure(resource);
         let profiles = resource.get("meta").map_or(&[][..], |meta| meta.list("profile"));
         for canonical in profiles.iter().filter_map(crate::Value::as_str) {
             self.profile(resource, canonical);
         }
-        self.resource = outer;
+        (self.root, self.resource) = outer;
     }
 
     /// Checks one profile of a resource.

@@ -34,7 +34,7 @@ pub(crate) struct Expression {
 pub(crate) struct Scope<'a> {
     /// The resource that contains the element, `%resource`.
     pub(crate) resource: &'a Object,
-    /// The outermost resource, `%rootResource`.
+    /// The resource that contains that one, or itself; `%rootResource`.
     pub(crate) root: &'a Object,
     /// The element.
     pub(crate) focus: Node<'a>,

@@ -67,10 +67,17 @@ impl<'a> Validator<'a> {
     ) -> Option<(usize, &'s Slice)> {
         let mut found = Vec::with_capacity(slicing.discriminators.len());
         for discriminator in &slicing.discriminators {
-            let value = match &discriminator.expression {
-                Ok(expression) => expression.evaluate(self.scope(element)).ok(),
-                Err(_) => None,
-            };
+            // An expression that does not compile has been reported with the profile.
+            let value =
+                match discriminator.expression.as_ref().map(|expression| expression.evaluate(self.scope(element))) {
+                    Ok(Ok(value)) => Some(value),
+                    Ok(Err(error)) => {
+                        self.findings
+                            .error(IssueCode::NotSupported, format!("slicing by {}: {error}", discriminator.path));
+                        None
+                    }
+                    Err(_) => None,
+                };
             found.push(value);
         }
         let is_member = |slice: &Slice| {

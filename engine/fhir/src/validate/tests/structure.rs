@@ -17,6 +17,7 @@ fn structure_is_judged_by_the_tables() {
         r#"{"resourceType":"Task","_status":{"extension":[{"url":"http://x","valueCode":"a"}]},"intent":"order"}"#.to_owned(),
         r#"{"resourceType":"Patient","name":[{"given":["A",null],"_given":[{"id":"x"},{"extension":[{"url":"http://x","valueCode":"a"}]}]}]}"#.to_owned(),
         r##"{"resourceType":"Patient","contained":[{"resourceType":"Organization","id":"o","name":"x"}],"managingOrganization":{"reference":"#o"}}"##.to_owned(),
+        r##"{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"http://x/fhir/Patient/1","resource":{"resourceType":"Patient","id":"1","contained":[{"resourceType":"Organization","id":"o","name":"x"}],"managingOrganization":{"reference":"#o"}}}]}"##.to_owned(),
         r#"{"resourceType":"Bundle","type":"collection","entry":[{"fullUrl":"urn:uuid:0b2b0f0e-6c9c-4d53-8a6c-0a8c6b0f5a11","resource":{"resourceType":"Patient","active":true}}]}"#.to_owned(),
         r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.00,"unit":"mg"}}"#.to_owned(),
     ];
@@ -60,6 +61,21 @@ fn structure_is_judged_by_the_tables() {
         let found = issues.iter().any(|issue| issue.code == code && issue.expression.as_deref() == Some(place));
         assert!(found, "{text}: {code} at {place} expected\n{}", listed(&issues));
     }
+}
+
+#[test]
+fn the_bundle_of_public_keys_may_have_a_bad_full_url() {
+    let bundle = |value: &str| {
+        json(&format!(
+            r#"{{"resourceType":"Bundle","type":"collection","identifier":{{
+                "system":"http://medizininformatik-initiative.de/fhir/CodeSystem/cryptography","value":"{value}"}},
+                "entry":[{{"fullUrl":"urn:uuid:null","resource":{{"resourceType":"Binary","contentType":"text/plain"}}}}]}}"#
+        ))
+    };
+    let none = ProfileRegistry::new();
+    let issues = validate(&bundle("public-key"), &none);
+    assert!(!issues.is_empty() && !has_errors(&issues), "{}", listed(&issues));
+    assert!(has_errors(&validate(&bundle("other"), &none)));
 }
 
 #[test]
