@@ -163,7 +163,11 @@ impl AllowList {
     }
 
     /// The active endpoint of the organisation that carries the thumbprint, else its only endpoint, else none.
-    fn endpoint_of<'a>(&'a self, organization: &'a Organization, thumbprint: &Thumbprint) -> Option<&'a EndpointIdentifier> {
+    fn endpoint_of<'a>(
+        &'a self,
+        organization: &'a Organization,
+        thumbprint: &Thumbprint,
+    ) -> Option<&'a EndpointIdentifier> {
         let carries = |endpoint: &&Endpoint| {
             endpoint.active
                 && endpoint.organization.as_ref() == Some(&organization.identifier)

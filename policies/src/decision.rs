@@ -150,8 +150,10 @@ impl<'a> Judge<'a> {
     /// Everything that does not depend on the content of the body, but for conditions of rules on it.
     fn judge_head(&self, request: &CanonicalRequest, body: Body<'_>) -> Result<&'a Rule, Denial> {
         let rule = self.judge_rules(request.interaction(), request.resource_type(), body)?;
-        if matches!(request.interaction(), Interaction::Search | Interaction::ConditionalUpdate | Interaction::ConditionalDelete)
-        {
+        if matches!(
+            request.interaction(),
+            Interaction::Search | Interaction::ConditionalUpdate | Interaction::ConditionalDelete
+        ) {
             self.judge_search(request)?;
         }
         Ok(rule)
@@ -173,14 +175,15 @@ impl<'a> Judge<'a> {
             Interaction::PermanentDelete => [DsfOperation::PermanentDelete, DsfOperation::Delete]
                 .iter()
                 .all(|operation| self.identity.has_dsf_role(*operation, resource_type)),
-            _ => interaction
-                .dsf_operation()
-                .is_none_or(|operation| self.identity.has_dsf_role(operation, resource_type)),
+            _ => {
+                interaction.dsf_operation().is_none_or(|operation| self.identity.has_dsf_role(operation, resource_type))
+            }
         };
         if !granted {
             return Err(Denial::new(DenyCode::BeyondRole, format!("{} is beyond the roles of the caller", what())));
         }
-        let question = Question { identity: self.identity, interaction, resource_type, body, origin: self.context.origin };
+        let question =
+            Question { identity: self.identity, interaction, resource_type, body, origin: self.context.origin };
         let rules = self.policy.rules();
         if let Some(rule) = rules.denying(&question, self.allow_list) {
             let text = format!("{} is denied by rule {}", what(), rule.id);
@@ -192,12 +195,15 @@ impl<'a> Judge<'a> {
     }
 
     fn judge_identity(&self) -> Result<(), Denial> {
-        let Identity::Person(person) = self.identity else {
-            return match self.identity.organization() {
-                Some(_) => Ok(()),
-                None => Err(Denial::new(DenyCode::UnknownIdentity, "caller is unknown")),
-            };
-        };
+        // The identity may be older than the allow-list: what it says is checked again.
+        let known = self.identity.organization().is_some_and(|organization| {
+            self.allow_list.is_active(organization)
+                && (organization == self.allow_list.local()) == self.identity.is_local()
+        });
+        if !known {
+            return Err(Denial::new(DenyCode::UnknownIdentity, "caller is unknown"));
+        }
+        let Identity::Person(person) = self.identity else { return Ok(()) };
         if person.dsf_roles.is_empty() {
             return Err(Denial::new(DenyCode::BeyondRole, "the person has no roles"));
         }
@@ -259,7 +265,10 @@ impl<'a> Judge<'a> {
         if body.str("resourceType") != resource_type.map(ResourceType::as_str) {
             return Err(Denial::new(DenyCode::BodyType, "the resource is of another type than the path"));
         }
-        if request.interaction() == Interaction::Create && resource_type == Some(ResourceType::Task) && with_authorization {
+        if request.interaction() == Interaction::Create
+            && resource_type == Some(ResourceType::Task)
+            && with_authorization
+        {
             task::check_create(body, self.identity, self.allow_list)
                 .map_err(|error| Denial::new(DenyCode::Task, error.to_string()))?;
         }
@@ -305,7 +314,10 @@ impl<'a> Judge<'a> {
         for entry in &entries {
             let within = |denial: Denial| Denial { text: format!("entry {}: {}", entry.index, denial.text), ..denial };
             if !section.entry_methods.contains(&entry.request.method()) {
-                return Err(within(Denial::new(DenyCode::BundleEntry, "the policy does not allow this method in bundles")));
+                return Err(within(Denial::new(
+                    DenyCode::BundleEntry,
+                    "the policy does not allow this method in bundles",
+                )));
             }
             let known = entry.resource.map_or(Body::None, Body::Resource);
             let rule = self.judge_head(&entry.request, known).map_err(within)?;

@@ -26,7 +26,10 @@ pub enum InvalidIdentifier {
     #[error("a thumbprint has 128 lower-case hexadecimal digits")]
     Thumbprint,
     /// The text is empty, too long, padded with white space or has control characters.
-    #[error("an identifier has 1 to {} bytes, no control characters and no white space around it", limits::IDENTIFIER_BYTES)]
+    #[error(
+        "an identifier has 1 to {} bytes, no control characters and no white space around it",
+        limits::IDENTIFIER_BYTES
+    )]
     Text,
     /// FHIR R4 type `id`: `[A-Za-z0-9\-\.]{1,64}`.
     #[error("an id has 1 to 64 letters, digits, '-' or '.'")]

@@ -24,7 +24,9 @@ impl Network {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 mask(u128::from(u32::from(own) ^ u32::from(other)), 32 - u32::from(self.prefix))
             }
-            (IpAddr::V6(own), IpAddr::V6(other)) => mask(u128::from(own) ^ u128::from(other), 128 - u32::from(self.prefix)),
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                mask(u128::from(own) ^ u128::from(other), 128 - u32::from(self.prefix))
+            }
             _ => false,
         }
     }

@@ -17,11 +17,10 @@ use sha2::{Digest, Sha256};
 pub use identity::{IdentitySection, Person};
 pub use rules::{Effect, Rule, RuleSet, Subject, TaskCondition};
 pub use sections::{
-    AbsentEku, AllowListSection, Approval, Audit, AuditFormat, BodyLimits, BundleSection, Delta, HeadLimits, JsonLimits,
-    KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search, Tickets,
-    Timeouts, Tls, TlsProfile, Trust, UnknownParameters, XmlLimits,
+    AbsentEku, AllowListSection, Approval, Audit, AuditFormat, BodyLimits, BundleSection, Delta, HeadLimits,
+    JsonLimits, KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search,
+    Tickets, Timeouts, Tls, TlsProfile, Trust, UnknownParameters, XmlLimits,
 };
-
 
 /// A validated policy.
 #[derive(Clone, Debug)]

@@ -163,7 +163,10 @@ pub struct Message<'a> {
 }
 
 /// Finds the entry of a message; the first one counts, as in DSF.
-pub fn find<'l>(message: &Message<'_>, allow_list: &'l AllowList) -> Result<&'l MessageAuthorization, AuthorizationError> {
+pub fn find<'l>(
+    message: &Message<'_>,
+    allow_list: &'l AllowList,
+) -> Result<&'l MessageAuthorization, AuthorizationError> {
     let mut definitions = allow_list.processes_of(message.url, message.version);
     let definition = definitions.next().ok_or(AuthorizationError::UnknownProcess)?;
     if definitions.next().is_some() {
@@ -177,7 +180,11 @@ pub fn find<'l>(message: &Message<'_>, allow_list: &'l AllowList) -> Result<&'l 
 }
 
 /// Whether the identity may send the message to the local organisation.
-pub fn authorize(message: &Message<'_>, requester: &Identity, allow_list: &AllowList) -> Result<(), AuthorizationError> {
+pub fn authorize(
+    message: &Message<'_>,
+    requester: &Identity,
+    allow_list: &AllowList,
+) -> Result<(), AuthorizationError> {
     let entry = find(message, allow_list)?;
     authorize_recipient_of(entry, allow_list)?;
     if entry.requesters.iter().any(|party| party.admits_requester(requester, allow_list)) {
@@ -242,7 +249,12 @@ impl MessageAuthorization {
         if message_name.trim().is_empty() || requesters.is_empty() || recipients.is_empty() {
             return None;
         }
-        Some(Self { message_name: message_name.to_owned(), task_profile: task_profile.to_owned(), requesters, recipients })
+        Some(Self {
+            message_name: message_name.to_owned(),
+            task_profile: task_profile.to_owned(),
+            requesters,
+            recipients,
+        })
     }
 
     /// Equal literally, or equal after the version of the definition's canonical is cut; a Task that names another
@@ -265,7 +277,11 @@ impl Party {
         let inner = |url| only(extensions(coding.list("extension"), url));
         let parent = |url| {
             let children = inner(url)?.list("extension");
-            Some((organization_in(children, "parent-organization")?, coding_in(children, "organization-role")?, children))
+            Some((
+                organization_in(children, "parent-organization")?,
+                coding_in(children, "organization-role")?,
+                children,
+            ))
         };
         match coding.str("code")? {
             "LOCAL_ALL" => Some(Self::LocalAll),
@@ -274,7 +290,9 @@ impl Party {
                 Some(Self::LocalAllPractitioner { practitioner_role: role(inner(PRACTITIONER)?.get("valueCoding")?)? })
             }
             "LOCAL_ORGANIZATION" => Some(Self::LocalOrganization { organization: organization(inner(ORGANIZATION)?)? }),
-            "REMOTE_ORGANIZATION" => Some(Self::RemoteOrganization { organization: organization(inner(ORGANIZATION)?)? }),
+            "REMOTE_ORGANIZATION" => {
+                Some(Self::RemoteOrganization { organization: organization(inner(ORGANIZATION)?)? })
+            }
             "LOCAL_ORGANIZATION_PRACTITIONER" => {
                 let children = inner(ORGANIZATION_PRACTITIONER)?.list("extension");
                 Some(Self::LocalOrganizationPractitioner {

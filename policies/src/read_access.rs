@@ -117,7 +117,9 @@ pub fn check(
         match tag {
             ReadAccess::All | ReadAccess::Local => {}
             ReadAccess::Organization { organization } if known(organization) => {}
-            ReadAccess::Organization { organization } => return Err(TagError::UnknownOrganization(organization.clone())),
+            ReadAccess::Organization { organization } => {
+                return Err(TagError::UnknownOrganization(organization.clone()));
+            }
             ReadAccess::Role { parent_organization, .. } if !known(parent_organization) => {
                 return Err(TagError::UnknownOrganization(parent_organization.clone()));
             }
@@ -168,7 +170,8 @@ impl Reader {
     /// What the identity can read now; nothing for unknown identities and for organisations that are not active.
     #[must_use]
     pub fn of(identity: &Identity, allow_list: &AllowList) -> Self {
-        let Some(organization) = identity.organization().filter(|organization| allow_list.is_active(organization)) else {
+        let Some(organization) = identity.organization().filter(|organization| allow_list.is_active(organization))
+        else {
             return Self::default();
         };
         let roles = allow_list.roles_of(organization).map(|(parent, role)| (parent.clone(), role.clone())).collect();

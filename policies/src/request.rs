@@ -231,7 +231,11 @@ impl CanonicalRequest {
         let Some(row) = interaction::find(method, location.form) else {
             let allow: Vec<Method> = interaction::methods(location.form).collect();
             // A path form without any method (`POST Type/$permanent-delete` on the type) does not exist.
-            return Err(if allow.is_empty() { RequestError::NotFound } else { RequestError::MethodNotAllowed { allow } });
+            return Err(if allow.is_empty() {
+                RequestError::NotFound
+            } else {
+                RequestError::MethodNotAllowed { allow }
+            });
         };
         if row.criteria == Criteria::Required && query.is_empty() {
             return Err(RequestError::CriteriaMissing);

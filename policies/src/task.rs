@@ -160,10 +160,7 @@ fn check_requested(view: TaskView<'_>, identity: &Identity, allow_list: &AllowLi
 }
 
 /// What drafts and requested Tasks share.
-fn check_common<'a>(
-    view: TaskView<'a>,
-    allow_list: &AllowList,
-) -> Result<(ProcessCanonical<'a>, &'a str), TaskError> {
+fn check_common<'a>(view: TaskView<'a>, allow_list: &AllowList) -> Result<(ProcessCanonical<'a>, &'a str), TaskError> {
     if !view.is_received_by_local(allow_list) {
         return Err(TaskError::Recipient);
     }
@@ -466,7 +463,12 @@ impl<'a> ProcessCanonical<'a> {
         let (major, minor) = version.split_once('.')?;
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let legal_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        (is_domain(domain) && legal_name && digits(major) && digits(minor)).then_some(Self { url, domain, name, version })
+        (is_domain(domain) && legal_name && digits(major) && digits(minor)).then_some(Self {
+            url,
+            domain,
+            name,
+            version,
+        })
     }
 }
 

@@ -172,7 +172,8 @@ fn persons_can_do_what_their_roles_grant() {
 
 #[test]
 fn the_strict_example_only_narrows() {
-    for certificate in [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, OTHER_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE] {
+    for certificate in [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, OTHER_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE]
+    {
         let shipped = permitted(&hospital_policy(), certificate);
         for cell in permitted(&strict_policy(), certificate) {
             assert!(shipped.contains(&cell), "{cell:?}");

@@ -55,7 +55,7 @@ fn run(policy: &Policy, case: &Case) -> String {
     let identity = list.identify(&thumbprint(certificate(&case.identity)), None, policy);
     let (method, target) = case.request.split_once(' ').unwrap();
     let request = canonicalize(method, target, "/fhir").unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    let sender = identity.organization().map_or(MEMBER.to_owned(), ToString::to_string);
+    let sender = identity.organization().map_or_else(|| MEMBER.to_owned(), ToString::to_string);
     let text = case.task.as_ref().map(|message| sent_task(&sender, message)).or_else(|| case.body.clone());
     let body = text.map(|text| json(&text));
     let context = from(case.address.as_deref().unwrap_or("10.1.2.3"));

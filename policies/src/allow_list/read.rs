@@ -10,7 +10,8 @@ use fhir::{Resource, ResourceType, Value};
 
 use super::{Affiliation, Contents, Endpoint, Organization};
 use crate::identifier::{
-    ENDPOINT_IDENTIFIER, EndpointIdentifier, ORGANIZATION_IDENTIFIER, OrganizationIdentifier, ResourceId, Role, Thumbprint,
+    ENDPOINT_IDENTIFIER, EndpointIdentifier, ORGANIZATION_IDENTIFIER, OrganizationIdentifier, ResourceId, Role,
+    Thumbprint,
 };
 use crate::process_authorization::{ProcessDefinition, extensions, only, role};
 use crate::resource_rules::THUMBPRINT_EXTENSION;
@@ -33,7 +34,9 @@ pub(super) fn read<'r>(
         let (Some(resource_type), Some(id)) = (resource.resource_type(), resource.id()) else { continue };
         match resource_type {
             ResourceType::Organization => {
-                if let Some(identifier) = identifier(resource, ORGANIZATION_IDENTIFIER).and_then(|text| text.parse().ok()) {
+                if let Some(identifier) =
+                    identifier(resource, ORGANIZATION_IDENTIFIER).and_then(|text| text.parse().ok())
+                {
                     names.organizations.insert(id, identifier);
                 }
             }
@@ -113,9 +116,7 @@ impl Names<'_> {
 
     fn organization_of(&self, reference: &Value) -> Option<OrganizationIdentifier> {
         match reference.str("reference") {
-            Some(literal) => {
-                self.organizations.get(id_of_reference(literal, "Organization", self.base_url)?).cloned()
-            }
+            Some(literal) => self.organizations.get(id_of_reference(literal, "Organization", self.base_url)?).cloned(),
             None => logical(reference, ORGANIZATION_IDENTIFIER)?.parse().ok(),
         }
     }

@@ -64,7 +64,9 @@ fn edge_t18_a_blocked_thumbprint_is_unknown() {
 fn persons_need_a_listed_thumbprint_and_an_active_local_organisation() {
     let list = allow_list();
     let policy = hospital_policy();
-    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("a@b.de"), &policy) else { panic!() };
+    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("a@b.de"), &policy) else {
+        panic!()
+    };
     assert_eq!(person.identifier.as_str(), "a@b.de");
     assert_eq!(person.granted_by.len(), 1);
     let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), None, &policy) else { panic!() };
@@ -82,9 +84,13 @@ fn edge_t67_an_email_alone_identifies_nobody_but_adds_to_a_listed_thumbprint() {
     let policy = load(&[("p.toml", &file)]);
     let list = allow_list();
     assert_eq!(list.identify(&thumbprint(STRANGER_CERTIFICATE), Some("a@b.de"), &policy), Identity::Unknown);
-    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("a@b.de"), &policy) else { panic!() };
+    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("a@b.de"), &policy) else {
+        panic!()
+    };
     assert_eq!(person.dsf_roles.len(), 2);
-    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("A@b.de"), &policy) else { panic!() };
+    let Identity::Person(person) = list.identify(&thumbprint(PERSON_CERTIFICATE), Some("A@b.de"), &policy) else {
+        panic!()
+    };
     assert_eq!(person.dsf_roles.len(), 1);
 }
 
@@ -111,7 +117,8 @@ fn an_endpoint_with_the_thumbprint_wins_over_the_references_of_the_organisation(
     let list = with(|all| {
         let mut second = endpoint("second", "second.dic-1.example", "https://second.dic-1.example/fhir", "member");
         let url = crate::resource_rules::THUMBPRINT_EXTENSION;
-        let extension = fhir::Object::new().with("url", url).with("valueString", thumbprint(MEMBER_CERTIFICATE).as_str());
+        let extension =
+            fhir::Object::new().with("url", url).with("valueString", thumbprint(MEMBER_CERTIFICATE).as_str());
         second.push("extension", extension);
         all.push(second);
     });

@@ -3,7 +3,10 @@ use crate::interaction::Interaction;
 use crate::world::json;
 
 fn bundle(entries: &str) -> fhir::Resource {
-    json(&format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{entries}]}}"#).replace(r#","entry":[]"#, ""))
+    json(
+        &format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{entries}]}}"#)
+            .replace(r#","entry":[]"#, ""),
+    )
 }
 
 fn entry(method: &str, url: &str, resource: &str) -> String {
@@ -17,7 +20,11 @@ fn entries_become_requests_of_the_table() {
         entry("POST", "Task", r#"{"resourceType":"Task"}"#),
         entry("GET", "Organization?active=true", ""),
         entry("GET", "urn:uuid:1a2b", ""),
-        entry("PUT", "Organization?identifier=http://dsf.dev/sid/organization-identifier|a b", r#"{"resourceType":"Organization"}"#),
+        entry(
+            "PUT",
+            "Organization?identifier=http://dsf.dev/sid/organization-identifier|a b",
+            r#"{"resourceType":"Organization"}"#,
+        ),
     ];
     let bundle = bundle(&text.join(","));
     let entries = entries(bundle.tree(), 4).unwrap();
@@ -56,7 +63,11 @@ fn attack_a13_edge_t63_t64_entries_hide_nothing() {
 #[test]
 fn only_batches_and_transactions_are_executed() {
     assert_eq!(kind(bundle("").tree()), Ok(BundleKind::Transaction));
-    for text in [r#"{"resourceType":"Bundle","type":"collection"}"#, r#"{"resourceType":"Bundle"}"#, r#"{"resourceType":"Task","type":"batch"}"#] {
+    for text in [
+        r#"{"resourceType":"Bundle","type":"collection"}"#,
+        r#"{"resourceType":"Bundle"}"#,
+        r#"{"resourceType":"Task","type":"batch"}"#,
+    ] {
         assert_eq!(kind(json(text).tree()), Err(BundleError::Kind), "{text}");
     }
 }

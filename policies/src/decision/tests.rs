@@ -20,7 +20,8 @@ fn a_permit_names_the_rules_of_entries() {
     let bundle = format!(
         r#"{{"resourceType":"Bundle","type":"batch","entry":[{{"fullUrl":"urn:uuid:1","resource":{task},"request":{{"method":"POST","url":"Task"}}}},{{"request":{{"method":"GET","url":"Task?status=draft"}}}},{{"request":{{"method":"GET","url":"Task/1"}}}}]}}"#
     );
-    let Decision::Permit(permit) = decide_as(&hospital_policy(), MEMBER_CERTIFICATE, "POST", "/fhir", Some(&bundle)) else {
+    let Decision::Permit(permit) = decide_as(&hospital_policy(), MEMBER_CERTIFICATE, "POST", "/fhir", Some(&bundle))
+    else {
         panic!()
     };
     assert_eq!(permit.rule().as_str(), "remote-bundle");
@@ -63,7 +64,9 @@ fn a_bundle_that_installs_a_process_leaves_its_tasks_to_the_engine() {
 fn types_are_judged_alone_for_filters() {
     let (policy, list) = (strict_policy(), allow_list());
     let member = list.identify(&thumbprint(MEMBER_CERTIFICATE), None, &policy);
-    let may = |interaction, resource_type| is_permitted_on_type(&policy, &list, &member, interaction, resource_type, &inside());
+    let may = |interaction, resource_type| {
+        is_permitted_on_type(&policy, &list, &member, interaction, resource_type, &inside())
+    };
     assert!(may(Interaction::Read, ResourceType::Organization));
     assert!(!may(Interaction::Read, ResourceType::Patient));
     assert!(!may(Interaction::HistoryType, ResourceType::Organization));
@@ -80,6 +83,26 @@ fn the_engine_does_not_judge_addresses_again() {
     assert!(judge(Origin::Address("10.0.0.1".parse().unwrap())));
     assert!(!judge(Origin::Address("192.0.2.1".parse().unwrap())));
     assert!(judge(Origin::JudgedByGateway));
+}
+
+#[test]
+fn an_identity_that_the_allow_list_no_longer_bears_out_is_unknown() {
+    let policy = hospital_policy();
+    let list = allow_list();
+    let without_member = AllowList::from_resources(
+        resources().iter().filter(|resource| resource.id() != Some("member")),
+        LOCAL.parse().unwrap(),
+        BASE,
+    );
+    let read = request("GET", "/fhir/Library/1");
+    let code = |list: &AllowList, identity: &Identity| {
+        decide(&policy, list, identity, &read, None, &inside()).denial().map(|denial| denial.code)
+    };
+    let member = identify(MEMBER_CERTIFICATE);
+    assert_eq!(code(&list, &member), None);
+    assert_eq!(code(&without_member, &member), Some(DenyCode::UnknownIdentity));
+    let Identity::Remote(organization) = member else { panic!() };
+    assert_eq!(code(&list, &Identity::Local(organization)), Some(DenyCode::UnknownIdentity));
 }
 
 #[test]
@@ -133,7 +156,8 @@ fn tree(rules: &[&(String, bool)]) -> Option<Policy> {
 fn permitted(policy: &Policy) -> Vec<(char, Interaction, Option<ResourceType>)> {
     let list = allow_list();
     let mut all = Vec::new();
-    for certificate in [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, OTHER_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE] {
+    for certificate in [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, OTHER_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE]
+    {
         let identity = list.identify(&thumbprint(certificate), None, policy);
         let context = inside();
         let judge = Judge { policy, allow_list: &list, identity: &identity, context: &context };

@@ -6,8 +6,8 @@ use super::identity::{self, PeopleDraft};
 use super::rules::{self, RulesDraft};
 use super::sections::{
     AllowListDraft, AllowListSection, AuditDraft, BodyLimits, BundleDraft, BundleSection, DeltaDraft, HeadLimitsDraft,
-    JsonLimitsDraft, KeyLimitsDraft, Limits, OutboundDraft, QueryLimitsDraft, RateLimitsDraft, RevocationDraft, SearchDraft,
-    TicketsDraft, TimeoutsDraft, Tls, TlsDraft, Trust, TrustDraft, XmlLimitsDraft,
+    JsonLimitsDraft, KeyLimitsDraft, Limits, OutboundDraft, QueryLimitsDraft, RateLimitsDraft, RevocationDraft,
+    SearchDraft, TicketsDraft, TimeoutsDraft, Tls, TlsDraft, Trust, TrustDraft, XmlLimitsDraft,
 };
 use super::{OutboundMode, Policy, RevocationMode, digest};
 use crate::limits;
@@ -292,14 +292,22 @@ pub(super) fn list<T>(
     for item in &items {
         match parse(&item.value) {
             Some(value) => values.push(value),
-            None => reader.refuse(item, format!("\"{}\" is not {expected}", quote(&item.value)), format!("write {expected}")),
+            None => reader.refuse(
+                item,
+                format!("\"{}\" is not {expected}", quote(&item.value)),
+                format!("write {expected}"),
+            ),
         }
     }
     Some(Item { value: values, key: section.key(name), span })
 }
 
 /// A list of texts that are not empty.
-pub(super) fn text_list(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str) -> Option<Item<Vec<String>>> {
+pub(super) fn text_list(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+) -> Option<Item<Vec<String>>> {
     list(section, reader, name, "a text", |text| (!text.trim().is_empty()).then(|| text.to_owned()))
 }
 

@@ -30,7 +30,7 @@ pub struct Person {
     pub dsf_roles: Vec<DsfRole>,
     /// Roles that process authorisations ask for.
     pub practitioner_roles: Vec<Role>,
-    /// Networks from which the person may come; empty: any.
+    /// Networks from which the person may come; empty: any. Every table that matches a person must admit the address.
     pub networks: Vec<Network>,
 }
 
@@ -75,9 +75,10 @@ impl PeopleDraft {
 fn read_person(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> Option<(Located, Person)> {
     let id = rule_id(table, reader);
     let value = |item: Option<Item<Vec<_>>>| item.map(|item| item.value).unwrap_or_default();
-    let thumbprints = value(list(table, reader, "thumbprint", "a thumbprint of 128 lower-case hexadecimal digits", |text| {
-        text.parse().ok()
-    }));
+    let thumbprints =
+        value(list(table, reader, "thumbprint", "a thumbprint of 128 lower-case hexadecimal digits", |text| {
+            text.parse().ok()
+        }));
     let emails = text_list(table, reader, "email").map(|item| item.value).unwrap_or_default();
     let dsf_roles = dsf_roles(table, reader);
     let practitioner_roles = list(table, reader, "practitioner-role", "system|code", |text| text.parse::<Role>().ok())

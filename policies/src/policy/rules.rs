@@ -183,7 +183,8 @@ impl TaskCondition {
     fn holds(&self, task: &Object) -> bool {
         let view = TaskView::of(task);
         let any = |allowed: &[String], value: Option<&str>| {
-            allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|pattern| matches_pattern(pattern, value)))
+            allowed.is_empty()
+                || value.is_some_and(|value| allowed.iter().any(|pattern| matches_pattern(pattern, value)))
         };
         any(&self.status, view.status())
             && any(&self.process, view.canonical_text())
@@ -324,7 +325,12 @@ fn read_rule(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> O
     let subjects = read_subjects(table, reader);
     let mut section = table.section(reader, "match");
     if !section.is_present() {
-        reader.error(&table.span(), &table.key("match"), "is missing", "write match = { operations = [...], types = [...] }");
+        reader.error(
+            &table.span(),
+            &table.key("match"),
+            "is missing",
+            "write match = { operations = [...], types = [...] }",
+        );
     }
     let interactions = read_operations(&mut section, reader);
     let types = read_types(&mut section, reader, &interactions);
@@ -345,8 +351,7 @@ fn require(table: &Section<'_>, reader: &mut Reader<'_>, name: &str, found: bool
 }
 
 fn read_subjects(table: &mut Section<'_>, reader: &mut Reader<'_>) -> Vec<Subject> {
-    const REMEDY: &str =
-        "write \"local-organization\", \"remote-organization\", \"person\", \"any\", \"org:<identifier>\" or \"role:<parent>/<role>\"";
+    const REMEDY: &str = "write \"local-organization\", \"remote-organization\", \"person\", \"any\", \"org:<identifier>\" or \"role:<parent>/<role>\"";
     let subjects = list(table, reader, "subject", "a subject; see the comment of the shipped policy", Subject::parse);
     require(table, reader, "subject", subjects.is_some(), REMEDY);
     if let Some(empty) = subjects.as_ref().filter(|item| item.value.is_empty() && !reader.has_errors()) {
@@ -451,7 +456,12 @@ fn read_task_condition(
         let only_tasks = types.is_some_and(|types| types.as_deref() == Some(&[ResourceType::Task][..]));
         if !only_tasks || !interactions.iter().all(has_body) {
             let remedy = "match only create or update of the type Task in this rule";
-            reader.error(&task.span(), task.path(), "has a condition on Tasks, but matches requests without a Task", remedy);
+            reader.error(
+                &task.span(),
+                task.path(),
+                "has a condition on Tasks, but matches requests without a Task",
+                remedy,
+            );
         }
     }
     task.finish(reader);
@@ -489,7 +499,12 @@ pub(super) fn compile(draft: RulesDraft, readers: &mut [Reader<'_>]) -> RuleSet 
     if rules.len() > limits::RULES
         && let Some(reader) = readers.first_mut()
     {
-        reader.error(&(0..0), "rule", format!("there are {} rules, more than {}", rules.len(), limits::RULES), "join rules");
+        reader.error(
+            &(0..0),
+            "rule",
+            format!("there are {} rules, more than {}", rules.len(), limits::RULES),
+            "join rules",
+        );
     }
     let set = RuleSet::new(rules.into_iter().map(|(_, rule)| rule).collect());
     if set.rules.is_empty()

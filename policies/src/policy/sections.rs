@@ -496,11 +496,8 @@ impl Default for Tls {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        let by_type = vec![
-            (ResourceType::Binary, 8 << 30),
-            (ResourceType::Bundle, 64 << 20),
-            (ResourceType::Task, 4 << 20),
-        ];
+        let by_type =
+            vec![(ResourceType::Binary, 8 << 30), (ResourceType::Bundle, 64 << 20), (ResourceType::Task, 4 << 20)];
         Self { default: 1 << 20, by_type }
     }
 }
@@ -516,12 +513,22 @@ impl BodyLimits {
 
 // --- readers of keys ---
 
-fn number(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str, bounds: std::ops::Range<i64>) -> Option<Item<u32>> {
+fn number(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    bounds: std::ops::Range<i64>,
+) -> Option<Item<u32>> {
     let item = section.integer(reader, name, bounds)?;
     Some(Item { value: u32::try_from(item.value).ok()?, key: item.key, span: item.span })
 }
 
-fn small(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str, bounds: std::ops::Range<i64>) -> Option<Item<u8>> {
+fn small(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    bounds: std::ops::Range<i64>,
+) -> Option<Item<u8>> {
     let item = section.integer(reader, name, bounds)?;
     Some(Item { value: u8::try_from(item.value).ok()?, key: item.key, span: item.span })
 }
@@ -530,7 +537,13 @@ fn timeout(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static st
     duration_within(section, reader, name, Duration::from_millis(100), Duration::from_secs(3600))
 }
 
-fn duration_within(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str, low: Duration, high: Duration) -> Option<Item<Duration>> {
+fn duration_within(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    low: Duration,
+    high: Duration,
+) -> Option<Item<Duration>> {
     let item = section.duration(reader, name)?;
     if (low..=high).contains(&item.value) {
         return Some(item);
@@ -539,7 +552,13 @@ fn duration_within(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'s
     None
 }
 
-fn size_within(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str, low: u64, high: u64) -> Option<Item<u64>> {
+fn size_within(
+    section: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    name: &'static str,
+    low: u64,
+    high: u64,
+) -> Option<Item<u64>> {
     let item = section.size(reader, name)?;
     if (low..=high).contains(&item.value) {
         return Some(item);
@@ -552,7 +571,11 @@ fn size_within(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'stati
 fn filled(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str) -> Option<Item<Vec<String>>> {
     let item = text_list(section, reader, name)?;
     if item.value.is_empty() {
-        reader.refuse(&item, "is empty", "name the issuers, or leave the key out to accept every authority of the trust store");
+        reader.refuse(
+            &item,
+            "is empty",
+            "name the issuers, or leave the key out to accept every authority of the trust store",
+        );
         return None;
     }
     Some(item)
@@ -563,7 +586,11 @@ fn header_value(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'stat
     if item.value.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !item.value.trim().is_empty() {
         return Some(item);
     }
-    reader.refuse(&item, "is not the value of a header", "write printable ASCII such as \"max-age=63072000; includeSubDomains\"");
+    reader.refuse(
+        &item,
+        "is not the value of a header",
+        "write printable ASCII such as \"max-age=63072000; includeSubDomains\"",
+    );
     None
 }
 

@@ -107,7 +107,9 @@ fn rule(id: &str, effect: &str, subject: &str, operations: &str, types: &str, re
 
 #[test]
 fn edge_e11_no_rule_gives_remote_organisations_more_than_dsf_does() {
-    for subject in ["\"remote-organization\"", "\"any\"", "\"org:x.example\"", "\"role:p.example/DIC\"", "[\"person\", \"any\"]"] {
+    for subject in
+        ["\"remote-organization\"", "\"any\"", "\"org:x.example\"", "\"role:p.example/DIC\"", "[\"person\", \"any\"]"]
+    {
         for (operations, types) in [
             ("[\"*\"]", "[\"*\"]"),
             ("[\"update\"]", "[\"Task\"]"),
@@ -143,12 +145,30 @@ fn edge_e10_a_rule_that_can_never_apply_is_an_error() {
 fn conditions_on_tasks_belong_to_rules_about_tasks() {
     let when = "when.task = { status = \"requested\" }";
     load(&[("p.toml", &rule("r", "allow", "\"any\"", "[\"create\"]", "[\"Task\"]", when))]);
-    for (operations, types) in [("[\"read\"]", "[\"Task\"]"), ("[\"create\"]", "[\"Task\", \"Patient\"]"), ("[\"create\"]", "[\"*\"]")] {
+    for (operations, types) in
+        [("[\"read\"]", "[\"Task\"]"), ("[\"create\"]", "[\"Task\", \"Patient\"]"), ("[\"create\"]", "[\"*\"]")]
+    {
         let text = rule("r", "deny", "\"any\"", operations, types, when);
         assert!(findings(&text)[0].2.contains("condition on Tasks"), "{text}");
     }
-    let wrong = rule("r", "allow", "\"any\"", "[\"create\"]", "[\"Task\"]", "when.task = { statsu = \"x\", status = \"open\", process = \"a*b\" }\nwhen.body = 1");
-    assert_eq!(lines(&wrong), [(6, "rule.when.task.status"), (6, "rule.when.task.process"), (6, "rule.when.task.statsu"), (7, "rule.when.body")].map(|(line, key)| (line, key.to_owned())));
+    let wrong = rule(
+        "r",
+        "allow",
+        "\"any\"",
+        "[\"create\"]",
+        "[\"Task\"]",
+        "when.task = { statsu = \"x\", status = \"open\", process = \"a*b\" }\nwhen.body = 1",
+    );
+    assert_eq!(
+        lines(&wrong),
+        [
+            (6, "rule.when.task.status"),
+            (6, "rule.when.task.process"),
+            (6, "rule.when.task.statsu"),
+            (7, "rule.when.body")
+        ]
+        .map(|(line, key)| (line, key.to_owned()))
+    );
 }
 
 #[test]
@@ -165,12 +185,23 @@ fn files_are_merged_and_duplicates_are_errors_with_their_file() {
     let found = Policy::load(&[("one.toml", rule.as_str()), ("two.toml", rule.as_str())]).unwrap_err();
     assert_eq!((found[0].file.as_str(), found[0].line), ("two.toml", 2));
     let person = identity_file();
-    assert_eq!(Policy::load(&[("one.toml", person.as_str()), ("two.toml", person.as_str())]).unwrap_err().iter().filter(|f| f.is_error()).count(), 2);
+    assert_eq!(
+        Policy::load(&[("one.toml", person.as_str()), ("two.toml", person.as_str())])
+            .unwrap_err()
+            .iter()
+            .filter(|f| f.is_error())
+            .count(),
+        2
+    );
 }
 
 #[test]
 fn errors_across_keys_are_found_in_the_right_file() {
-    let found = Policy::load(&[("a.toml", "schema = 1\n"), ("b.toml", "[outbound]\nmode = \"any\"\ndeny-private-addresses = false\n")]).unwrap_err();
+    let found = Policy::load(&[
+        ("a.toml", "schema = 1\n"),
+        ("b.toml", "[outbound]\nmode = \"any\"\ndeny-private-addresses = false\n"),
+    ])
+    .unwrap_err();
     let error = found.iter().find(|finding| finding.is_error()).unwrap();
     assert_eq!((error.file.as_str(), error.line), ("b.toml", 3));
 }

@@ -138,12 +138,8 @@ fn a_forged_identity_that_calls_itself_local_gains_nothing() {
 fn profiles_match_literally_or_without_the_version_of_the_definition() {
     let list = allow_list();
     let authorized = |profile: &str| {
-        let message = Message {
-            url: "http://dsf.dev/bpe/Process/pong",
-            version: "1.0",
-            name: "ping",
-            profiles: &[profile],
-        };
+        let message =
+            Message { url: "http://dsf.dev/bpe/Process/pong", version: "1.0", name: "ping", profiles: &[profile] };
         authorize(&message, &identify(MEMBER_CERTIFICATE), &list)
     };
     assert_eq!(authorized("http://dsf.dev/fhir/StructureDefinition/task-ping|1.0"), Ok(()));

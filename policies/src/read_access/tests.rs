@@ -9,15 +9,28 @@ fn tag(code: &str, extension: &str) -> String {
 }
 
 fn to(organization: &str) -> String {
-    tag("ORGANIZATION", &format!(r#"{{"url":"http://dsf.dev/fhir/StructureDefinition/extension-read-access-organization","valueIdentifier":{{"system":"http://dsf.dev/sid/organization-identifier","value":"{organization}"}}}}"#))
+    tag(
+        "ORGANIZATION",
+        &format!(
+            r#"{{"url":"http://dsf.dev/fhir/StructureDefinition/extension-read-access-organization","valueIdentifier":{{"system":"http://dsf.dev/sid/organization-identifier","value":"{organization}"}}}}"#
+        ),
+    )
 }
 
 fn role(parent: &str, code: &str) -> String {
-    tag("ROLE", &format!(r#"{{"url":"http://dsf.dev/fhir/StructureDefinition/extension-read-access-parent-organization-role","extension":[{{"url":"parent-organization","valueIdentifier":{{"system":"http://dsf.dev/sid/organization-identifier","value":"{parent}"}}}},{{"url":"organization-role","valueCoding":{{"system":"http://dsf.dev/fhir/CodeSystem/organization-role","code":"{code}"}}}}]}}"#))
+    tag(
+        "ROLE",
+        &format!(
+            r#"{{"url":"http://dsf.dev/fhir/StructureDefinition/extension-read-access-parent-organization-role","extension":[{{"url":"parent-organization","valueIdentifier":{{"system":"http://dsf.dev/sid/organization-identifier","value":"{parent}"}}}},{{"url":"organization-role","valueCoding":{{"system":"http://dsf.dev/fhir/CodeSystem/organization-role","code":"{code}"}}}}]}}"#
+        ),
+    )
 }
 
 fn tagged(list: &[String]) -> fhir::Resource {
-    json(&format!(r#"{{"resourceType":"Library","meta":{{"tag":[{{"system":"http://x","code":"ALL"}},{}]}}}}"#, list.join(",")))
+    json(&format!(
+        r#"{{"resourceType":"Library","meta":{{"tag":[{{"system":"http://x","code":"ALL"}},{}]}}}}"#,
+        list.join(",")
+    ))
 }
 
 #[test]

@@ -36,15 +36,25 @@ pub(super) fn decode_path(raw: &str) -> Result<String, RequestError> {
 /// Decodes the query of a request line.
 pub(super) fn decode_query(raw: &str) -> Result<Vec<(String, String)>, RequestError> {
     // RFC 3986 plus '|', which FHIR clients send unencoded between system and code.
-    decode_query_with(raw, |byte| byte.is_ascii_alphanumeric() || b"-._~!$'()*+,;=:@/?|%&[]".contains(&byte))
+    decode_query_with(raw, Plus::IsSpace, |byte| {
+        byte.is_ascii_alphanumeric() || b"-._~!$'()*+,;=:@/?|%&[]".contains(&byte)
+    })
 }
 
-/// Decodes the query of a Bundle entry, which is text inside JSON or XML: there other characters need no encoding.
+/// Decodes the query of a Bundle entry, which is text inside JSON or XML: there other characters need no encoding, and
+/// `+` means itself (`payload=application/fhir+json`, a time zone).
 pub(super) fn decode_entry_query(raw: &str) -> Result<Vec<(String, String)>, RequestError> {
-    decode_query_with(raw, |byte| !byte.is_ascii_control() && byte != b'#')
+    decode_query_with(raw, Plus::IsPlus, |byte| !byte.is_ascii_control() && byte != b'#')
 }
 
-fn decode_query_with(raw: &str, allowed: fn(u8) -> bool) -> Result<Vec<(String, String)>, RequestError> {
+/// What `+` stands for: HTML forms write it for a space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plus {
+    IsSpace,
+    IsPlus,
+}
+
+fn decode_query_with(raw: &str, plus: Plus, allowed: fn(u8) -> bool) -> Result<Vec<(String, String)>, RequestError> {
     if let Some(byte) = raw.bytes().find(|byte| !allowed(*byte)) {
         return Err(RequestError::QueryByte { byte });
     }
@@ -54,23 +64,23 @@ fn decode_query_with(raw: &str, allowed: fn(u8) -> bool) -> Result<Vec<(String, 
             return Err(RequestError::QueryParameters);
         }
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-        let name = decode(name)?;
+        let name = decode(name, plus)?;
         // `_method` asks some frameworks to act as if another method had been sent.
         if name.is_empty() || name.eq_ignore_ascii_case("_method") {
             return Err(RequestError::QueryParameter);
         }
-        parameters.push((name, decode(value)?));
+        parameters.push((name, decode(value, plus)?));
     }
     Ok(parameters)
 }
 
-fn decode(raw: &str) -> Result<String, RequestError> {
+fn decode(raw: &str, plus: Plus) -> Result<String, RequestError> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {
             b'%' => hex_pair(bytes.next(), bytes.next()).ok_or(RequestError::QueryEncoding)?,
-            b'+' => b' ',
+            b'+' if plus == Plus::IsSpace => b' ',
             _ => byte,
         });
     }

@@ -8,7 +8,10 @@ fn ok(method: &str, target: &str) -> CanonicalRequest {
 }
 
 fn status(method: &str, target: &str) -> u16 {
-    canonicalize(method, target, "/fhir").map(|request| panic!("{method} {target} -> {request:?}")).unwrap_err().status()
+    canonicalize(method, target, "/fhir")
+        .map(|request| panic!("{method} {target} -> {request:?}"))
+        .unwrap_err()
+        .status()
 }
 
 #[test]
@@ -141,7 +144,10 @@ fn a_wrong_method_names_the_methods_of_the_path() {
 
 #[test]
 fn query_is_decoded_once_and_encoded_afresh() {
-    let request = ok("GET", "/fhir/Subscription?criteria:exact=Task%3Fstatus%3Drequested&payload=application/fhir%2Bjson&_x&name=M%C3%BCller+A");
+    let request = ok(
+        "GET",
+        "/fhir/Subscription?criteria:exact=Task%3Fstatus%3Drequested&payload=application/fhir%2Bjson&_x&name=M%C3%BCller+A",
+    );
     assert_eq!(
         request.query(),
         [
@@ -182,10 +188,18 @@ fn attack_a13_entries_have_relative_urls_of_the_table() {
         ("HEAD", "Task/1", Interaction::Head),
         ("GET", "Task/1/_history/1", Interaction::Vread),
         ("GET", "Task?status=draft", Interaction::Search),
-        ("PUT", "Organization?identifier=http://dsf.dev/sid/organization-identifier|Test_DIC_2", Interaction::ConditionalUpdate),
+        (
+            "PUT",
+            "Organization?identifier=http://dsf.dev/sid/organization-identifier|Test_DIC_2",
+            Interaction::ConditionalUpdate,
+        ),
         ("DELETE", "Task/1", Interaction::Delete),
     ] {
-        assert_eq!(for_bundle_entry(method, url).map(|request| request.interaction()), Ok(interaction), "{method} {url}");
+        assert_eq!(
+            for_bundle_entry(method, url).map(|request| request.interaction()),
+            Ok(interaction),
+            "{method} {url}"
+        );
     }
     for (method, url) in [
         ("GET", "https://other.example/fhir/Task/1"),
@@ -208,6 +222,13 @@ fn attack_a13_entries_have_relative_urls_of_the_table() {
     ] {
         assert!(for_bundle_entry(method, url).is_err(), "{method} {url}");
     }
+}
+
+#[test]
+fn plus_is_itself_in_entries_and_a_space_in_request_lines() {
+    let entry = for_bundle_entry("GET", "Subscription?payload=application/fhir+json").unwrap();
+    assert_eq!(entry.query()[0].1, "application/fhir+json");
+    assert_eq!(ok("GET", "/fhir/Subscription?payload=application/fhir+json").query()[0].1, "application/fhir json");
 }
 
 fn requests() -> impl Strategy<Value = CanonicalRequest> {

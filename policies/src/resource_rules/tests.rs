@@ -74,16 +74,24 @@ fn unique_keys_name_what_two_resources_must_not_share() {
         let keys = unique_keys(resource.resource_type().unwrap(), resource.tree());
         keys.into_iter().map(|key| key.kind).collect::<Vec<_>>()
     };
-    assert_eq!(keys(&organization_resource("x", "x.example", true, &['a', 'b'], None)), ["identifier", "thumbprint", "thumbprint"]);
+    assert_eq!(
+        keys(&organization_resource("x", "x.example", true, &['a', 'b'], None)),
+        ["identifier", "thumbprint", "thumbprint"]
+    );
     assert_eq!(keys(&endpoint("x", "x", "https://a.example/fhir", "local")), ["identifier", "address"]);
     assert_eq!(keys(&affiliation("x", "parent", "member", "e", "DIC", true)), ["member-endpoint", "member-role"]);
-    assert_eq!(keys(&activity_definition("x", "x", "active", &[message("m", &[party("requester", "REMOTE_ALL", "")])])), ["url-version"]);
+    assert_eq!(
+        keys(&activity_definition("x", "x", "active", &[message("m", &[party("requester", "REMOTE_ALL", "")])])),
+        ["url-version"]
+    );
     assert!(keys(&json(&sent_task(MEMBER, "ping"))).is_empty());
 }
 
 #[test]
 fn subscriptions_are_websockets_with_known_payload() {
-    let good = json(r#"{"resourceType":"Subscription","criteria":"Task?status=requested","channel":{"type":"websocket","payload":"application/fhir+json"}}"#);
+    let good = json(
+        r#"{"resourceType":"Subscription","criteria":"Task?status=requested","channel":{"type":"websocket","payload":"application/fhir+json"}}"#,
+    );
     assert_eq!(check(ResourceType::Subscription, good.tree()), Ok(()));
     for (from, to) in [("websocket", "rest-hook"), ("fhir+json", "pdf"), ("Task?status=requested", " ")] {
         assert!(check(ResourceType::Subscription, changed(&good, from, to).tree()).is_err(), "{to}");

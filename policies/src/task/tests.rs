@@ -44,7 +44,13 @@ fn attack_a27_forged_tasks_are_refused() {
     for (text, expected) in [
         (sent_task(OTHER, "ping"), TaskError::Requester),
         (sent_task(LOCAL, "ping"), TaskError::Requester),
-        (replace(r#""requester":{"type":"Organization","#, r#""requester":{"reference":"Organization/other","type":"Organization","#), TaskError::Requester),
+        (
+            replace(
+                r#""requester":{"type":"Organization","#,
+                r#""requester":{"reference":"Organization/other","type":"Organization","#,
+            ),
+            TaskError::Requester,
+        ),
         (replace("sid/organization-identifier", "sid/practitioner-identifier"), TaskError::Requester),
         (replace(r#""requester""#, r#""owner""#), TaskError::Requester),
         (replace(recipient, &recipient.replace("hospital", "other")), TaskError::Recipient),
@@ -52,8 +58,14 @@ fn attack_a27_forged_tasks_are_refused() {
         (replace(r#""restriction":{"recipient":"#, r#""restriction":{"x":"#), TaskError::Recipient),
         (replace("pong|1.0", "pong|1.0.1"), TaskError::InstantiatesCanonical),
         (replace("pong|1.0", "pong"), TaskError::InstantiatesCanonical),
-        (replace("http://dsf.dev/bpe/Process/pong|1.0", "http://dsf.dev/bpe/Other/pong|1.0"), TaskError::InstantiatesCanonical),
-        (replace("http://dsf.dev/bpe/Process/pong|1.0", "http://localhost/bpe/Process/pong|1.0"), TaskError::InstantiatesCanonical),
+        (
+            replace("http://dsf.dev/bpe/Process/pong|1.0", "http://dsf.dev/bpe/Other/pong|1.0"),
+            TaskError::InstantiatesCanonical,
+        ),
+        (
+            replace("http://dsf.dev/bpe/Process/pong|1.0", "http://localhost/bpe/Process/pong|1.0"),
+            TaskError::InstantiatesCanonical,
+        ),
         (replace("pong|1.0", "unknown|1.0"), AuthorizationError::UnknownProcess.into()),
         (replace("pong|1.0", "retired|1.0"), AuthorizationError::UnknownProcess.into()),
         (replace("task-ping|1.0", "task-ping|9.9"), AuthorizationError::UnknownMessage.into()),
@@ -67,7 +79,13 @@ fn attack_a27_forged_tasks_are_refused() {
         (replace("requested", "completed"), TaskError::Status),
         (replace("requested", "ready"), TaskError::Status),
         (replace(r#""status":"requested","#, ""), TaskError::Status),
-        (replace(r#""intent""#, r#""identifier":[{"system":"http://dsf.dev/sid/task-identifier","value":"x"}],"intent""#), TaskError::TaskIdentifier),
+        (
+            replace(
+                r#""intent""#,
+                r#""identifier":[{"system":"http://dsf.dev/sid/task-identifier","value":"x"}],"intent""#,
+            ),
+            TaskError::TaskIdentifier,
+        ),
     ] {
         assert_eq!(create(&text, MEMBER_CERTIFICATE), Err(expected), "{text}");
     }
@@ -77,7 +95,10 @@ fn attack_a27_forged_tasks_are_refused() {
 #[test]
 fn edge_t65_t66_persons_send_tasks_as_themselves() {
     assert_eq!(create(&own_task(ADMIN_CERTIFICATE, "local"), ADMIN_CERTIFICATE), Ok(TaskStatus::Requested));
-    assert_eq!(create(&own_task(PERSON_CERTIFICATE, "local"), PERSON_CERTIFICATE), Err(AuthorizationError::Requester.into()));
+    assert_eq!(
+        create(&own_task(PERSON_CERTIFICATE, "local"), PERSON_CERTIFICATE),
+        Err(AuthorizationError::Requester.into())
+    );
     assert_eq!(create(&own_task(ADMIN_CERTIFICATE, "local"), PERSON_CERTIFICATE), Err(TaskError::Requester));
     assert_eq!(create(&sent_task(LOCAL, "local"), ADMIN_CERTIFICATE), Err(TaskError::Requester));
     assert_eq!(create(&own_task(ADMIN_CERTIFICATE, "local"), LOCAL_CERTIFICATE), Err(TaskError::Requester));
@@ -123,7 +144,10 @@ fn only_the_transitions_of_dsf_are_allowed() {
         }
     }
     assert_eq!(update(&draft(), &draft(), LOCAL_CERTIFICATE), Ok(()));
-    assert_eq!(update(&draft(), &draft().replace("pong/1.0/local", "other"), LOCAL_CERTIFICATE), Err(TaskError::Changed("task identifier")));
+    assert_eq!(
+        update(&draft(), &draft().replace("pong/1.0/local", "other"), LOCAL_CERTIFICATE),
+        Err(TaskError::Changed("task identifier"))
+    );
 }
 
 #[test]
@@ -137,7 +161,11 @@ fn edge_t83_what_a_task_asks_for_never_changes() {
         (&old, &running.replacen(MEMBER, OTHER, 1), Err(TaskError::Changed("requester"))),
         (&old, &running.replacen(LOCAL, OTHER, 1), Err(TaskError::Changed("restriction"))),
         (&old, &running.replacen("pong|1.0", "ping|1.0", 1), Err(TaskError::Changed("instantiatesCanonical"))),
-        (&old, &running.replacen(r#""valueString":"ping""#, r#""valueString":"members""#, 1), Err(TaskError::Changed("input"))),
+        (
+            &old,
+            &running.replacen(r#""valueString":"ping""#, r#""valueString":"members""#, 1),
+            Err(TaskError::Changed("input")),
+        ),
         (&old, &running.replacen(r#""intent""#, r#""output":[{}],"intent""#, 1), Err(TaskError::Output)),
         (&old, &with_key(&running), Ok(())),
         (&old, &two_keys, Err(TaskError::Changed("input"))),
@@ -174,22 +202,36 @@ fn only_drafts_are_deleted() {
 #[test]
 fn edge_t51_tasks_are_read_by_their_parties() {
     let may = |text: &str| -> Vec<char> {
-        [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, OTHER_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE, STRANGER_CERTIFICATE]
-            .into_iter()
-            .filter(|certificate| may_read(json(text).tree(), &identify(*certificate), &allow_list()))
-            .collect()
+        [
+            LOCAL_CERTIFICATE,
+            MEMBER_CERTIFICATE,
+            OTHER_CERTIFICATE,
+            ADMIN_CERTIFICATE,
+            PERSON_CERTIFICATE,
+            STRANGER_CERTIFICATE,
+        ]
+        .into_iter()
+        .filter(|certificate| may_read(json(text).tree(), &identify(*certificate), &allow_list()))
+        .collect()
     };
     assert_eq!(may(&sent_task(MEMBER, "ping")), [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE, ADMIN_CERTIFICATE]);
     assert_eq!(may(&draft()), [LOCAL_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE]);
     assert_eq!(may(&own_task(PERSON_CERTIFICATE, "local")), [LOCAL_CERTIFICATE, ADMIN_CERTIFICATE, PERSON_CERTIFICATE]);
-    assert_eq!(TaskFilter::of(&identify(MEMBER_CERTIFICATE), &allow_list()), TaskFilter::Requester(MEMBER.parse().unwrap()));
+    assert_eq!(
+        TaskFilter::of(&identify(MEMBER_CERTIFICATE), &allow_list()),
+        TaskFilter::Requester(MEMBER.parse().unwrap())
+    );
     assert_eq!(TaskFilter::of(&Identity::Unknown, &allow_list()), TaskFilter::Nothing);
 }
 
 #[test]
 fn canonicals_of_processes_have_one_form() {
-    let parsed = ProcessCanonical::parse("http://medizininformatik-initiative.de/bpe/Process/feasibility-Request|1.12").unwrap();
-    assert_eq!((parsed.domain, parsed.name, parsed.version), ("medizininformatik-initiative.de", "feasibility-Request", "1.12"));
+    let parsed =
+        ProcessCanonical::parse("http://medizininformatik-initiative.de/bpe/Process/feasibility-Request|1.12").unwrap();
+    assert_eq!(
+        (parsed.domain, parsed.name, parsed.version),
+        ("medizininformatik-initiative.de", "feasibility-Request", "1.12")
+    );
     for wrong in [
         "ftp://dsf.dev/bpe/Process/x|1.0",
         "http://dsf/bpe/Process/x|1.0",

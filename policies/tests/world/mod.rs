@@ -26,10 +26,17 @@ pub fn thumbprint(digit: char) -> Thumbprint {
 }
 
 pub fn json(text: &str) -> Resource {
-    fhir::parse(Format::Json, text.as_bytes(), &fhir::Limits::default()).unwrap_or_else(|error| panic!("{error}: {text}"))
+    fhir::parse(Format::Json, text.as_bytes(), &fhir::Limits::default())
+        .unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-pub fn organization_resource(id: &str, identifier: &str, active: bool, certificates: &[char], endpoint: Option<&str>) -> Resource {
+pub fn organization_resource(
+    id: &str,
+    identifier: &str,
+    active: bool,
+    certificates: &[char],
+    endpoint: Option<&str>,
+) -> Resource {
     let extensions: Vec<String> = certificates
         .iter()
         .map(|digit| {
@@ -37,7 +44,8 @@ pub fn organization_resource(id: &str, identifier: &str, active: bool, certifica
             format!(r#"{{"url":"{url}","valueString":"{}"}}"#, thumbprint(*digit))
         })
         .collect();
-    let extension = if extensions.is_empty() { String::new() } else { format!(r#""extension":[{}],"#, extensions.join(",")) };
+    let extension =
+        if extensions.is_empty() { String::new() } else { format!(r#""extension":[{}],"#, extensions.join(",")) };
     let endpoint = endpoint.map_or(String::new(), |id| format!(r#","endpoint":[{{"reference":"Endpoint/{id}"}}]"#));
     json(&format!(
         r#"{{"resourceType":"Organization","id":"{id}",{extension}"identifier":[{{"system":"http://dsf.dev/sid/organization-identifier","value":"{identifier}"}}],"active":{active},"name":"{identifier}"{endpoint}}}"#
@@ -109,7 +117,12 @@ pub fn resources() -> Vec<Resource> {
                 message("local", &[party("requester", "LOCAL_ALL", ""), any()]),
             ],
         ),
-        activity_definition("retired", "retired", "retired", &[message("ping", &[party("requester", "REMOTE_ALL", ""), any()])]),
+        activity_definition(
+            "retired",
+            "retired",
+            "retired",
+            &[message("ping", &[party("requester", "REMOTE_ALL", ""), any()])],
+        ),
     ]
 }
 
