@@ -31,7 +31,17 @@ use crate::settings::Prepared;
 pub(crate) struct Connector(pub(crate) Arc<Prepared>);
 
 /// A connection to a server, possibly through the proxy.
-pub(crate) enum Transport {
+///
+/// When the other side closes while we still write, what it said before is worth more than the broken write: a TLS 1.3
+/// server refuses a client certificate by an alert after our handshake is over, and an HTTP server may answer 413 before
+/// the body is through. So a broken write is not reported: the rest is thrown away, and reading finds the alert, the
+/// answer, or the end. It cannot wait for ever, because a connection that breaks a write has ended.
+pub(crate) struct Transport {
+    stream: Stream,
+    is_write_broken: bool,
+}
+
+enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -86,14 +96,14 @@ async fn connect(prepared: &Prepared, target: &Target) -> Result<Transport, Clie
         None => directly(prepared, target).await?,
     };
     if !target.is_tls {
-        return Ok(Transport::Plain(stream));
+        return Ok(Transport::new(Stream::Plain(stream)));
     }
     let invalid = |_| ClientError::InvalidRequest { reason: format!("{} is not a host name", target.host) };
     let name = ServerName::try_from(target.host.clone()).map_err(invalid)?;
     let handshake = TlsConnector::from(Arc::clone(&prepared.tls)).connect(name, stream);
     let after = prepared.connect_timeout;
     match timeout(after, handshake).await {
-        Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(Transport::new(Stream::Tls(Box::new(stream)))),
         Ok(Err(error)) => Err(handshake_error(target, &error)),
         Err(_) => Err(ClientError::ConnectTimeout { destination: target.name.clone(), phase: Phase::Tls, after }),
     }
@@ -213,43 +223,79 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 
 // === impl Transport ===
 
+impl Transport {
+    const fn new(stream: Stream) -> Self {
+        Self { stream, is_write_broken: false }
+    }
+
+    /// Lets `done` stand for a write that broke because the other side is gone.
+    fn forgive<T>(&mut self, result: Poll<io::Result<T>>, done: T) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(Err(error)) if is_peer_gone(&error) => {
+                self.is_write_broken = true;
+                Poll::Ready(Ok(done))
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_peer_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+    )
+}
+
 impl Connection for Transport {
     fn connected(&self) -> Connected {
-        match self {
-            Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Connected::new().negotiated_h2(),
-            Self::Tls(_) | Self::Plain(_) => Connected::new(),
+        match &self.stream {
+            Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                Connected::new().negotiated_h2()
+            }
+            Stream::Tls(_) | Stream::Plain(_) => Connected::new(),
         }
     }
 }
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        let this = self.get_mut();
+        if this.is_write_broken {
+            return Poll::Ready(Ok(bytes.len()));
         }
+        let result = match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        };
+        this.forgive(result, bytes.len())
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        let this = self.get_mut();
+        if this.is_write_broken {
+            return Poll::Ready(Ok(()));
         }
+        let result = match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        };
+        this.forgive(result, ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -148,6 +148,11 @@ async fn a_partner_that_refuses_our_certificate_is_told_from_a_network_failure()
         for _ in 0..20 {
             // A new client each time: no connection of the call before.
             assert_eq!(tls_code(&read(&node.client(), &server.base_url()).await), "peer-unknown-issuer");
+            // A long body is still being written when the refusal arrives.
+            let mut task = fhir::Resource::new("Task");
+            task.set("description", "x".repeat(3_000_000).as_str());
+            let error = node.client().create_task(&server.base_url(), &task, None, "c").await.unwrap_err();
+            assert_eq!(tls_code(&error), "peer-unknown-issuer");
         }
         let mut settings = node.settings();
         settings.identity = None;
@@ -277,5 +282,30 @@ async fn a_connection_that_ends_before_the_answer_may_be_repeated_only_if_the_re
         assert!(matches!(error, ClientError::ConnectionLost { .. }), "{error}");
         assert_eq!(matches!(error.retry(), Retry::After(_)), is_repeatable);
         assert!(error.is_outcome_unknown());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_long_body_is_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0_u8; 1024]).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await;
+        }
+    });
+    let node = Node::new();
+    let mut settings = node.settings();
+    let base = format!("http://localhost:{port}/fhir");
+    settings.outbound.extra = vec![base.clone()];
+    let mut task = fhir::Resource::new("Task");
+    task.set("description", "x".repeat(5_000_000).as_str());
+    for _ in 0..20 {
+        let error = Client::new(settings.clone()).unwrap().create_task(&base, &task, None, "c").await.unwrap_err();
+        assert_eq!(error.status(), Some(413), "{error}");
     }
 }
