@@ -1,6 +1,9 @@
 //! Runs the fuzz targets on the corpus in `fuzz/corpus/<target>/` and on mutations of it. `FUZZ_ROUNDS` sets how many
 //! mutations each file gets (default 200).
 
+// The whole file is test code; what fails here shall panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod targets;
 
 use std::path::{Path, PathBuf};
