@@ -36,6 +36,7 @@ pub(crate) fn run_transaction(
 ) -> Result<Vec<Object>, Refusal> {
     let entries = entries.into_iter().collect::<Result<Vec<Entry>, Refusal>>().map_err(recode)?;
     let mut temporary = TemporaryIds::assign(session, entries.iter()).map_err(recode)?;
+    announce_conformance(session, &entries, &temporary)?;
     let base_url = session.shared.base_url.clone();
     let mut order: Vec<(u8, usize, Entry)> =
         entries.into_iter().enumerate().map(|(index, entry)| (rank(&entry), index, entry)).collect();
@@ -64,6 +65,27 @@ pub(crate) fn run_transaction(
     }
     answers.sort_by_key(|(index, _)| *index);
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+/// Lets every entry be validated by the profiles that the transaction brings, whatever their order: they are all stored
+/// together or not at all. This is also how the base profiles come into an empty store, which follow each other.
+fn announce_conformance(
+    session: &mut Session<'_, '_>,
+    entries: &[Entry],
+    temporary: &TemporaryIds,
+) -> Result<(), Refusal> {
+    for entry in entries {
+        let (Command::Create { resource, .. }, Some(temporary_id)) = (&entry.command, &entry.temporary_id) else {
+            continue;
+        };
+        let Some((resource_type, id)) = temporary.get(temporary_id) else { continue };
+        let is_conformance = crate::conformance::TYPES.contains(&resource_type);
+        // One that a condition finds stored already is not stored again and does not count.
+        if is_conformance && session.tx.current_version(resource_type, id)?.is_none() {
+            session.profiles.change(resource_type, id, Some(Arc::new(resource.clone())));
+        }
+    }
+    Ok(())
 }
 
 /// Runs one entry of a batch as a transaction of its own.

@@ -7,7 +7,7 @@ use fhir::{Resource, ResourceType};
 use http::{Response, StatusCode};
 use link::CorrelationId;
 use policies::{AllowList, Identity, OrganizationIdentifier};
-use store::{Found, Store, StoreError};
+use store::{IndexContext, Store, StoreError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 
@@ -155,15 +155,19 @@ impl Endpoint {
         response
     }
 
-    /// The current state of a resource, whoever asks.
-    pub(crate) async fn read_current(
+    /// The current state of a Subscription, and what its criteria are to be read with.
+    pub(crate) async fn read_subscription(
         &self,
-        resource_type: ResourceType,
         id: &str,
-    ) -> Result<Option<Arc<Resource>>, StoreError> {
+    ) -> Result<(Option<Arc<Resource>>, IndexContext), StoreError> {
         let id = id.to_owned();
-        let found: Found = self.shared.store.read(move |tx| tx.read(resource_type, &id)).await?;
-        Ok(found.current().map(|stored| stored.resource))
+        self.shared
+            .store
+            .read(move |tx| {
+                let found = tx.read(ResourceType::Subscription, &id)?.current().map(|stored| stored.resource);
+                Ok((found, tx.context().clone()))
+            })
+            .await
     }
 
     /// Whether a caller who was admitted earlier is still on the allow-list.

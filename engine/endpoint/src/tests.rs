@@ -1,0 +1,13 @@
+//! The endpoint over a real Unix socket, on a real store, with permits as the gateway writes them.
+//!
+//! Names carry the case of `fhir-api` section 10 that a test covers.
+
+mod access;
+mod admission;
+mod bundles;
+mod references;
+mod resources;
+mod searches;
+mod support;
+mod tasks;
+mod websockets;

@@ -186,7 +186,7 @@ impl Session {
 impl Side {
     /// The Subscription, if it is active and a WebSocket one.
     async fn load(&self, id: &str) -> Result<Option<Bound>, Ended> {
-        let resource = self.endpoint.read_current(ResourceType::Subscription, id).await.map_err(|error| {
+        let (resource, context) = self.endpoint.read_subscription(id).await.map_err(|error| {
             tracing::error!(%error, "subscription cannot be read");
             Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() })
         })?;
@@ -195,7 +195,7 @@ impl Side {
             if resource.str("status") != Some("active") || channel.str("type") != Some("websocket") {
                 return None;
             }
-            let criteria = Criteria::parse(resource.str("criteria")?, &self.endpoint.shared().base_url).ok()?;
+            let criteria = Criteria::parse(resource.str("criteria")?, &context).ok()?;
             let payload = match channel.str("payload") {
                 None => None,
                 Some(payload) => Some(Format::of_media_type(payload)?),

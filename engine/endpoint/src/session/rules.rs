@@ -148,7 +148,7 @@ impl Session<'_, '_> {
         if resource.resource_type() != Some(ResourceType::Subscription) {
             return Ok(());
         }
-        Criteria::parse(resource.str("criteria").unwrap_or_default(), &self.shared.base_url)
+        Criteria::parse(resource.str("criteria").unwrap_or_default(), self.tx.context())
             .map(drop)
             .map_err(|error| Refusal::forbidden(name, error.to_string()))
     }

@@ -4,6 +4,7 @@ use fhir::outcome::{IssueCode, OperationOutcome};
 use fhir::search::{Context, Query, parse_query_in};
 use fhir::{Object, Resource, ResourceType, Value};
 use http::StatusCode;
+use policies::policy::UnknownParameters;
 use store::{ReadFilter, StoredResource};
 
 use super::Session;
@@ -12,7 +13,6 @@ use crate::negotiate::Summary;
 use crate::references::clean;
 use crate::refusal::{Refusal, warning};
 use crate::reply::{Reply, Version};
-use crate::shared::Shared;
 
 /// A page that was found.
 pub(crate) struct Found {
@@ -27,13 +27,6 @@ pub(crate) struct Found {
 /// Members of a query that say how an answer is written and not what is found.
 const STANDARD: &[&str] = &["_sort", "_include", "_revinclude", "_page", "_count", "_format", "_pretty", "_summary"];
 
-impl Shared {
-    /// What queries mean on this node.
-    pub(crate) fn search_context(&self) -> Context<'_> {
-        Context { default_count: self.page_count, base: Some(&self.base_url), ..Context::default() }
-    }
-}
-
 impl Session<'_, '_> {
     /// A page of what the caller may read.
     pub(crate) fn search(
@@ -42,7 +35,8 @@ impl Session<'_, '_> {
         raw_query: &str,
         strict: bool,
     ) -> Result<Found, Refusal> {
-        let mut query = parse_query_in(&self.shared.search_context(), resource_type, raw_query);
+        let strict = strict || self.caller.policy.search().unknown_parameters == UnknownParameters::Reject;
+        let mut query = self.parse_query(resource_type, raw_query);
         let left_out = query.diagnostics();
         if let Some(diagnostics) = left_out.as_ref().filter(|_| strict || query.must_be_refused()) {
             return Err(Refusal::bad_request(diagnostics.as_str()));
@@ -53,6 +47,12 @@ impl Session<'_, '_> {
         let filter = if may_read { self.filter().clone() } else { ReadFilter::nothing() };
         let result = self.tx.search(&query, &filter)?;
         Ok(Found { query, total: result.total, matches: result.matches, includes: result.includes, left_out })
+    }
+
+    /// Reads a query as the index was made: with the same zone and base URL.
+    fn parse_query(&self, resource_type: ResourceType, raw_query: &str) -> Query {
+        let context = Context { default_count: self.shared.page_count, ..self.tx.context().as_context() };
+        parse_query_in(&context, resource_type, raw_query)
     }
 
     /// The one resource that criteria match, whoever may read it.
@@ -96,7 +96,7 @@ impl Session<'_, '_> {
     ) -> Result<Option<Version>, Refusal> {
         let is_condition = |pair: &&str| !STANDARD.contains(&pair.split(['=', ':']).next().unwrap_or_default());
         let conditions: Vec<&str> = criteria.split('&').filter(|pair| !pair.is_empty()).filter(is_condition).collect();
-        let query = parse_query_in(&self.shared.search_context(), resource_type, &conditions.join("&"));
+        let query = self.parse_query(resource_type, &conditions.join("&"));
         if let Some(diagnostics) = query.diagnostics() {
             return Err(Refusal::bad_request(diagnostics));
         }

@@ -1,13 +1,14 @@
 //! `Subscription.criteria`: a search whose matches are told about (`fhir-api` 5.2).
 
-use fhir::search::{Context, Query, matches_in, parse_query_in};
+use fhir::search::{Query, matches_in, parse_query_in};
 use fhir::{Resource, ResourceType};
+use store::IndexContext;
 
 /// Criteria that can be judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Criteria {
     query: Query,
-    base_url: String,
+    context: IndexContext,
 }
 
 /// Why a text is no criteria.
@@ -23,20 +24,18 @@ pub(crate) enum CriteriaError {
 
 impl Criteria {
     /// Reads `Type?query`.
-    pub(crate) fn parse(text: &str, base_url: &str) -> Result<Self, CriteriaError> {
+    pub(crate) fn parse(text: &str, context: &IndexContext) -> Result<Self, CriteriaError> {
         let (type_name, raw_query) = text.split_once('?').ok_or(CriteriaError::Form)?;
         let resource_type: ResourceType = type_name.parse().map_err(|_| CriteriaError::Form)?;
-        let context = Context { base: Some(base_url), ..Context::default() };
-        let query = parse_query_in(&context, resource_type, raw_query);
+        let query = parse_query_in(&context.as_context(), resource_type, raw_query);
         if let Some(diagnostics) = query.diagnostics() {
             return Err(CriteriaError::Query(diagnostics));
         }
-        Ok(Self { query, base_url: base_url.to_owned() })
+        Ok(Self { query, context: context.clone() })
     }
 
     /// Whether the resource matches.
     pub(crate) fn matches(&self, resource: &Resource) -> bool {
-        let context = Context { base: Some(&self.base_url), ..Context::default() };
-        matches_in(&context, &self.query, resource)
+        matches_in(&self.context.as_context(), &self.query, resource)
     }
 }

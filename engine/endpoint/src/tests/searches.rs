@@ -1,0 +1,77 @@
+//! Search results as Bundles: handling, includes, paging (cases 29 to 45); what matches is tested in `fhir` and `store`.
+
+use serde_json::json;
+
+use super::support::{BASE, Node, Who, patient, tag_all};
+
+#[tokio::test]
+async fn fhir_029_to_031_unknown_parameters_are_a_warning_or_an_error() {
+    let node = Node::start().await;
+    assert_eq!(node.count(Who::Loc, "/Organization").await, 3);
+    let lenient = node.get(Who::Loc, "/Endpoint?not-supported-parameter=x").await.expect(200).json();
+    let entries = lenient["entry"].as_array().unwrap();
+    assert_eq!((lenient["total"].as_u64(), entries.len()), (Some(2), 3));
+    assert_eq!(entries[0]["search"]["mode"], "match");
+    assert_eq!(entries[2]["search"]["mode"], "outcome");
+    assert_eq!(entries[2]["resource"]["issue"][0]["severity"], "warning");
+    let strict = [("prefer", "handling=strict")];
+    node.get_with(Who::Loc, "/Endpoint?not-supported-parameter=x", &strict).await.expect_outcome(400, "processing");
+    node.get_with(Who::Loc, "/Measure?depends-on=abc", &strict).await.expect(400);
+}
+
+#[tokio::test]
+async fn fhir_032_to_034_includes_follow_the_matches() {
+    let node = Node::start().await;
+    for query in ["/Endpoint?_include=Endpoint:organization", "/Endpoint?_revinclude=Organization:endpoint"] {
+        let bundle = node.get(Who::Loc, query).await.expect(200).json();
+        let modes: Vec<_> =
+            bundle["entry"].as_array().unwrap().iter().map(|entry| entry["search"]["mode"].clone()).collect();
+        assert_eq!(modes, ["match", "match", "include", "include"], "{query}");
+        assert_eq!(bundle["total"], 2);
+    }
+    let bundle = node.get(Who::Loc, "/Organization?_revinclude=Endpoint:foo").await.expect(200).json();
+    assert_eq!((bundle["total"].as_u64(), bundle["entry"].as_array().unwrap().len()), (Some(3), 4));
+    let strict = [("prefer", "handling=strict")];
+    node.get_with(Who::Loc, "/Organization?_revinclude=Endpoint:foo", &strict).await.expect(400);
+}
+
+#[tokio::test]
+async fn fhir_035_to_043_pages_have_links_and_exact_totals() {
+    let node = Node::start().await;
+    for _ in 0..5 {
+        node.post(Who::Loc, "/Patient", &patient(&[tag_all()])).await.expect(201);
+    }
+    let page = node.get(Who::Ext, "/Patient?_count=2&_page=2").await.expect(200).json();
+    assert_eq!(page["total"], 5);
+    assert_eq!(page["entry"].as_array().unwrap().len(), 2);
+    let relations: Vec<_> = page["link"].as_array().unwrap().iter().map(|link| link["relation"].clone()).collect();
+    assert_eq!(relations, ["self", "first", "previous", "next", "last"]);
+    assert_eq!(page["link"][0]["url"], format!("{BASE}/Patient?_count=2&_page=2"));
+    let first = &page["entry"][0];
+    assert_eq!(first["fullUrl"], format!("{BASE}/Patient/{}", first["resource"]["id"].as_str().unwrap()));
+    let none = node.get(Who::Loc, "/Patient?_count=0").await.expect(200).json();
+    assert_eq!((&none["total"], none.get("entry"), none["link"].as_array().unwrap().len()), (&json!(5), None, 1));
+    node.get(Who::Loc, "/Measure?_page=2147483647&_count=2147483647").await.expect(200);
+    let history = node.get(Who::Loc, "/Patient/_history?_count=2&_page=3").await.expect(200).json();
+    assert_eq!(history["total"], 5);
+    assert_eq!(history["entry"].as_array().unwrap().len(), 1);
+    assert_eq!(history["link"][0]["url"], format!("{BASE}/Patient/_history?_count=2&_page=3"));
+    assert_eq!(node.count(Who::Loc, "/Patient/_history?_since=2999-01-01T00:00:00Z").await, 0);
+    assert_eq!(node.count(Who::Loc, "/Patient/_history?_at=ge2020-01-01").await, 5);
+    node.get(Who::Loc, "/Patient/_history?_since=yesterday").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_policy_can_refuse_unknown_parameters_whatever_the_client_prefers() {
+    let node = Node::start().await;
+    let text: Vec<(String, String)> = policies::default_files()
+        .iter()
+        .map(|(name, text)| {
+            let text = text.replace("unknown-parameters = \"prefer\"", "unknown-parameters = \"reject\"");
+            ((*name).to_owned(), text)
+        })
+        .collect();
+    node.policies.activate(std::sync::Arc::new(policies::Policy::load(&text).unwrap()));
+    node.get(Who::Loc, "/Endpoint?not-supported-parameter=x").await.expect(400);
+    node.get(Who::Loc, "/Endpoint?status=active").await.expect(200);
+}
