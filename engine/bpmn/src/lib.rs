@@ -10,6 +10,54 @@
 //! [`Environment`]. Element processors only append events; applying an event is the only way an instance changes
 //! ([`Instance::apply`]), so replaying the events of an instance from the start gives the identical instance.
 //! The host persists events and instance in one transaction and acts on the events after it (steps, jobs, subscriptions).
+//!
+//! ```
+//! use bpmn::{Command, Environment, Event, Instance, ListenerCall, ListenerError, Model, StepOutcome, VariableWrite, step};
+//!
+//! struct Host(u32);
+//! impl Environment for Host {
+//!     fn now(&self) -> time::OffsetDateTime {
+//!         time::OffsetDateTime::UNIX_EPOCH
+//!     }
+//!     fn new_id(&mut self) -> String {
+//!         self.0 += 1;
+//!         self.0.to_string()
+//!     }
+//!     fn listen(&mut self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, ListenerError> {
+//!         Err(ListenerError::Failed(format!("unknown listener {}", call.class)))
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let xml = br#"<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:camunda="http://camunda.org/schema/1.0/bpmn">
+//!   <process id="hello" isExecutable="true">
+//!     <startEvent id="start"/><sequenceFlow id="f" sourceRef="start" targetRef="greet"/>
+//!     <serviceTask id="greet" camunda:class="Greet"/>
+//!   </process>
+//! </definitions>"#;
+//! let model = Model::parse(xml).map_err(|errors| format!("{errors:?}"))?;
+//! let (mut instance, mut host) = (Instance::default(), Host(0));
+//!
+//! let start = Command::Start {
+//!     process: "hello".to_owned(),
+//!     start_event: "start".into(),
+//!     business_key: None,
+//!     variables: Vec::new(),
+//!     message: None,
+//! };
+//! let mut history = step(&model, &mut instance, start, &mut host)?;
+//! let Some(Event::StepRequested(request)) = history.iter().find(|event| matches!(event, Event::StepRequested(_))) else {
+//!     return Err("no step".into());
+//! };
+//! assert_eq!(request.class, "Greet");
+//!
+//! let answer = Command::StepCompleted { step: request.step.clone(), outcome: StepOutcome::completed() };
+//! history.extend(step(&model, &mut instance, answer, &mut host)?);
+//! assert!(instance.is_ended());
+//! assert_eq!(Instance::replay(&history)?, instance);
+//! # Ok(())
+//! # }
+//! ```
 #![warn(missing_docs)]
 
 pub mod execution;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, StepOutcome};
+use super::command::{Command, StepOutcome, VariableWrite};
 use super::engine::{Engine, Operation, Result};
 use super::environment::ListenerEvent;
 use super::error::StepError;
 use super::event::{Event, JobKind};
-use super::instance::{ScopeKind, Status, VariableOwner};
+use super::instance::{ScopeKind, Status};
 use crate::ElementId;
 use crate::model::{NodeKind, StartTrigger};
 
@@ -88,9 +88,8 @@ impl Engine<'_> {
             at: self.environment.now(),
         })?;
         let root = self.open_scope(None, ScopeKind::Process, &process.id)?;
-        for (name, value) in variables {
-            self.set(VariableOwner::Scope(root), name, value)?;
-        }
+        let writes = variables.into_iter().map(|(name, value)| VariableWrite { name, value: Some(value), local: true });
+        self.write(None, &process.id, writes.collect())?;
         let token = self.create_token(root, &node.id)?;
         if let StartTrigger::Message { message: name } = trigger {
             let name = self.evaluate_text(token, &node.id, name)?;

@@ -10,13 +10,13 @@ use crate::{Command, ListenerError, ListenerEvent, StepError, VariableWrite};
 fn listeners_run_at_start_end_and_take_with_fields_and_local_variables() {
     let calls = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::clone(&calls);
-    let mut run = Run::of(&format!(
+    let mut run = Run::of(
         r#"<extensionElements><camunda:executionListener class="L" event="start"/><camunda:executionListener class="L" event="end"/></extensionElements>
         <startEvent id="s"/><task id="t"><extensionElements>
-            <camunda:executionListener class="L" event="end"><camunda:field name="f" expression="${{x}}"/></camunda:executionListener>
+            <camunda:executionListener class="L" event="end"><camunda:field name="f" expression="${x}"/></camunda:executionListener>
             <camunda:executionListener class="L" event="start"/></extensionElements></task>
         <sequenceFlow id="f" sourceRef="s" targetRef="t"><extensionElements><camunda:executionListener class="L" event="take"/></extensionElements></sequenceFlow>"#,
-    ))
+    )
     .listener("L", move |call| {
         seen.borrow_mut().push((call.element.to_string(), call.event, call.fields.get("f").cloned(), call.variables.get("x").cloned()));
         Ok(vec![VariableWrite::set("x", 1)])

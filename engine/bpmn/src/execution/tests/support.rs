@@ -232,5 +232,8 @@ pub(super) fn chain(elements: &[&str]) -> String {
 }
 
 pub(super) fn pairs(variables: Value) -> Vec<(String, Value)> {
-    variables.as_object().cloned().unwrap_or_default().into_iter().collect()
+    match variables {
+        Value::Object(variables) => variables.into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
