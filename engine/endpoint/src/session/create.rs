@@ -70,12 +70,12 @@ impl Session<'_, '_> {
             if let Some(existing) = self.existing(prepared.resource_type, options)? {
                 return Ok(existing);
             }
-            prepared.validate(&self.profiles)?;
+            self.validate(&prepared)?;
             self.check_create(&prepared.resource, prepared.resource_type)?;
         } else {
             self.check_create(&prepared.resource, prepared.resource_type)?;
             self.check_unused_keys(&prepared.resource, prepared.resource_type)?;
-            prepared.validate(&self.profiles)?;
+            self.validate(&prepared)?;
             if let Some(existing) = self.existing(prepared.resource_type, options)? {
                 return Ok(existing);
             }
@@ -104,6 +104,17 @@ impl Session<'_, '_> {
             Resource::new(prepared.resource_type.as_str())
         };
         Ok(Reply::written(StatusCode::CREATED, version, shown, options.returns, &self.shared.base_url))
+    }
+
+    /// Validates a resource as it was sent; if that fails, as it will be stored, with logical references resolved. Some
+    /// profiles want the literal that a client may leave out (and never gets to see), others forbid to send one.
+    pub(super) fn validate(&mut self, prepared: &Prepared) -> Result<(), Refusal> {
+        let Err(refusal) = prepared.validate(&self.profiles) else { return Ok(()) };
+        let resolved = self.resolve_logical(prepared.resource.clone())?;
+        if resolved == prepared.resource || profile::validate(&resolved, &self.profiles).is_err() {
+            return Err(refusal);
+        }
+        Ok(())
     }
 
     /// The answer if the criteria of `If-None-Exist` match one resource.

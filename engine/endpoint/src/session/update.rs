@@ -85,7 +85,7 @@ impl Session<'_, '_> {
         // A Task may fail whatever it holds, so that a process can always be ended.
         let fails = is_task_with_status(&prepared.resource, "failed");
         if !fails {
-            prepared.validate(&self.profiles)?;
+            self.validate(prepared)?;
         }
         if let Some(expected) = options.if_match.filter(|expected| *expected != old.version) {
             return Err(Refusal::version_conflict(expected, old.version));
