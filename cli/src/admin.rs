@@ -18,13 +18,13 @@ const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// A node, reached by its directory.
-pub struct Node {
+pub(crate) struct Node {
     directory: PathBuf,
 }
 
 /// Why a node did not answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AdminError {
+pub(crate) enum AdminError {
     /// Nothing listens.
     #[error("the node in {directory} is not running or not reachable ({source}); start it with `schleuse run {directory}`")]
     NotReachable {
@@ -49,7 +49,7 @@ pub enum AdminError {
 
 impl AdminError {
     /// Exit code of the command: 69 when the node is not reachable, else 1.
-    pub const fn exit_code(&self) -> u8 {
+    pub(crate) const fn exit_code(&self) -> u8 {
         match self {
             Self::NotReachable { .. } => 69,
             Self::Answer(_) | Self::Refused { .. } => 1,
@@ -59,17 +59,17 @@ impl AdminError {
 
 impl Node {
     /// The node in `directory`.
-    pub fn at(directory: &Path) -> Self {
+    pub(crate) fn at(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
     }
 
     /// Asks and reads the JSON answer.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
         self.call(Method::GET, path, Vec::new()).await
     }
 
     /// Sends JSON and reads the JSON answer.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, content: &serde_json::Value) -> Result<T, AdminError> {
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, content: &serde_json::Value) -> Result<T, AdminError> {
         self.call(Method::POST, path, content.to_string().into_bytes()).await
     }
 

@@ -22,11 +22,11 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Time to drain after SIGTERM before SIGKILL; longer than the drain time of the gateway itself.
 const STOP_TIME: Duration = Duration::from_secs(15);
 /// Exit code of a program that refuses its configuration (`EX_CONFIG`); starting it again would change nothing.
-pub const EXIT_CONFIGURATION: i32 = 78;
+pub(crate) const EXIT_CONFIGURATION: i32 = 78;
 
 /// One of the two programs of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     /// `schleuse-engine`
     Engine,
     /// `schleuse-gateway`
@@ -35,16 +35,16 @@ pub enum Program {
 
 /// Process ids of a running node; `None` while a process is being restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pids {
+pub(crate) struct Pids {
     /// Of the engine.
-    pub engine: Option<u32>,
+    pub(crate) engine: Option<u32>,
     /// Of the gateway.
-    pub gateway: Option<u32>,
+    pub(crate) gateway: Option<u32>,
 }
 
 /// Why a node cannot be run.
 #[derive(Debug, thiserror::Error)]
-pub enum SuperviseError {
+pub(crate) enum SuperviseError {
     /// The program is not beside this one.
     #[error("{program} was not found at {path}; install all three programs of one release in the same folder")]
     Missing {
@@ -74,7 +74,7 @@ pub enum SuperviseError {
 
 /// What the supervisor is told from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(crate) enum Order {
     /// Keep running.
     Run,
     /// Reload configuration; the number tells one reload from the next.
@@ -87,14 +87,14 @@ pub enum Order {
 
 impl Program {
     /// File name.
-    pub const fn file_name(self) -> &'static str {
+    pub(crate) const fn file_name(self) -> &'static str {
         match self {
             Self::Engine => "schleuse-engine",
             Self::Gateway => "schleuse-gateway",
         }
     }
 
-    pub fn path(self) -> Result<PathBuf, SuperviseError> {
+    pub(crate) fn path(self) -> Result<PathBuf, SuperviseError> {
         let path = std::env::current_exe()
             .ok()
             .and_then(|own| Some(own.parent()?.join(self.file_name())))
@@ -120,7 +120,7 @@ impl Program {
 
 /// Runs a node until it is told to stop. `log_directory` receives `engine.log` and `gateway.log`; without it both write
 /// to the standard error of this process.
-pub async fn run_node(
+pub(crate) async fn run_node(
     directory: PathBuf,
     log_directory: Option<PathBuf>,
     mut orders: watch::Receiver<Order>,

@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Stop when standard input is closed (given by `schleuse`, so that no process outlives it)
     #[arg(long, hide = true)]
     pub supervised: bool,
+    /// Log one JSON object per line
+    #[arg(long)]
+    pub log_json: bool,
     /// Load and check the configuration, print the findings as JSON, and exit
     #[arg(long)]
     pub check: bool,
@@ -53,9 +56,16 @@ pub fn enter(arguments: &Arguments) -> Result<(), EnterError> {
     std::env::set_current_dir(&arguments.directory)
         .map_err(|source| EnterError::Directory { directory: arguments.directory.clone(), source })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let filter = EnvFilter::try_from_env("SCHLEUSE_LOG").unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
-    // A second call happens only in tests that run a service inside their own process.
-    let _ = log.try_init();
+    start_log(arguments.log_json);
     Ok(())
+}
+
+fn start_log(json: bool) {
+    // The proxy library reports each broken client as an error; what matters of that the gateway logs itself, once.
+    let default = "info,pingora_core=error,pingora_proxy=error";
+    let filter = EnvFilter::try_from_env("SCHLEUSE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(filter);
+    // A second call happens only in tests that run a service inside their own process. `try_init` also takes over what
+    // libraries write with the crate `log`.
+    let _ = if json { log.json().try_init() } else { log.try_init() };
 }

@@ -6,7 +6,7 @@ mod notify;
 mod stop;
 
 pub use arguments::{Arguments, EnterError, enter};
-pub use notify::notify_ready;
+pub use notify::{notify, notify_ready};
 pub use stop::{Reloads, stopped};
 
 /// Exit code for anything that is not a configuration error.

@@ -1,10 +1,15 @@
-//! The word to the service manager that the service is ready (`sd_notify(3)`, protocol: one datagram with `READY=1`).
+//! Words to the service manager (`sd_notify(3)`: one datagram with an assignment such as `READY=1`).
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixDatagram;
 
-/// Says `READY=1` if `NOTIFY_SOCKET` is set. A path or, with a leading `@`, an abstract address.
+/// Says `READY=1`.
 pub fn notify_ready() -> std::io::Result<()> {
+    notify("READY=1")
+}
+
+/// Says a word if `NOTIFY_SOCKET` is set, which is a path or, with a leading `@`, an abstract address.
+pub fn notify(word: &str) -> std::io::Result<()> {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::SocketAddr;
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
@@ -12,5 +17,5 @@ pub fn notify_ready() -> std::io::Result<()> {
         Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
         _ => SocketAddr::from_pathname(&address)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(b"READY=1\n", &address).map(drop)
+    UnixDatagram::unbound()?.send_to_addr(word.as_bytes(), &address).map(drop)
 }

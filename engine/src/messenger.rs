@@ -32,7 +32,7 @@ fn failure(error: &ClientError) -> DeliveryFailure {
         ClientError::Http { status: 403, .. } => FailureKind::Forbidden,
         _ => FailureKind::NotReachable,
     };
-    DeliveryFailure { kind, text: error.short(), may_pass: matches!(error.retry(), Retry::After(_)) }
+    DeliveryFailure { kind, text: error.to_string(), may_pass: matches!(error.retry(), Retry::After(_)) }
 }
 
 impl RemoteReferences for Outgoing {
@@ -60,6 +60,15 @@ impl Outgoing {
             Some((endpoint.address.clone(), path.to_owned()))
         })
     }
+}
+
+/// Whether an active organisation has an active endpoint there.
+fn is_active_endpoint(allow_list: &AllowList, base_url: &str) -> bool {
+    allow_list.endpoints().iter().any(|endpoint| {
+        endpoint.active
+            && endpoint.address == base_url
+            && endpoint.organization.as_ref().is_some_and(|organization| allow_list.is_active(organization))
+    })
 }
 
 /// The client sends only these.
@@ -91,7 +100,7 @@ pub(crate) fn client_settings(
         // The own endpoint too: processes send Tasks to their own node.
         endpoints: Arc::new(move |base_url| {
             base_url == own
-                || known.load().endpoints().iter().any(|endpoint| endpoint.active && endpoint.address == base_url)
+                || is_active_endpoint(&known.load(), base_url)
         }),
         extra: outbound.extra.clone(),
         deny_private_addresses: outbound.deny_private_addresses,

@@ -16,7 +16,7 @@ use node::{Processes, StoreUrl};
 use policies::AllowList;
 use processes::{LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 use settings::Finding;
-use store::{Store, StoreError, StoreOptions};
+use store::{IndexContext, Store, StoreError, StoreOptions};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -129,7 +129,8 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     configuration.settings.directory.create().map_err(|source| RunError::System { what: "the folders of the node", source })?;
     let metrics = record_metrics()?;
     let StoreUrl::Sqlite(path) = &configuration.settings.store;
-    let store = Store::open_sqlite(path, StoreOptions::default()).await?;
+    let context = IndexContext { base: Some(configuration.settings.base_url.as_str().to_owned()), ..IndexContext::default() };
+    let store = Store::open_sqlite(path, StoreOptions { context, ..StoreOptions::default() }).await?;
     crate::base_resources::store_missing(&store).await?;
 
     let audit_file = configuration.settings.directory.audit().join("engine.log");

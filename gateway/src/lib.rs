@@ -23,4 +23,4 @@ mod run;
 
 /// The audit log and its verifier.
 pub use audit;
-pub use run::{Failure, run};
+pub use run::{Failure, check, run};

@@ -5,16 +5,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use audit::{Log, Options};
+use daemon::Reloads;
 use listenfd::ListenFd;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use node::{Directory, Settings};
+use policies::Finding;
 use pingora::apps::ServerApp as _;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::Management;
@@ -68,11 +70,12 @@ impl From<LoadError> for Failure {
     }
 }
 
-/// Runs the gateway of the node in `directory` until it is told to stop.
-pub fn run(directory: &Path) -> Result<(), Failure> {
+/// Runs the gateway of the node in the working directory until it is told to stop.
+pub fn run(supervised: bool) -> Result<(), Failure> {
     // Before anything of TLS: the HTTP library would install another provider.
-    let _ = rustls::crypto::CryptoProvider::install_default(rustls::crypto::aws_lc_rs::default_provider());
-    let root = enter(directory)?;
+    certs::install_provider();
+    let root = std::env::current_dir()
+        .map_err(|error| Failure::Configuration(format!("the working directory cannot be used: {error}")))?;
     let (settings, warnings) = node::load(&Directory::new(&root)).map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Failure::Configuration(lines.join("\n"))
@@ -88,22 +91,36 @@ pub fn run(directory: &Path) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::environment(format!("runtime cannot start: {error}"), "raise the limit of threads"))?;
-    runtime.block_on(serve(settings, loaded, metrics))
+    runtime.block_on(serve(settings, loaded, metrics, supervised))
 }
 
-/// Makes the node's directory the working directory: socket paths are relative to it.
-fn enter(directory: &Path) -> Result<PathBuf, Failure> {
-    let unusable = |error: std::io::Error| {
-        let text = format!("directory {} cannot be used: {error}", directory.display());
-        Failure::Configuration(format!("{text}\n  remedy: create the node with `schleuse init {}`", directory.display()))
+/// Loads everything that a start loads and prints the findings as JSON; exit code 78 if one is an error.
+#[must_use]
+pub fn check() -> ExitCode {
+    let findings = match node::load(&Directory::new(Path::new("."))) {
+        Ok((settings, mut warnings)) => match reload::load(&settings, OffsetDateTime::now_utc()) {
+            Ok(loaded) => {
+                warnings.extend(loaded.policy.warnings().iter().cloned());
+                warnings
+            }
+            Err(error) => {
+                warnings.extend(error.into_findings());
+                warnings
+            }
+        },
+        Err(findings) => findings,
     };
-    let root = directory.canonicalize().map_err(unusable)?;
-    std::env::set_current_dir(&root).map_err(unusable)?;
-    Ok(root)
+    println!("{}", serde_json::to_string(&findings).unwrap_or_else(|_| "[]".to_owned()));
+    ExitCode::from(if findings.iter().any(Finding::is_error) { daemon::EXIT_CONFIGURATION } else { 0 })
 }
 
-async fn serve(settings: Settings, loaded: reload::Loaded, metrics: PrometheusHandle) -> Result<(), Failure> {
-    let signals = Signals::install()?;
+async fn serve(
+    settings: Settings,
+    loaded: reload::Loaded,
+    metrics: PrometheusHandle,
+    supervised: bool,
+) -> Result<(), Failure> {
+    let mut reloads = Reloads::new().map_err(no_signals)?;
     let directory = settings.directory.clone();
     directory.create().map_err(|error| {
         let text = format!("folders of {} cannot be made: {error}", directory.root().display());
@@ -118,7 +135,7 @@ async fn serve(settings: Settings, loaded: reload::Loaded, metrics: PrometheusHa
     let proxy = forward::build(
         Arc::clone(&active),
         Arc::clone(&audit),
-        engine_socket.clone(),
+        &engine_socket,
         &settings.server_certificate.certificate,
         settings.workers.gateway,
         stopped.clone(),
@@ -131,15 +148,14 @@ async fn serve(settings: Settings, loaded: reload::Loaded, metrics: PrometheusHa
     let management =
         Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
     let management = tokio::spawn(management.run(sockets.management));
-    let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), stopped);
+    let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), stopped);
     let accepting = tokio::spawn(Arc::clone(&listener).run(sockets.partners));
     tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
     notify("READY=1");
 
-    signals.follow(&settings, &active, &audit).await;
+    follow_signals(&mut reloads, supervised, &settings, &active, &audit).await?;
 
     notify("STOPPING=1");
-    tracing::info!("gateway stops");
     let _ = stop.send(true);
     proxy.cleanup().await;
     let left = listener.drained().await;
@@ -155,36 +171,29 @@ async fn serve(settings: Settings, loaded: reload::Loaded, metrics: PrometheusHa
     Ok(())
 }
 
-// === Signals ===
-
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn install() -> Result<Self, Failure> {
-        let install = |kind| {
-            signal(kind).map_err(|error| Failure::environment(format!("signals cannot be handled: {error}"), "report this"))
-        };
-        Ok(Self {
-            hangup: install(SignalKind::hangup())?,
-            terminate: install(SignalKind::terminate())?,
-            interrupt: install(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Reloads on SIGHUP; returns when the process shall end.
-    async fn follow(mut self, settings: &Settings, active: &Active, audit: &Log) {
-        loop {
-            tokio::select! {
-                _ = self.hangup.recv() => reload(settings, active, audit).await,
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+/// Reloads on SIGHUP; returns when the process shall end.
+async fn follow_signals(
+    reloads: &mut Reloads,
+    supervised: bool,
+    settings: &Settings,
+    active: &Active,
+    audit: &Log,
+) -> Result<(), Failure> {
+    let stopped = daemon::stopped(supervised);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            reason = &mut stopped => {
+                tracing::info!(reason = reason.map_err(no_signals)?, "gateway stops");
+                return Ok(());
             }
+            () = reloads.next() => reload(settings, active, audit).await,
         }
     }
+}
+
+fn no_signals(error: std::io::Error) -> Failure {
+    Failure::environment(format!("signals cannot be handled: {error}"), "report this")
 }
 
 /// Replaces what is in force, or keeps it.
@@ -274,20 +283,9 @@ fn happened(audit: &Log, active: &Active, event: &'static str, detail: Option<St
     }
 }
 
-/// Tells systemd, if it listens.
+/// Tells the service manager, if one listens.
 fn notify(state: &str) {
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixDatagram};
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let address = match path.to_str().and_then(|path| path.strip_prefix('@')) {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address.and_then(|address| {
-        let socket = UnixDatagram::unbound()?;
-        socket.send_to_addr(state.as_bytes(), &address)
-    });
-    if let Err(error) = sent {
+    if let Err(error) = daemon::notify(state) {
         tracing::warn!(%error, "service manager cannot be told");
     }
 }

@@ -1,7 +1,6 @@
 //! Reading certificates, trust store and policy from the node's directory, all or nothing.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use certs::{CertError, CertificateRules, Credentials, TrustStore};
@@ -38,15 +37,6 @@ pub enum LoadError {
     /// The server certificate does not fit the node.
     #[error("{0}\n  remedy: {1}")]
     Tls(TlsError, &'static str),
-    /// The policy files cannot be read.
-    #[error("policies cannot be read from {path}: {source}\n  remedy: make the folder readable for the gateway's user")]
-    Policies {
-        /// The folder.
-        path: std::path::PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
     /// No authority of the trust store has a fingerprint that the policy demands.
     #[error(
         "no client authority has a fingerprint of issuer-sha256\n  remedy: add the issuing authority to the trust store, or correct the fingerprint"
@@ -54,12 +44,31 @@ pub enum LoadError {
     NoListedIssuer,
 }
 
-/// Largest policy file; the shipped ones have 10 KiB.
-const POLICY_BYTES: u64 = 1 << 20;
+impl LoadError {
+    /// What is wrong, one finding each.
+    #[must_use]
+    pub fn into_findings(self) -> Vec<Finding> {
+        let of = |file: &str, text: String, remedy: &str| Finding::in_file(file, text, remedy);
+        match self {
+            Self::Findings(findings) => findings,
+            Self::Certificates(errors) => {
+                errors.iter().map(|error| of(node::NODE_TOML, error.to_string(), &error.remedy())).collect()
+            }
+            Self::Tls(error, remedy) => vec![of(node::NODE_TOML, error.to_string(), remedy)],
+            Self::NoListedIssuer => vec![of(
+                "policies",
+                "no client authority has a fingerprint of issuer-sha256".to_owned(),
+                "add the issuing authority to the trust store, or correct the fingerprint",
+            )],
+        }
+    }
+}
 
 /// Reads everything that SIGHUP reloads.
 pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadError> {
-    let policy = load_policy(&settings.directory.policies())?;
+    let policy = node::read_policy_files(&settings.directory)
+        .and_then(|files| Policy::load(&files))
+        .map_err(LoadError::Findings)?;
     for warning in policy.warnings() {
         tracing::warn!(finding = %warning, "policy");
     }
@@ -84,25 +93,6 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
     let rules = rules(policy.trust());
     let limits = Limits::from_policy(policy.limits());
     Ok(Loaded { tls, policy: Arc::new(policy), rules, limits })
-}
-
-/// Reads and validates the policy tree.
-fn load_policy(folder: &Path) -> Result<Policy, LoadError> {
-    let unreadable = |source| LoadError::Policies { path: folder.to_owned(), source };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if path.extension().is_none_or(|extension| extension != "toml") || name.starts_with('.') {
-            continue;
-        }
-        if std::fs::metadata(&path).map_err(unreadable)?.len() > POLICY_BYTES {
-            return Err(unreadable(std::io::Error::other(format!("{name} is larger than {POLICY_BYTES} bytes"))));
-        }
-        files.push((name.to_owned(), std::fs::read_to_string(&path).map_err(unreadable)?));
-    }
-    files.sort_unstable();
-    Policy::load(&files).map_err(LoadError::Findings)
 }
 
 /// Keeps those authorities whose fingerprints are listed: a path then ends at one of them or nowhere.
