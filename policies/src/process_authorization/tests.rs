@@ -172,3 +172,40 @@ fn two_definitions_of_one_canonical_authorise_nobody() {
     let error = crate::task::check_create(task.tree(), &identify(MEMBER_CERTIFICATE), &list).unwrap_err();
     assert_eq!(error, AuthorizationError::AmbiguousProcess.into());
 }
+
+#[test]
+fn the_published_definitions_are_understood_whole() {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/plugins");
+    let Ok(plugins) = std::fs::read_dir(&folder) else {
+        println!("skipped: no fixtures at {}", folder.display());
+        return;
+    };
+    let mut seen = 0;
+    for plugin in plugins {
+        let Ok(files) = std::fs::read_dir(plugin.unwrap().path().join("fhir/ActivityDefinition")) else { continue };
+        for file in files {
+            let path = file.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "xml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text =
+                text.replace("#{version}", "1.0").replace(r#"<status value="unknown""#, r#"<status value="active""#);
+            let text = text.replace("#{date}", "2026-01-01").replace("#{organization}", LOCAL);
+            let resource = fhir::parse(fhir::Format::Xml, text.as_bytes(), &fhir::Limits::default())
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let process =
+                ProcessDefinition::read(resource.tree()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let entries = extensions(resource.list("extension"), EXTENSION);
+            let parties = |kind: &str| {
+                let of = |entry: &Value| extensions(entry.list("extension"), kind).count();
+                extensions(resource.list("extension"), EXTENSION).map(of).sum::<usize>()
+            };
+            assert_eq!(process.messages.len(), entries.count(), "{}", path.display());
+            assert_eq!(process.messages.iter().map(|m| m.requesters.len()).sum::<usize>(), parties("requester"));
+            assert_eq!(process.messages.iter().map(|m| m.recipients.len()).sum::<usize>(), parties("recipient"));
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
