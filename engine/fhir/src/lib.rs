@@ -4,6 +4,16 @@
 //! preserved, so that nothing is lost between what a partner sent and what another partner reads. XML is read into and
 //! written from the same tree. The crate does no I/O and knows no clock: gateway and engine call the same functions on
 //! the same bytes, which is what makes "the request that was judged is the request that is acted on" hold.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`value`], [`resource`], [`resource_type`] | the tree |
+//! | [`json`], [`xml`], [`format`], [`limits`], [`error`] | reading, strict and bounded, and printing |
+//! | [`definitions`] | what R4 says about every type: the compact tables that drive XML, references, validation |
+//! | [`reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
+//! | [`search`] | parameters, queries, index entries, evaluation |
+//! | [`validate`] | profiles |
+//! | [`outcome`] | what a client is told |
 
 pub mod canonical;
 pub mod date;

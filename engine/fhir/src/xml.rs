@@ -6,6 +6,7 @@
 //! `xsi:schemaLocation` are accepted and dropped, comments too. Document types, entities beyond XML's five, processing
 //! instructions and encodings other than UTF-8 are hostile.
 
+mod cursor;
 mod escape;
 mod narrative;
 mod print;

@@ -6,7 +6,7 @@
 use quick_xml::events::Event;
 
 use super::XHTML_NAMESPACE;
-use super::read::{Namespace, Reader, Tag, holds_only_fhir_chars};
+use super::cursor::{Namespace, Reader, Tag, holds_only_fhir_chars};
 use crate::error::Hostility;
 use crate::{Limits, ParseError};
 
