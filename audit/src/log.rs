@@ -177,7 +177,8 @@ impl Log {
             return Err(LogError::Record(format!("{} bytes", state.line.len()).into()));
         }
         let added = state.line.len() as u64;
-        if state.bytes > 0 && state.bytes.saturating_add(added) > self.shared.options.file_bytes
+        if state.bytes > 0
+            && state.bytes.saturating_add(added) > self.shared.options.file_bytes
             && let Err(error) = self.shared.rotate(state)
         {
             state.failed = Some(error.clone());

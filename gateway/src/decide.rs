@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use fhir::Resource;
 use link::Snapshot;
 use moka::sync::Cache;
-use fhir::Resource;
 use policies::{CanonicalRequest, Context, Decision, Denial, Identity, Origin, Thumbprint};
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;

@@ -10,7 +10,7 @@ mod judge;
 mod proxy;
 mod websocket;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use audit::Log;
@@ -49,21 +49,18 @@ pub enum ProxyError {
         /// The path.
         path: PathBuf,
     },
-    /// The file that pingora insists on cannot be written.
-    #[error("placeholder for the upstream trust store cannot be written: {0}")]
-    TrustPlaceholder(#[from] std::io::Error),
 }
 
 /// Builds the proxy.
 pub fn build(
     active: Arc<Active>,
     audit: Arc<Log>,
-    engine_socket: PathBuf,
-    trust_placeholder: &std::path::Path,
+    engine_socket: &Path,
+    trust_placeholder: &Path,
     workers: usize,
     stop: watch::Receiver<bool>,
 ) -> Result<Arc<HttpProxy<Gateway>>, ProxyError> {
-    let unusable = || ProxyError::Socket { path: engine_socket.clone() };
+    let unusable = || ProxyError::Socket { path: engine_socket.to_owned() };
     let path = engine_socket.to_str().ok_or_else(unusable)?;
     let mut peer = HttpPeer::new_uds(path, false, String::new()).map_err(|_| unusable())?;
     peer.options.connection_timeout = Some(limits::ENGINE_CONNECT);
@@ -73,7 +70,7 @@ pub fn build(
         active,
         identities: Identities::default(),
         audit,
-        engine: Engine::new(engine_socket.clone()),
+        engine: Engine::new(engine_socket.to_owned()),
         peer,
         memory: Arc::new(Semaphore::new(limits::BUFFERED_BYTES)),
         rates: Rates::default(),

@@ -11,7 +11,7 @@ use crate::limits::RATE_ENTRIES;
 
 /// Buckets by whom they limit.
 #[derive(Debug)]
-pub struct Rates<K: Hash + Eq + Send + Sync + 'static> {
+pub(crate) struct Rates<K: Hash + Eq + Send + Sync + 'static> {
     buckets: Cache<K, Arc<Bucket>>,
 }
 
@@ -23,7 +23,7 @@ struct Bucket {
 
 /// A request that counts as running.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     bucket: Arc<Bucket>,
 }
 
@@ -38,17 +38,17 @@ impl<K: Hash + Eq + Send + Sync + Clone + 'static> Default for Rates<K> {
 
 impl<K: Hash + Eq + Send + Sync + Clone + 'static> Rates<K> {
     /// Takes one token; `per_second` 0 means unlimited.
-    pub fn take(&self, key: &K, per_second: u32, burst: u32, now: Instant) -> bool {
+    pub(crate) fn take(&self, key: &K, per_second: u32, burst: u32, now: Instant) -> bool {
         per_second == 0 || self.bucket(key, burst, now).take(per_second, burst, now)
     }
 
     /// Counts a running request, if fewer than `most` run.
-    pub fn begin(&self, key: &K, most: u32, now: Instant) -> Option<Running> {
+    pub(crate) fn begin(&self, key: &K, most: u32, now: Instant) -> Option<Running> {
         let bucket = self.bucket(key, 0, now);
-        let counted = bucket.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
-            (running < most).then_some(running + 1)
-        });
-        counted.is_ok().then_some(Running { bucket })
+        let counted = bucket
+            .running
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| (running < most).then_some(running + 1));
+        counted.is_ok().then(|| Running { bucket })
     }
 
     fn bucket(&self, key: &K, burst: u32, now: Instant) -> Arc<Bucket> {

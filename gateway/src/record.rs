@@ -12,90 +12,95 @@ use crate::listen::Connection;
 /// A decision.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Decided<'a> {
+pub(crate) struct Decided<'a> {
     /// `permit`, `deny` or `refuse` (not judged by a rule).
-    pub event: &'static str,
+    pub(crate) event: &'static str,
     /// Joins the records of a request.
-    pub correlation_id: String,
+    pub(crate) correlation_id: String,
     /// Address of the client.
-    pub address: String,
+    pub(crate) address: String,
     /// TLS version and suite.
-    pub tls: &'a str,
+    pub(crate) tls: &'a str,
     /// The certificate.
-    pub thumbprint: &'a str,
+    pub(crate) thumbprint: &'a str,
     /// Its subject.
-    pub subject: String,
+    pub(crate) subject: String,
     /// Kind of identity.
-    pub identity: &'a str,
+    pub(crate) identity: &'a str,
     /// Organisation, or organisation and person.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The method, as far as it is known.
-    pub method: String,
+    pub(crate) method: String,
     /// The canonical path with the names of query parameters; for what has no canonical form the cut text.
-    pub target: String,
+    pub(crate) target: String,
     /// The interaction.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interaction: Option<&'a str>,
+    pub(crate) interaction: Option<&'a str>,
     /// The resource type.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resource_type: Option<&'a str>,
+    pub(crate) resource_type: Option<&'a str>,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    pub(crate) rule: Option<String>,
     /// The stable code of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'a str>,
+    pub(crate) code: Option<&'a str>,
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Status of the answer if the gateway gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// SHA-256 of the judged body.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub body_sha256: Option<String>,
+    pub(crate) body_sha256: Option<String>,
     /// Digest of the policy.
-    pub policy_version: &'a str,
+    pub(crate) policy_version: &'a str,
     /// Version of the allow-list; 0 when there is none.
-    pub snapshot_version: u64,
+    pub(crate) snapshot_version: u64,
 }
 
 /// How a forwarded request ended.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Ended<'a> {
+pub(crate) struct Ended<'a> {
     /// `answered` or `failed`.
-    pub event: &'static str,
+    pub(crate) event: &'static str,
     /// Joins the records of a request.
-    pub correlation_id: &'a str,
+    pub(crate) correlation_id: &'a str,
     /// Status that the client got; 0 when it got none.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Time from head to end.
-    pub milliseconds: u64,
+    pub(crate) milliseconds: u64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// A moment in the life of the gateway.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Happened<'a> {
+pub(crate) struct Happened<'a> {
     /// `started`, `reloaded`, `reload-failed`, `stopped`, `allow-list`.
-    pub event: &'static str,
+    pub(crate) event: &'static str,
     /// Digest of the policy in force.
-    pub policy_version: &'a str,
+    pub(crate) policy_version: &'a str,
     /// What else is to be said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub(crate) detail: Option<String>,
 }
 
 // === impl Decided ===
 
 impl<'a> Decided<'a> {
     /// A record about the client of a connection, without decision.
-    pub fn about(connection: &'a Connection, correlation_id: String, policy_version: &'a str, snapshot_version: u64) -> Self {
+    pub(crate) fn about(
+        connection: &'a Connection,
+        correlation_id: String,
+        policy_version: &'a str,
+        snapshot_version: u64,
+    ) -> Self {
         let peer = &connection.peer;
         Self {
             event: "refuse",
@@ -122,7 +127,7 @@ impl<'a> Decided<'a> {
 
     /// Adds who asked.
     #[must_use]
-    pub fn by(mut self, identity: &'a Identity) -> Self {
+    pub(crate) fn by(mut self, identity: &'a Identity) -> Self {
         self.identity = identity.kind();
         self.name = Some(identity.name());
         self
@@ -130,7 +135,7 @@ impl<'a> Decided<'a> {
 
     /// Adds what was asked, as the client wrote it.
     #[must_use]
-    pub fn raw(mut self, method: &str, target: &str) -> Self {
+    pub(crate) fn raw(mut self, method: &str, target: &str) -> Self {
         self.method = cut(method);
         self.target = cut(target);
         self
@@ -138,7 +143,7 @@ impl<'a> Decided<'a> {
 
     /// Adds what was asked.
     #[must_use]
-    pub fn request(mut self, request: &'a CanonicalRequest) -> Self {
+    pub(crate) fn request(mut self, request: &'a CanonicalRequest) -> Self {
         self.method = request.method().as_str().to_owned();
         let text = request.to_string();
         self.target = cut(text.split_once(' ').map_or(text.as_str(), |(_, target)| target));
@@ -149,7 +154,7 @@ impl<'a> Decided<'a> {
 }
 
 /// At most [`RECORDED_TEXT`] characters, without control characters.
-pub fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     let mut short: String = text.chars().filter(|character| !character.is_control()).take(RECORDED_TEXT).collect();
     if short.len() < text.len() {
         short.push('…');

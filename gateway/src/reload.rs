@@ -127,7 +127,8 @@ impl Active {
     /// Puts a new allow-list in force.
     pub fn replace_snapshot(&self, snapshot: Snapshot) {
         let snapshot = Arc::new(snapshot);
-        metrics::gauge!("schleuse_allow_list_version").set(f64::from(u32::try_from(snapshot.version()).unwrap_or(u32::MAX)));
+        metrics::gauge!("schleuse_allow_list_version")
+            .set(f64::from(u32::try_from(snapshot.version()).unwrap_or(u32::MAX)));
         self.change(|basis| Basis {
             generation: basis.generation + 1,
             policy: Arc::clone(&basis.policy),

@@ -14,28 +14,28 @@ use pingora::proxy::Session;
 use crate::limits::RETRY_AFTER_SECONDS;
 
 /// System of the stable codes in `OperationOutcome.issue.details.coding`.
-pub const CODE_SYSTEM: &str = "http://schleuse.example/fhir/CodeSystem/refusal";
+pub(crate) const CODE_SYSTEM: &str = "http://schleuse.example/fhir/CodeSystem/refusal";
 
 /// An answer of the gateway.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The stable code.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// What a known client is told; none for strangers.
-    pub outcome: Option<OperationOutcome>,
+    pub(crate) outcome: Option<Box<OperationOutcome>>,
     /// Further fields.
-    pub fields: Vec<(header::HeaderName, String)>,
+    pub(crate) fields: Vec<(header::HeaderName, String)>,
     /// Whether the connection must end: its framing is in doubt or its body was not read.
-    pub close: bool,
+    pub(crate) close: bool,
 }
 
 /// Fields that every response carries, also those of the engine.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// `Strict-Transport-Security`.
-    pub hsts: HeaderValue,
+    pub(crate) hsts: HeaderValue,
 }
 
 // === impl Answer ===
@@ -43,39 +43,39 @@ pub struct Standing {
 impl Answer {
     /// A status and nothing else.
     #[must_use]
-    pub const fn empty(status: u16, code: &'static str) -> Self {
+    pub(crate) const fn empty(status: u16, code: &'static str) -> Self {
         Self { status, code, outcome: None, fields: Vec::new(), close: false }
     }
 
     /// A refusal that is explained.
     #[must_use]
-    pub fn refusal(status: u16, issue: IssueCode, code: &'static str, text: impl Into<String>) -> Self {
+    pub(crate) fn refusal(status: u16, issue: IssueCode, code: &'static str, text: impl Into<String>) -> Self {
         let outcome = OperationOutcome::error(issue, text).with_details(CODE_SYSTEM, code);
-        Self { status, code, outcome: Some(outcome), fields: Vec::new(), close: false }
+        Self { status, code, outcome: Some(Box::new(outcome)), fields: Vec::new(), close: false }
     }
 
     /// The engine is away.
     #[must_use]
-    pub fn unavailable(code: &'static str) -> Self {
+    pub(crate) fn unavailable(code: &'static str) -> Self {
         Self::empty(503, code).with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
     /// Adds a field.
     #[must_use]
-    pub fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: header::HeaderName, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
     /// Ends the connection after the answer.
     #[must_use]
-    pub const fn closing(mut self) -> Self {
+    pub(crate) const fn closing(mut self) -> Self {
         self.close = true;
         self
     }
 
     /// Writes the answer.
-    pub async fn send(
+    pub(crate) async fn send(
         self,
         session: &mut Session,
         standing: &Standing,
@@ -107,7 +107,7 @@ impl Answer {
 
 impl Standing {
     /// Puts the standing fields on a response.
-    pub fn add_to(&self, head: &mut ResponseHeader, correlation_id: CorrelationId) -> pingora::Result<()> {
+    pub(crate) fn add_to(&self, head: &mut ResponseHeader, correlation_id: CorrelationId) -> pingora::Result<()> {
         head.insert_header(CORRELATION_HEADER, correlation_id.to_string())?;
         head.insert_header(header::STRICT_TRANSPORT_SECURITY, self.hsts.clone())?;
         head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
@@ -133,7 +133,7 @@ fn asked_format(head: &RequestHeader) -> Format {
 }
 
 /// Removes what the engine's response must not tell or nominate.
-pub fn clean(head: &mut ResponseHeader, upgraded: bool) {
+pub(crate) fn clean(head: &mut ResponseHeader, upgraded: bool) {
     const NEVER: [&str; 11] = [
         "server",
         "date",

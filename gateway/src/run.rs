@@ -13,8 +13,8 @@ use daemon::Reloads;
 use listenfd::ListenFd;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use node::{Directory, Settings};
-use policies::Finding;
 use pingora::apps::ServerApp as _;
+use policies::Finding;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -90,7 +90,9 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
         .thread_name("gateway")
         .enable_all()
         .build()
-        .map_err(|error| Failure::environment(format!("runtime cannot start: {error}"), "raise the limit of threads"))?;
+        .map_err(|error| {
+            Failure::environment(format!("runtime cannot start: {error}"), "raise the limit of threads")
+        })?;
     runtime.block_on(serve(settings, loaded, metrics, supervised))
 }
 
@@ -120,7 +122,7 @@ async fn serve(
     metrics: PrometheusHandle,
     supervised: bool,
 ) -> Result<(), Failure> {
-    let mut reloads = Reloads::new().map_err(no_signals)?;
+    let mut reloads = Reloads::new().map_err(|error| no_signals(&error))?;
     let directory = settings.directory.clone();
     directory.create().map_err(|error| {
         let text = format!("folders of {} cannot be made: {error}", directory.root().display());
@@ -143,10 +145,10 @@ async fn serve(
     .map_err(|error| Failure::environment(error.to_string(), "start the gateway in the node's directory"))?;
 
     happened(&audit, &active, "started", None);
-    let snapshots = allow_list::follow(Arc::clone(&active), PathBuf::from(link::socket::SNAPSHOT), copy, stopped.clone());
+    let snapshots =
+        allow_list::follow(Arc::clone(&active), PathBuf::from(link::socket::SNAPSHOT), copy, stopped.clone());
     tokio::spawn(snapshots);
-    let management =
-        Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
+    let management = Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
     let management = tokio::spawn(management.run(sockets.management));
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), stopped);
     let accepting = tokio::spawn(Arc::clone(&listener).run(sockets.partners));
@@ -184,7 +186,7 @@ async fn follow_signals(
     loop {
         tokio::select! {
             reason = &mut stopped => {
-                tracing::info!(reason = reason.map_err(no_signals)?, "gateway stops");
+                tracing::info!(reason = reason.map_err(|error| no_signals(&error))?, "gateway stops");
                 return Ok(());
             }
             () = reloads.next() => reload(settings, active, audit).await,
@@ -192,7 +194,7 @@ async fn follow_signals(
     }
 }
 
-fn no_signals(error: std::io::Error) -> Failure {
+fn no_signals(error: &std::io::Error) -> Failure {
     Failure::environment(format!("signals cannot be handled: {error}"), "report this")
 }
 
@@ -243,8 +245,9 @@ impl Sockets {
 
 fn listen(inherited: &mut ListenFd, index: usize, address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
     const REMEDY: &str = "stop the program that uses the address, or choose another in node.toml";
-    let unusable =
-        |error: std::io::Error| Failure::environment(format!("[{key}] address {address} cannot be opened: {error}"), REMEDY);
+    let unusable = |error: std::io::Error| {
+        Failure::environment(format!("[{key}] address {address} cannot be opened: {error}"), REMEDY)
+    };
     let socket = match inherited.take_tcp_listener(index).map_err(unusable)? {
         Some(socket) => socket,
         None => std::net::TcpListener::bind(address).map_err(unusable)?,
@@ -263,7 +266,8 @@ fn open_audit(path: &Path) -> Result<Arc<Log>, Failure> {
 }
 
 fn install_metrics() -> Result<PrometheusHandle, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::environment(format!("metrics cannot be kept: {error}"), "report this");
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::environment(format!("metrics cannot be kept: {error}"), "report this");
     let seconds = [0.000_001, 0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)

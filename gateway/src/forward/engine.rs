@@ -20,14 +20,14 @@ use crate::limits::{ENGINE_CONNECT, ENGINE_CONNECTIONS};
 
 /// Connections to the engine.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     socket: PathBuf,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 /// Why the engine did not answer.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub(crate) enum EngineError {
     /// Nobody listens, or not in time.
     #[error("engine socket cannot be reached: {0}")]
     Connect(std::io::Error),
@@ -47,12 +47,17 @@ pub enum EngineError {
 impl Engine {
     /// For the socket at this path.
     #[must_use]
-    pub const fn new(socket: PathBuf) -> Self {
+    pub(crate) const fn new(socket: PathBuf) -> Self {
         Self { socket, idle: Mutex::new(Vec::new()) }
     }
 
     /// Sends a request and waits for the head of the response.
-    pub async fn send(&self, head: EngineHead, body: Bytes, patience: Duration) -> Result<Response<Incoming>, EngineError> {
+    pub(crate) async fn send(
+        &self,
+        head: EngineHead,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, EngineError> {
         let mut request = Request::builder().method(head.method).uri(head.target).body(Full::new(body))?;
         *request.headers_mut() = head.fields;
         tokio::time::timeout(patience, self.exchange(request)).await.map_err(|_| EngineError::TimedOut)?

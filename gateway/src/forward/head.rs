@@ -33,18 +33,18 @@ const PASSED_WITH_UPGRADE: [HeaderName; 4] = [
 
 /// A request head for the engine.
 #[derive(Clone, Debug)]
-pub struct EngineHead {
+pub(crate) struct EngineHead {
     /// The method.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// Path and query.
-    pub target: String,
+    pub(crate) target: String,
     /// All fields but those that frame the body.
-    pub fields: HeaderMap,
+    pub(crate) fields: HeaderMap,
 }
 
 /// What the request brings along, as far as the head tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content<'a> {
+pub(crate) enum Content<'a> {
     /// No body.
     None,
     /// A body of this media type.
@@ -55,7 +55,7 @@ pub enum Content<'a> {
 
 /// Why no head can be built.
 #[derive(Debug, thiserror::Error)]
-pub enum HeadError {
+pub(crate) enum HeadError {
     /// A value that we made is no header value.
     #[error("header value cannot be written")]
     Value(#[from] header::InvalidHeaderValue),
@@ -63,7 +63,7 @@ pub enum HeadError {
 
 impl EngineHead {
     /// Builds the head; `authority` is the host of our base URL.
-    pub fn build(
+    pub(crate) fn build(
         request: &CanonicalRequest,
         base_path: &str,
         authority: &str,

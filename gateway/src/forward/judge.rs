@@ -176,7 +176,8 @@ impl Gateway {
         if raw.target.len() > basis.limits.target_bytes {
             return Err(refused_target(&RequestError::TargetTooLong { bytes: raw.target.len() }));
         }
-        policies::canonicalize(&raw.method, &raw.target, self.active.base().path()).map_err(|error| refused_target(&error))
+        policies::canonicalize(&raw.method, &raw.target, self.active.base().path())
+            .map_err(|error| refused_target(&error))
     }
 
     fn engine_head(
@@ -188,7 +189,8 @@ impl Gateway {
         permit: &Permit,
         correlation_id: CorrelationId,
     ) -> Result<EngineHead, Refused> {
-        let internal = |error: &dyn std::fmt::Display| Refused::new(Answer::empty(500, "GW-FWD-001"), error.to_string());
+        let internal =
+            |error: &dyn std::fmt::Display| Refused::new(Answer::empty(500, "GW-FWD-001"), error.to_string());
         let content = match body {
             Body::Absent if socket => Content::Upgrade,
             Body::Absent => Content::None,
@@ -271,10 +273,7 @@ struct RawTarget {
 impl RawTarget {
     fn of(session: &Session) -> Self {
         let head = session.req_header();
-        Self {
-            method: head.method.as_str().to_owned(),
-            target: String::from_utf8_lossy(head.raw_path()).into_owned(),
-        }
+        Self { method: head.method.as_str().to_owned(), target: String::from_utf8_lossy(head.raw_path()).into_owned() }
     }
 }
 
@@ -352,7 +351,8 @@ fn refused_target(error: &RequestError) -> Refused {
         }
         RequestError::MethodNotAllowed { allow } => {
             let allow: Vec<&str> = allow.iter().map(|method| method.as_str()).collect();
-            Answer::refusal(status, IssueCode::NotSupported, code, error.to_string()).with(header::ALLOW, allow.join(", "))
+            Answer::refusal(status, IssueCode::NotSupported, code, error.to_string())
+                .with(header::ALLOW, allow.join(", "))
         }
         RequestError::MethodNotImplemented => Answer::refusal(status, IssueCode::NotSupported, code, error.to_string()),
         _ => Answer::refusal(status, IssueCode::Invalid, code, error.to_string()),

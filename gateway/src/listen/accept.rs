@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use audit::Log;
 use certs::Certificate;
 use moka::sync::Cache;
 use pingora::apps::ServerApp;
@@ -24,16 +26,20 @@ use super::buffered::BufferedTcp;
 use super::client_stream::ClientStream;
 use super::connection::{Connection, Peer};
 use crate::limits;
+use crate::rate::Rates;
+use crate::record::Decided;
 use crate::reload::Active;
 
 /// Accepts partners and hands their verified connections to the proxy.
 pub struct Listener<A> {
     app: Arc<A>,
     active: Arc<Active>,
+    audit: Arc<Log>,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     certificates: Cache<Thumbprint, Arc<Certificate>>,
+    rates: Rates<IpAddr>,
     stop: watch::Receiver<bool>,
 }
 
@@ -63,14 +69,16 @@ enum HandshakeError {
 
 impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
     /// A listener that ends when `stop` becomes true.
-    pub fn new(app: Arc<A>, active: Arc<Active>, stop: watch::Receiver<bool>) -> Arc<Self> {
+    pub fn new(app: Arc<A>, active: Arc<Active>, audit: Arc<Log>, stop: watch::Receiver<bool>) -> Arc<Self> {
         Arc::new(Self {
             app,
             active,
+            audit,
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES)),
             addresses: Arc::default(),
             certificates: Cache::new(limits::CONNECTIONS as u64),
+            rates: Rates::default(),
             stop,
         })
     }
@@ -112,6 +120,10 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         let Some(guard) = Addresses::enter(&self.addresses, address.ip(), limits::CONNECTIONS_PER_ADDRESS) else {
             return refuse("connections-per-address");
         };
+        let rate = self.active.basis().limits.rate.handshakes_per_ip;
+        if !self.rates.take(&site(address.ip()), rate, rate.saturating_mul(2), Instant::now()) {
+            return refuse("handshakes-per-address");
+        }
         let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else { return refuse("handshakes") };
         let listener = Arc::clone(self);
         tokio::spawn(async move {
@@ -130,9 +142,28 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
             Err(_) => return report_failure(address, &HandshakeError::TimedOut),
         };
         drop(handshake);
+        let connection = stream.connection();
         let mut next: Option<Stream> = Some(Box::new(stream));
         while let Some(stream) = next {
             next = self.app.process_new(stream, &self.stop).await;
+        }
+        if connection.was_refused_by_parser() {
+            // Answered by the HTTP library without asking us; nothing of it went anywhere.
+            metrics::counter!("schleuse_listen_refused_total", "reason" => "parser").increment(1);
+            self.record_refusal(&connection);
+        }
+    }
+
+    fn record_refusal(&self, connection: &Connection) {
+        let basis = self.active.basis();
+        let snapshot = basis.snapshot.as_ref().map_or(0, |snapshot| snapshot.version());
+        let correlation_id = link::CorrelationId::random().to_string();
+        let mut record = Decided::about(connection, correlation_id, basis.policy.version(), snapshot);
+        record.code = Some("GW-HEAD-015");
+        record.reason = Some("head refused by the parser".to_owned());
+        record.status = Some(400);
+        if let Err(error) = self.audit.append(time::OffsetDateTime::now_utc(), &record) {
+            tracing::error!(%error, "audit log cannot be written");
         }
     }
 
@@ -154,8 +185,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         let result = if resumed { "resumed" } else { "full" };
         metrics::counter!("schleuse_tls_handshakes_total", "result" => result, "group" => group).increment(1);
         let basis = self.active.basis();
-        let connection =
-            Arc::new(Connection::new(peer, sni_matches, protocol, verified_by, basis.limits.keep_alive));
+        let connection = Arc::new(Connection::new(peer, sni_matches, protocol, verified_by, basis.limits.keep_alive));
         Ok(ClientStream::new(tls, connection, address, &basis.limits)?)
     }
 

@@ -15,7 +15,7 @@ use crate::limits::{IDLE_WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES};
 
 /// A TCP stream with a write buffer.
 #[derive(Debug)]
-pub struct BufferedTcp {
+pub(crate) struct BufferedTcp {
     tcp: TcpStream,
     waiting: BytesMut,
     buffering: bool,
@@ -25,17 +25,17 @@ pub struct BufferedTcp {
 
 impl BufferedTcp {
     /// Unbuffered at first.
-    pub fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, waiting: BytesMut::new(), buffering: false }
     }
 
     /// Begins to buffer what is written.
-    pub const fn buffer_writes(&mut self) {
+    pub(crate) const fn buffer_writes(&mut self) {
         self.buffering = true;
     }
 
     /// The stream below.
-    pub const fn tcp(&self) -> &TcpStream {
+    pub(crate) const fn tcp(&self) -> &TcpStream {
         &self.tcp
     }
 
@@ -57,7 +57,11 @@ impl BufferedTcp {
 }
 
 impl AsyncRead for BufferedTcp {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_read(context, buffer)
     }
 }

@@ -42,7 +42,7 @@ const HEAD_CHUNK: usize = 4096;
 
 /// A client's byte stream.
 #[derive(Debug)]
-pub struct ClientStream {
+pub(crate) struct ClientStream {
     tls: TlsStream<BufferedTcp>,
     connection: Arc<Connection>,
     phase: Phase,
@@ -71,7 +71,7 @@ enum Phase {
 
 impl ClientStream {
     /// Wraps a stream after its handshake.
-    pub fn new(
+    pub(crate) fn new(
         mut tls: TlsStream<BufferedTcp>,
         connection: Arc<Connection>,
         address: SocketAddr,
@@ -98,6 +98,11 @@ impl ClientStream {
             connection,
             tls,
         })
+    }
+
+    /// What is known about the connection.
+    pub(crate) fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
     }
 
     fn is_http2(&self) -> bool {
@@ -151,6 +156,7 @@ impl ClientStream {
                 Progress::Complete(_) => {
                     self.phase = Phase::Pass;
                     self.deadline = None;
+                    self.connection.pass_head();
                     return Poll::Ready(Ok(true));
                 }
                 Progress::Refused(refusal) => {

@@ -54,6 +54,8 @@ struct HeadState {
     refusal: Option<HeadRefusal>,
     /// The response is done: the stream may read the next head.
     next: bool,
+    /// A head was passed on and no request has come of it yet.
+    passed: bool,
     /// The proxy has seen a request.
     begun: bool,
 }
@@ -81,10 +83,21 @@ impl Connection {
         self.head().refusal = Some(refusal);
     }
 
+    /// Takes note of a head that the parser gets.
+    pub fn pass_head(&self) {
+        self.head().passed = true;
+    }
+
+    /// Whether the parser refused a head that was passed to it.
+    pub fn was_refused_by_parser(&self) -> bool {
+        self.head().passed
+    }
+
     /// The reason why the head of the request at hand stands for one that was refused.
     pub fn begin_request(&self) -> Option<HeadRefusal> {
         let mut head = self.head();
         head.begun = true;
+        head.passed = false;
         head.refusal
     }
 

@@ -83,13 +83,13 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
         TlsProfile::Tls13Only => Profile::Tls13Only,
     };
     let tickets = &policy.tls().tickets;
-    let ticket_seconds =
-        if tickets.enabled { u32::try_from(tickets.rotate.as_secs()).unwrap_or(u32::MAX) } else { 0 };
-    let tls = TlsState::build(profile, &credentials, &trust, settings.base_url.host(), ticket_seconds, now)
-        .map_err(|error| {
+    let ticket_seconds = if tickets.enabled { u32::try_from(tickets.rotate.as_secs()).unwrap_or(u32::MAX) } else { 0 };
+    let tls = TlsState::build(profile, &credentials, &trust, settings.base_url.host(), ticket_seconds, now).map_err(
+        |error| {
             let remedy = remedy(&error);
             LoadError::Tls(error, remedy)
-        })?;
+        },
+    )?;
     let rules = rules(policy.trust());
     let limits = Limits::from_policy(policy.limits());
     Ok(Loaded { tls, policy: Arc::new(policy), rules, limits })
@@ -100,8 +100,11 @@ fn narrow(trust: TrustStore, fingerprints: &[String]) -> Result<TrustStore, Load
     if fingerprints.is_empty() {
         return Ok(trust);
     }
-    let listed: Vec<_> =
-        trust.certificates().filter(|known| fingerprints.iter().any(|print| print == known.sha256())).cloned().collect();
+    let listed: Vec<_> = trust
+        .certificates()
+        .filter(|known| fingerprints.iter().any(|print| print == known.sha256()))
+        .cloned()
+        .collect();
     if listed.is_empty() {
         return Err(LoadError::NoListedIssuer);
     }
@@ -123,9 +126,13 @@ fn rules(trust: &Trust) -> CertificateRules {
 
 const fn remedy(error: &TlsError) -> &'static str {
     match error {
-        TlsError::HostMissing { .. } => "use a certificate whose subject alternative names hold that host, or correct base-url",
+        TlsError::HostMissing { .. } => {
+            "use a certificate whose subject alternative names hold that host, or correct base-url"
+        }
         TlsError::Expired { .. } => "renew the server certificate; `schleuse cert inspect` shows its dates",
-        TlsError::Rustls(_) => "the key is of a kind that TLS cannot use; use ECDSA P-256 or RSA with at least 2048 bit",
+        TlsError::Rustls(_) => {
+            "the key is of a kind that TLS cannot use; use ECDSA P-256 or RSA with at least 2048 bit"
+        }
         TlsError::Verifier(_) => "the trust store must hold certificates of authorities",
     }
 }

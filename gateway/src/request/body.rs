@@ -158,7 +158,9 @@ async fn parse(format: Format, bytes: &Bytes, limits: &fhir::Limits) -> Result<R
         fhir::parse(format, bytes, limits)
     } else {
         let (bytes, limits) = (bytes.clone(), *limits);
-        tokio::task::spawn_blocking(move || fhir::parse(format, &bytes, &limits)).await.map_err(|_| BodyRefusal::Busy)?
+        tokio::task::spawn_blocking(move || fhir::parse(format, &bytes, &limits))
+            .await
+            .map_err(|_| BodyRefusal::Busy)?
     };
     parsed.map_err(|error| if error.is_hostile() { BodyRefusal::Hostile(error) } else { BodyRefusal::Structure(error) })
 }

@@ -23,6 +23,12 @@ pub enum HeadRefusal {
     /// Not `METHOD SP TARGET SP HTTP/1.x`.
     #[error("malformed request line")]
     RequestLine,
+    /// A target that is no path: absolute, authority or asterisk form.
+    #[error("request target is not in origin form")]
+    TargetForm,
+    /// `CONNECT`, which would change what the connection carries.
+    #[error("method connect is not allowed")]
+    Connect,
     /// A version other than 1.1, or 1.0 without the framing of 1.1.
     #[error("unsupported http version")]
     Version,
@@ -89,7 +95,9 @@ impl HeadScanner {
         for (offset, byte) in rest.iter().enumerate() {
             let at = from + offset;
             match byte {
-                b'\n' if at == 0 || bytes.get(at - 1) != Some(&b'\r') => return Progress::Refused(HeadRefusal::LineEnd),
+                b'\n' if at == 0 || bytes.get(at - 1) != Some(&b'\r') => {
+                    return Progress::Refused(HeadRefusal::LineEnd);
+                }
                 b'\n' if ends_head(bytes, at) => {
                     let end = at + 1;
                     if end > self.limits.bytes {
@@ -97,7 +105,8 @@ impl HeadScanner {
                     }
                     self.scanned = 0;
                     let head = bytes.get(..end).unwrap_or_default();
-                    return judge(head, self.limits.fields).map_or_else(Progress::Refused, |()| Progress::Complete(end));
+                    return judge(head, self.limits.fields)
+                        .map_or_else(Progress::Refused, |()| Progress::Complete(end));
                 }
                 _ => {}
             }
@@ -151,11 +160,15 @@ fn judge_request_line(line: &[u8]) -> Result<Version, HeadRefusal> {
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) || !good_target {
         return Err(HeadRefusal::RequestLine);
     }
-    match version {
-        b"HTTP/1.1" => Ok(Version::Http11),
-        b"HTTP/1.0" => Ok(Version::Http10),
-        _ => Err(HeadRefusal::Version),
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        _ => return Err(HeadRefusal::Version),
+    };
+    if method == b"CONNECT" {
+        return Err(HeadRefusal::Connect);
     }
+    if target.first() == Some(&b'/') { Ok(version) } else { Err(HeadRefusal::TargetForm) }
 }
 
 /// What a head says about the length of its body and about the host.
@@ -237,8 +250,10 @@ impl HeadRefusal {
             Self::TooLarge | Self::TooManyFields => 431,
             Self::TimedOut => 408,
             Self::Version => 505,
+            Self::Connect => 405,
             Self::LineEnd
             | Self::RequestLine
+            | Self::TargetForm
             | Self::FieldName
             | Self::FieldValue
             | Self::HostMissing
@@ -264,6 +279,8 @@ impl HeadRefusal {
             Self::HostRepeated => "GW-HEAD-010",
             Self::ContentLength => "GW-HEAD-011",
             Self::TransferEncoding => "GW-HEAD-012",
+            Self::TargetForm => "GW-HEAD-013",
+            Self::Connect => "GW-HEAD-014",
         }
     }
 }

@@ -57,7 +57,8 @@ fn websocket_needs_the_whole_handshake_on_http_1() {
     assert_eq!(wants_websocket(&head(&whole).headers, true), Err(FieldRefusal::Upgrade));
     assert_eq!(wants_websocket(&head(&[]).headers, false), Ok(false));
     for missing in [0, 2, 3] {
-        let fields: Vec<_> = whole.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, field)| *field).collect();
+        let fields: Vec<_> =
+            whole.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, field)| *field).collect();
         assert_eq!(wants_websocket(&head(&fields).headers, false), Err(FieldRefusal::Upgrade));
     }
     assert_eq!(wants_websocket(&head(&[("upgrade", "h2c")]).headers, false), Err(FieldRefusal::Upgrade));
