@@ -8,9 +8,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`value`], [`resource`], [`resource_type`] | the tree |
-//! | [`json`], [`xml`], [`format`], [`limits`], [`error`] | reading, strict and bounded, and printing |
+//! | [`json`], [`xml`], [`mod@format`], [`limits`], [`error`] | reading, strict and bounded, and printing |
 //! | [`definitions`] | what R4 says about every type: the compact tables that drive XML, references, validation |
-//! | [`reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
+//! | [`mod@reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
 //! | [`search`] | parameters, queries, index entries, evaluation |
 //! | [`validate`] | profiles |
 //! | [`outcome`] | what a client is told |
