@@ -209,3 +209,134 @@ async fn bundles_that_break_the_entry_rules_are_refused() {
     }
     assert_eq!(node.count(Who::Loc, "/Patient").await, 0);
 }
+
+fn questionnaire() -> Value {
+    let item = |link_id: &str, text: &str| json!({ "linkId": link_id, "text": text, "type": "string", "required": true });
+    json!({
+        "resourceType": "Questionnaire",
+        "meta": { "tag": [tag_all()] },
+        "url": "http://test.example/questionnaire",
+        "version": "1.0",
+        "name": "Test",
+        "status": "active",
+        "date": "2026-01-01",
+        "subjectType": ["Organization"],
+        "item": [
+            item("user-task-id", "The user-task-id of the process execution"),
+            { "linkId": "question", "text": "Yes?", "type": "boolean", "required": false },
+        ],
+    })
+}
+
+fn questionnaire_response() -> Value {
+    json!({
+        "resourceType": "QuestionnaireResponse",
+        "questionnaire": "http://test.example/questionnaire|1.0",
+        "status": "in-progress",
+        "item": [{
+            "linkId": "user-task-id",
+            "text": "The user-task-id of the process execution",
+            "answer": [{ "valueString": "task-1" }],
+        }],
+    })
+}
+
+#[tokio::test]
+async fn fhir_086_a_response_may_stand_before_its_questionnaire() {
+    for questionnaire_first in [true, false] {
+        let node = Node::start().await;
+        let mut entries = vec![
+            entry("POST", "Questionnaire", &questionnaire()),
+            entry("POST", "QuestionnaireResponse", &questionnaire_response()),
+        ];
+        if !questionnaire_first {
+            entries.reverse();
+        }
+        let answer = node.post(Who::Loc, "/", &bundle("transaction", &entries)).await.expect(200).json();
+        assert_eq!(statuses(&answer), ["201 Created", "201 Created"]);
+    }
+}
+
+#[tokio::test]
+async fn fhir_094_user_tasks_are_answered_by_whom_they_are_for() {
+    let node = Node::start().await;
+    let body = questionnaire_response();
+    node.post(Who::Loc, "/QuestionnaireResponse", &body).await.expect(403);
+    node.post(Who::Loc, "/Questionnaire", &questionnaire()).await.expect(201);
+    node.post(Who::Ext, "/QuestionnaireResponse", &body).await.expect_outcome(403, "forbidden");
+    let mut completed = body.clone();
+    completed["status"] = json!("completed");
+    node.post(Who::Loc, "/QuestionnaireResponse", &completed).await.expect_outcome(403, "forbidden");
+    let author = |who: Who| {
+        let identifier = super::support::task(who, "requested", "1.0")["requester"]["identifier"].clone();
+        let type_name = if who == Who::Loc { "Organization" } else { "Practitioner" };
+        json!({ "type": type_name, "identifier": identifier })
+    };
+    let answered = |stored: &Value, who: Who| {
+        let mut next = stored.clone();
+        next["status"] = json!("completed");
+        next["authored"] = json!("2026-01-01T10:00:00Z");
+        next["author"] = author(who);
+        next
+    };
+    let stored = node.post(Who::Loc, "/QuestionnaireResponse", &body).await.expect(201).json();
+    let path = format!("/QuestionnaireResponse/{}", stored["id"].as_str().unwrap());
+    node.get(Who::Ext, &path).await.expect(403);
+    node.get(Who::Min, &path).await.expect(200);
+    let mut changed = answered(&stored, Who::Loc);
+    changed["item"][0]["answer"][0]["valueString"] = json!("other");
+    node.put(Who::Loc, &path, &changed).await.expect_outcome(403, "forbidden");
+    node.put(Who::Loc, &path, &answered(&stored, Who::Min)).await.expect_outcome(403, "forbidden");
+    let done = node.put(Who::Loc, &path, &answered(&stored, Who::Loc)).await.expect(200).json();
+    node.put(Who::Loc, &path, &done).await.expect_outcome(403, "forbidden");
+    let mut amended = done.clone();
+    amended["status"] = json!("amended");
+    for who in [Who::Pra, Who::Min, Who::Ext] {
+        node.put(who, &path, &amended).await.expect_outcome(403, "forbidden");
+    }
+    node.put(Who::Adm, &path, &amended).await.expect(200);
+    for (role, status) in [("DIC_USER", 200), ("COS_USER", 403)] {
+        let mut restricted = body.clone();
+        restricted["extension"] = json!([{
+            "url": "http://dsf.dev/fhir/StructureDefinition/extension-questionnaire-authorization",
+            "extension": [{ "url": "practitioner-role", "valueCoding": super::support::user_role(role) }],
+        }]);
+        let stored = node.post(Who::Loc, "/QuestionnaireResponse", &restricted).await.expect(201).json();
+        let path = format!("/QuestionnaireResponse/{}", stored["id"].as_str().unwrap());
+        node.put(Who::Min, &path, &answered(&stored, Who::Min)).await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn start_up_data_is_applied_again_without_a_change() {
+    let node = Node::start().await;
+    let mut patient = entry("POST", "Patient", &identified("1"));
+    patient["request"]["ifNoneExist"] = json!("identifier=http://test.example/sid|1");
+    let organization = node.find("/Organization?identifier=Test_Organization").await;
+    let stored = node.get(Who::Loc, &format!("/Organization/{organization}")).await.json();
+    let mut body = stored.clone();
+    body.as_object_mut().unwrap().remove("id");
+    body.as_object_mut().unwrap().remove("meta");
+    body["meta"] = json!({ "tag": [tag_all()] });
+    let put = entry("PUT", &format!("Organization?identifier=http://dsf.dev/sid/organization-identifier|{LOCAL}"), &body);
+    let first = super::support::execute(&node, "transaction", &[patient.clone(), put.clone()]).await;
+    assert_eq!(statuses(&first), ["201 Created", "200 OK"]);
+    let again = super::support::execute(&node, "transaction", &[patient, put]).await;
+    assert_eq!(statuses(&again), ["200 OK", "200 OK"]);
+    assert_eq!(node.count(Who::Loc, "/Organization").await, 3);
+    node.get(Who::Loc, "/metadata").await.expect(200);
+}
+
+#[tokio::test]
+async fn the_engine_itself_is_held_to_the_rules() {
+    let node = Node::start().await;
+    let resource = |value: &Value| fhir::json::parse(value.to_string().as_bytes(), &fhir::Limits::default()).unwrap();
+    let untagged = resource(&patient(&[]));
+    let error = node.endpoint.execute_local(Who::Loc.identity(), untagged).await.unwrap_err();
+    assert_eq!(error.status, 403);
+    let foreign = node.endpoint.execute_local(Who::Ext.identity(), resource(&patient(&[tag_all()]))).await;
+    assert_eq!(foreign.unwrap_err().status, 403);
+    let created = node.endpoint.execute_local(Who::Loc.identity(), resource(&patient(&[tag_all()]))).await.unwrap();
+    assert_eq!(created.status, 201);
+    assert!(created.resource.unwrap().id().is_some());
+}

@@ -235,3 +235,32 @@ async fn a_task_is_taken_over_in_the_transaction_that_stores_it_and_answered_as_
     node.post(Who::Ext, "/", &mixed).await.expect_outcome(403, "forbidden");
     assert_eq!(node.count(Who::Loc, "/Task").await, 2);
 }
+
+#[tokio::test]
+async fn fhir_092_a_task_completes_although_what_it_was_started_with_is_gone() {
+    let node = Node::start().await;
+    with_processes(&node).await;
+    let mut body = task(Who::Ext, "requested", "1.2");
+    let reference = json!({ "reference": "https://external.example/fhir/Binary/later-missing" });
+    // It exists when the Task is created: the name of the test server's missing resources is not used yet.
+    body["input"].as_array_mut().unwrap().push(super::support::other_input(&json!({
+        "reference": "https://external.example/fhir/Binary/1"
+    })));
+    let stored = node.post(Who::Ext, "/Task", &body).await.expect(201).json();
+    let path = format!("/Task/{}", stored["id"].as_str().unwrap());
+    let mut next = stored.clone();
+    next["status"] = json!("in-progress");
+    next["input"].as_array_mut().unwrap().push(message_input("business-key", "key"));
+    // The business key belongs before inputs of no slice.
+    next["input"].as_array_mut().unwrap().swap(1, 2);
+    node.hooks.asked.lock().unwrap().clear();
+    let in_progress = node.put(Who::Loc, &path, &next).await.expect(200).json();
+    assert_eq!(node.hooks.asked.lock().unwrap().len(), 1);
+    let mut done = in_progress.clone();
+    done["status"] = json!("completed");
+    node.put(Who::Loc, &path, &done).await.expect(200);
+    assert_eq!(node.hooks.asked.lock().unwrap().len(), 1, "inputs of completed Tasks are not asked for");
+    let mut created = task(Who::Ext, "requested", "1.2");
+    created["input"].as_array_mut().unwrap().push(super::support::other_input(&reference));
+    node.post(Who::Ext, "/Task", &created).await.expect_outcome(403, "processing");
+}

@@ -1,0 +1,247 @@
+//! The interactions of a single request: what is done before, in and after its transaction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fhir::{ParseError, Resource, ResourceType};
+use http::StatusCode;
+use policies::CanonicalRequest;
+use policies::interaction::Interaction;
+
+use super::bundles::run_bundle;
+use super::transact::{audit_failed, not_routed, read, record, write};
+use crate::admit::Caller;
+use crate::hooks::AuditEvent;
+use crate::negotiate::{BadContentType, Negotiated, body_format};
+use crate::precondition::{Preconditions, if_match};
+use crate::prefer::Prefer;
+use crate::refusal::{Code, Refusal};
+use crate::reply::Reply;
+use crate::session::{CreateOptions, Prepared, UpdateOptions};
+use crate::shared::Shared;
+use crate::{external, metadata, raw_binary};
+
+/// Bodies above this size are parsed on a thread for blocking work.
+const PARSE_INLINE_BYTES: usize = 256 * 1024;
+
+/// One request with everything that it needs.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) request: CanonicalRequest,
+    pub(super) headers: http::HeaderMap,
+    pub(super) how: Negotiated,
+    /// The content of a Binary is asked for instead of the resource.
+    pub(super) is_raw_read: bool,
+}
+
+impl Job {
+    /// Records, acts, records.
+    pub(super) async fn run(self, body: Bytes) -> Result<Reply, Refusal> {
+        let name = self.request.interaction().as_str();
+        let (resource_type, id) = (self.request.resource_type(), self.request.id().map(|id| id.as_str().to_owned()));
+        let begun = AuditEvent::Begun { rule: &self.caller.rule, policy_version: self.caller.policy.version() };
+        record(&self.shared, &self.caller, name, resource_type, id.as_deref(), begun)?;
+        let result = self.act(body).await;
+        let (status, code) = match &result {
+            Ok(reply) => (reply.status.as_u16(), None),
+            Err(refusal) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
+        };
+        let touched = result.as_ref().ok().and_then(|reply| reply.version.as_ref()).map(|version| version.id.clone());
+        let ended = AuditEvent::Ended { status, code };
+        record(&self.shared, &self.caller, name, resource_type, touched.or(id).as_deref(), ended)?;
+        if self.request.interaction().is_write() || self.request.interaction() == Interaction::Bundle {
+            self.shared.audit.on_disk().await.map_err(audit_failed)?;
+        }
+        result
+    }
+
+    async fn act(&self, body: Bytes) -> Result<Reply, Refusal> {
+        let prefer = Prefer::of(&self.headers);
+        match self.request.interaction() {
+            Interaction::Metadata => self.metadata().await,
+            Interaction::Read | Interaction::Vread | Interaction::Head => self.read().await,
+            Interaction::Search => self.search(prefer).await,
+            Interaction::HistoryInstance | Interaction::HistoryType | Interaction::HistorySystem => {
+                self.history().await
+            }
+            Interaction::Create => self.create(body, prefer).await,
+            Interaction::Update | Interaction::ConditionalUpdate => self.update(body, prefer).await,
+            Interaction::Delete | Interaction::ConditionalDelete | Interaction::PermanentDelete => self.delete().await,
+            Interaction::Bundle => {
+                let bundle = self.parse(body).await?;
+                run_bundle(&self.shared, &self.caller, Some(&self.request), bundle, prefer).await
+            }
+            // Not offered: profiles are compiled for validation without making snapshots. The route stays unknown.
+            Interaction::Snapshot | Interaction::Websocket => Err(Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted)),
+        }
+    }
+
+    async fn metadata(&self) -> Result<Reply, Refusal> {
+        let conformance = self.shared.conformance().await?;
+        let shared = Arc::clone(&self.shared);
+        let request = self.request.clone();
+        read(&self.shared, &self.caller, move |session| session.authorize(&request, None)).await?;
+        Ok(Reply::resource(StatusCode::OK, None, metadata::capability_statement(&shared, &conformance)))
+    }
+
+    async fn read(&self) -> Result<Reply, Refusal> {
+        let request = self.request.clone();
+        let headers = self.headers.clone();
+        let is_raw = self.is_raw_read;
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, None)?;
+            let (resource_type, id) = target(&request)?;
+            let version = request.version().map(policies::VersionId::get);
+            let reply = session.read(resource_type, &id, version, &Preconditions::of(&headers))?;
+            if is_raw { raw_binary::shown(reply, &headers, request.query()) } else { Ok(reply) }
+        })
+        .await
+    }
+
+    async fn search(&self, prefer: Prefer) -> Result<Reply, Refusal> {
+        let request = self.request.clone();
+        let summary = self.how.summary;
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, None)?;
+            let Some(resource_type) = request.resource_type() else { return Err(not_routed()) };
+            let found = session.search(resource_type, &request.raw_query(), prefer.strict)?;
+            let bundle = found.into_bundle(session, summary);
+            Ok(Reply::resource(StatusCode::OK, None, bundle))
+        })
+        .await
+    }
+
+    async fn history(&self) -> Result<Reply, Refusal> {
+        let request = self.request.clone();
+        let summary = self.how.summary;
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, None)?;
+            session.history(&request, summary)
+        })
+        .await
+    }
+
+    async fn create(&self, body: Bytes, prefer: Prefer) -> Result<Reply, Refusal> {
+        let resource = match self.raw_body(&body)? {
+            Some(binary) => binary,
+            None => self.parse(body).await?,
+        };
+        let prepared = self.prepare(resource, false).await?;
+        let mut conditions = self.headers.get_all("if-none-exist").iter();
+        let if_none_exist = match (conditions.next(), conditions.next()) {
+            (None, _) => None,
+            (Some(condition), None) => {
+                let text = condition.to_str().map_err(|_| Refusal::bad_request("If-None-Exist is no text"))?;
+                Some(text.to_owned())
+            }
+            (Some(_), Some(_)) => return Err(Refusal::bad_request("If-None-Exist is repeated")),
+        };
+        let options = CreateOptions { if_none_exist, returns: prefer.returns, id: None, in_bundle: false };
+        let request = self.request.clone();
+        write(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, Some(&prepared.resource))?;
+            session.create(prepared, &options)
+        })
+        .await
+    }
+
+    async fn update(&self, body: Bytes, prefer: Prefer) -> Result<Reply, Refusal> {
+        let resource = self.parse(body).await?;
+        let prepared = self.prepare(resource, true).await?;
+        let options = UpdateOptions {
+            if_match: if_match(&self.headers),
+            returns: prefer.returns,
+            id: None,
+            in_bundle: false,
+        };
+        let request = self.request.clone();
+        write(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, Some(&prepared.resource))?;
+            if request.is_conditional() {
+                session.conditional_update(prepared, &request.raw_query(), &options)
+            } else {
+                let (_, id) = target(&request)?;
+                session.update(&prepared, &id, &options)
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self) -> Result<Reply, Refusal> {
+        let request = self.request.clone();
+        write(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, None)?;
+            if request.is_conditional() {
+                let Some(resource_type) = request.resource_type() else { return Err(not_routed()) };
+                return session.conditional_delete(resource_type, &request.raw_query(), false);
+            }
+            let (resource_type, id) = target(&request)?;
+            if request.interaction() == Interaction::PermanentDelete {
+                session.delete_permanently(resource_type, &id)
+            } else {
+                session.delete(resource_type, &id)
+            }
+        })
+        .await
+    }
+
+    /// The Binary of a raw upload, if the body is one.
+    fn raw_body(&self, body: &Bytes) -> Result<Option<Resource>, Refusal> {
+        let is_binary = self.request.resource_type() == Some(ResourceType::Binary);
+        if !is_binary || !matches!(body_format(&self.headers), Err(BadContentType::Unsupported)) {
+            return Ok(None);
+        }
+        raw_binary::received(&self.headers, body).map(Some)
+    }
+
+    async fn parse(&self, body: Bytes) -> Result<Resource, Refusal> {
+        let format = body_format(&self.headers).map_err(|bad| match bad {
+            BadContentType::Unsupported => Refusal::media_type(),
+            BadContentType::Charset => Refusal::hostile("character set is not UTF-8"),
+            BadContentType::Repeated => Refusal::bad_request("Content-Type is repeated"),
+        })?;
+        let parse = move || fhir::parse(format, &body, &fhir::Limits::default());
+        let parsed = if self.body_is_large() {
+            tokio::task::spawn_blocking(parse)
+                .await
+                .map_err(|error| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))?
+        } else {
+            parse()
+        };
+        let resource = parsed.map_err(|error: ParseError| {
+            // Kind and place; the text of an error can quote the body.
+            let evidence = format!("at {}", error.position());
+            if error.is_hostile() { Refusal::hostile(evidence) } else { Refusal::structure(evidence) }
+        })?;
+        let expected = match self.request.interaction() {
+            Interaction::Bundle => return Ok(resource),
+            _ => self.request.resource_type().map(ResourceType::as_str),
+        };
+        if Some(resource.type_name()) != expected {
+            return Err(Refusal::structure("body is of another type than the path"));
+        }
+        Ok(resource)
+    }
+
+    fn body_is_large(&self) -> bool {
+        let length = self.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        length.is_none_or(|length: usize| length > PARSE_INLINE_BYTES)
+    }
+
+    async fn prepare(&self, resource: Resource, is_update: bool) -> Result<Prepared, Refusal> {
+        let allow_list = self.shared.allow_list().await?;
+        let conformance = self.shared.conformance().await?;
+        let mut prepared = Prepared::new(resource, &self.shared.base_url).ok_or_else(not_routed)?;
+        external::check(&prepared.resource, is_update, &allow_list, &self.shared.remote).await?;
+        prepared.validate_early(&conformance);
+        Ok(prepared)
+    }
+}
+
+fn target(request: &CanonicalRequest) -> Result<(ResourceType, String), Refusal> {
+    match (request.resource_type(), request.id()) {
+        (Some(resource_type), Some(id)) => Ok((resource_type, id.as_str().to_owned())),
+        _ => Err(not_routed()),
+    }
+}

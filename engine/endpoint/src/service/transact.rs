@@ -1,0 +1,108 @@
+//! Transactions of requests, and what a commit entails.
+
+use std::sync::Arc;
+
+use fhir::ResourceType;
+use http::StatusCode;
+use time::OffsetDateTime;
+
+use crate::admit::Caller;
+use crate::hooks::{AuditEvent, AuditRecord};
+use crate::limits;
+use crate::refusal::{Code, Refusal};
+use crate::session::{Effects, Mode, Noted, Session};
+use crate::shared::Shared;
+
+/// Runs `work` on a snapshot.
+pub(super) async fn read<R, F>(shared: &Arc<Shared>, caller: &Arc<Caller>, work: F) -> Result<R, Refusal>
+where
+    F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
+    R: Send + 'static,
+{
+    let noted = note(shared).await?;
+    let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
+    shared
+        .store
+        .read(move |tx| {
+            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Read)?;
+            work(&mut session)
+        })
+        .await
+}
+
+/// Runs `work` in a writing transaction, then does what a commit entails.
+pub(super) async fn write<R, F>(shared: &Arc<Shared>, caller: &Arc<Caller>, work: F) -> Result<R, Refusal>
+where
+    F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
+    R: Send + 'static,
+{
+    let noted = note(shared).await?;
+    let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
+    let (result, effects): (R, Effects) = shared
+        .store
+        .write(move |tx| -> Result<(R, Effects), Refusal> {
+            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Write)?;
+            let result = work(&mut session)?;
+            Ok((result, session.finish()))
+        })
+        .await?;
+    committed(shared, effects).await;
+    Ok(result)
+}
+
+async fn note(shared: &Arc<Shared>) -> Result<Noted, Refusal> {
+    Ok(Noted { allow_list: shared.allow_list().await?, conformance: shared.conformance().await? })
+}
+
+/// After a commit: the process engine is told, and a changed allow-list is published before the answer.
+async fn committed(shared: &Arc<Shared>, effects: Effects) {
+    let allow_list_changed = effects.allow_list_changed();
+    let task_taken = effects.task_taken;
+    // From here on the caches may be filled with the new state.
+    drop(effects);
+    if task_taken {
+        shared.tasks.committed();
+    }
+    if !allow_list_changed {
+        return;
+    }
+    match shared.allow_list().await {
+        Ok(allow_list) => {
+            let published = shared.publisher.publish(allow_list);
+            if tokio::time::timeout(limits::ALLOW_LIST_ACKNOWLEDGEMENT, published).await.is_err() {
+                tracing::warn!("a gateway has not acknowledged the changed allow-list in time");
+            }
+        }
+        Err(error) => tracing::error!(%error, "changed allow-list cannot be read and is not published"),
+    }
+}
+
+/// Writes an audit record; what cannot be recorded is not done.
+pub(super) fn record(
+    shared: &Shared,
+    caller: &Caller,
+    interaction: &str,
+    resource_type: Option<ResourceType>,
+    id: Option<&str>,
+    event: AuditEvent<'_>,
+) -> Result<(), Refusal> {
+    let record = AuditRecord {
+        correlation_id: caller.correlation_id,
+        at: OffsetDateTime::now_utc(),
+        identity: &caller.identity,
+        interaction,
+        resource_type,
+        id,
+        event,
+    };
+    shared.audit.record(&record).map_err(audit_failed)
+}
+
+pub(super) fn audit_failed(error: crate::AuditError) -> Refusal {
+    tracing::error!(%error, "audit record cannot be written");
+    Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::Audit).because(error.to_string())
+}
+
+pub(super) const fn not_routed() -> Refusal {
+    Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted)
+}
