@@ -1,1 +1,30 @@
-//! tests
+//! What the black-box suites in `tests/` share: real programs, real TLS, and nothing of the inside.
+//!
+//! [`Network`] runs `schleuse demo --no-run` in a folder of its own and knows it through `demo.json` alone; [`Client`]
+//! speaks HTTPS with any certificate of it; [`wire`] sends bytes that no client library would send; [`Schleuse`] runs the
+//! command line. A suite shares one network among its tests ([`shared`]) unless a test kills processes or changes files.
+//!
+//! Invariants: every wait ends, with a text that says what was waited for; every process ends with the test program,
+//! however that ends ([`guard`]); ports and folders are never those of another run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test, and says where"
+)]
+
+pub mod binaries;
+pub mod client;
+pub mod command;
+pub mod guard;
+pub mod network;
+pub mod search;
+pub mod tasks;
+pub mod wait;
+pub mod websocket;
+pub mod wire;
+
+pub use client::{Answer, Client};
+pub use command::{Output, Schleuse};
+pub use network::{Network, Node, Pair, shared};
+pub use wait::until;

@@ -1,0 +1,90 @@
+//! The command line `schleuse`.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::binaries::binary;
+
+/// A run of `schleuse`.
+#[derive(Debug)]
+pub struct Schleuse;
+
+/// How it ended and what it said.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Schleuse {
+    /// Runs to the end.
+    ///
+    /// # Panics
+    /// When it has not ended within a minute.
+    pub fn run<A: AsRef<OsStr>>(arguments: &[A]) -> Output {
+        Self::run_within(Duration::from_secs(60), arguments)
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Panics
+    /// When it has not ended within `limit`.
+    pub fn run_within<A: AsRef<OsStr>>(limit: Duration, arguments: &[A]) -> Output {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| std::fs::File::create(folder.path().join(name)).expect("a file in it");
+        let read = |name: &str| {
+            let bytes = std::fs::read(folder.path().join(name)).expect("what was written");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let mut child = Command::new(binary("schleuse"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            // Files, because a full pipe would stop the program.
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("schleuse starts");
+        let end = Instant::now() + limit;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("schleuse is a child") {
+                break status;
+            }
+            if Instant::now() > end {
+                let _ = child.kill();
+                let _ = child.wait();
+                let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
+                panic!("schleuse {arguments:?} had not ended after {} s\n{}", limit.as_secs(), read("err"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        Output { code: status.code(), out: read("out"), err: read("err") }
+    }
+}
+
+impl Output {
+    /// Standard output as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+
+    /// Demands an exit code.
+    ///
+    /// # Panics
+    /// When it is another.
+    #[must_use]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+}
