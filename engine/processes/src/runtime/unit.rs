@@ -25,6 +25,9 @@ use crate::{limits, task};
 /// The reference's text for a message without a receiver.
 pub(crate) const UNABLE_TO_CORRELATE: &str = "Unable to correlate Task";
 
+/// Revision of a row that was just inserted.
+const FIRST_REVISION: u64 = 1;
+
 /// Kind of the jobs that belong to instances.
 pub(crate) const INSTANCE_JOB: &str = "instance";
 
@@ -44,8 +47,8 @@ struct Loaded {
     definition: Arc<Definition>,
     instance: bpmn::Instance,
     business_key: String,
-    /// Revision in the database; `None` for one that is started here.
-    revision: Option<u64>,
+    /// Revision in the database.
+    revision: u64,
     events: Vec<Event>,
 }
 
@@ -64,7 +67,7 @@ impl<'u, 't> Unit<'u, 't> {
             definition: Arc::clone(definition),
             instance: bpmn::Instance::default(),
             business_key: business_key.to_owned(),
-            revision: None,
+            revision: 0,
             events: Vec::new(),
         };
         self.loaded.insert(place.clone(), loaded);
@@ -105,7 +108,7 @@ impl<'u, 't> Unit<'u, 't> {
             definition: Arc::clone(definition),
             instance,
             business_key: row.business_key,
-            revision: Some(row.revision),
+            revision: row.revision,
             events: Vec::new(),
         };
         self.loaded.insert(id.to_owned(), loaded);
@@ -157,6 +160,7 @@ impl<'u, 't> Unit<'u, 't> {
     /// Does what an event asks of the host.
     fn act(&mut self, id: &str, event: &Event) -> Result<(), ProcessError> {
         match event {
+            Event::InstanceStarted { .. } => self.insert(id),
             Event::StepRequested(step) if step.kind == StepKind::Service => self.service(id, step),
             Event::StepRequested(step) => self.send(id, step),
             Event::StepCancelled { step } => Ok(self.tx.delete_outbox(step).map(drop)?),
@@ -190,6 +194,25 @@ impl<'u, 't> Unit<'u, 't> {
             retries: limits::JOB_ATTEMPTS,
             payload: Vec::new(),
         })?)
+    }
+
+    /// The row of a new instance comes first: what the instance waits for refers to it.
+    fn insert(&mut self, place: &str) -> Result<(), ProcessError> {
+        let id = self.stored_id(place);
+        let Some(loaded) = self.loaded.get_mut(place) else { return Ok(()) };
+        let data = serialized(&id, &loaded.instance)?;
+        self.tx.insert_instance(&NewInstance {
+            id,
+            process_key: loaded.definition.key.clone(),
+            version_tag: loaded.definition.version.clone(),
+            definition_digest: loaded.definition.digest.clone(),
+            business_key: loaded.business_key.clone(),
+            alternative_business_key: None,
+            state: InstanceState::Running,
+            data,
+        })?;
+        loaded.revision = FIRST_REVISION;
+        Ok(())
     }
 
     /// A message may have come before its receiver waited for it.
@@ -391,27 +414,16 @@ impl<'u, 't> Unit<'u, 't> {
         if loaded.events.is_empty() {
             return Ok(());
         }
-        let unwritable = |error: serde_json::Error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() };
-        let data = serde_json::to_vec(&loaded.instance).map_err(unwritable)?;
         let state = state_of(&loaded.instance);
-        let alternative_business_key = alternative_business_key(&loaded.instance);
-        match loaded.revision {
-            Some(revision) => {
-                self.tx.update_instance(id, revision, &InstanceUpdate { alternative_business_key, state, data })?;
-            }
-            None => self.tx.insert_instance(&NewInstance {
-                id: id.to_owned(),
-                process_key: loaded.definition.key.clone(),
-                version_tag: loaded.definition.version.clone(),
-                definition_digest: loaded.definition.digest.clone(),
-                business_key: loaded.business_key.clone(),
-                alternative_business_key,
-                state,
-                data,
-            })?,
-        }
+        let update = InstanceUpdate {
+            alternative_business_key: alternative_business_key(&loaded.instance),
+            state,
+            data: serialized(id, &loaded.instance)?,
+        };
+        self.tx.update_instance(id, loaded.revision, &update)?;
         let events: Result<Vec<Vec<u8>>, _> = loaded.events.iter().map(serde_json::to_vec).collect();
-        self.tx.append_instance_events(id, &events.map_err(unwritable)?)?;
+        let events = events.map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })?;
+        self.tx.append_instance_events(id, &events)?;
         let (messages, signals) = subscriptions(id, &loaded.instance);
         self.tx.set_subscriptions(id, &messages, &signals)?;
         if state.has_ended() {
@@ -419,6 +431,10 @@ impl<'u, 't> Unit<'u, 't> {
         }
         Ok(())
     }
+}
+
+fn serialized(id: &str, instance: &bpmn::Instance) -> Result<Vec<u8>, ProcessError> {
+    serde_json::to_vec(instance).map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })
 }
 
 fn state_of(instance: &bpmn::Instance) -> InstanceState {
