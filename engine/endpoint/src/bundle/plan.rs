@@ -155,13 +155,13 @@ fn plan_entry(entry: Value, base_url: &str) -> Result<Result<Entry, Refusal>, Re
         ("GET" | "HEAD" | "DELETE", false) | ("POST" | "PUT", true) => {}
         _ => return Err(bad_bundle("method is not supported")),
     }
-    Ok(plan_command(method, url, full_url, resource, base_url, &request))
+    Ok(plan_command(method, url, full_url.as_deref(), resource, base_url, &request))
 }
 
 fn plan_command(
     method: &str,
     url: &str,
-    full_url: Option<String>,
+    full_url: Option<&str>,
     resource: Option<Resource>,
     base_url: &str,
     details: &Object,
@@ -175,7 +175,7 @@ fn plan_command(
     }
     let request = policies::request::for_bundle_entry(method, url)
         .map_err(|error| Refusal::bad_request("request.url is not supported in a Bundle").because(error.to_string()))?;
-    let temporary_id = full_url.as_deref().filter(|url| url.starts_with("urn:uuid:")).map(str::to_owned);
+    let temporary_id = full_url.filter(|url| url.starts_with("urn:uuid:")).map(str::to_owned);
     let resource = match resource {
         Some(resource) if Some(resource.type_name()) != request.resource_type().map(ResourceType::as_str) => {
             return Err(Refusal::bad_request("request.url does not name the type of the resource"));
@@ -194,7 +194,7 @@ fn plan_command(
         (Interaction::Update, Some(resource)) => {
             let id = request.id().map(|id| id.as_str()).unwrap_or_default();
             let type_name = resource.type_name();
-            if full_url.as_deref() != Some(format!("{base_url}/{type_name}/{id}").as_str()) {
+            if full_url != Some(format!("{base_url}/{type_name}/{id}").as_str()) {
                 return Err(Refusal::bad_request("fullUrl of a PUT by id must be the absolute URL of the resource"));
             }
             if resource.id() != Some(id) {

@@ -126,7 +126,7 @@ pub(crate) async fn execute_local(
         Err(refusal) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
     };
     record(shared, &caller, name, resource_type, None, AuditEvent::Ended { status, code })?;
-    shared.audit.on_disk().await.map_err(audit_failed)?;
+    shared.audit.on_disk().await.map_err(|error| audit_failed(&error))?;
     let reply = result?;
     let resource = match reply.content {
         Content::Resource(resource) => Some(*resource),

@@ -51,7 +51,7 @@ impl Job {
         let ended = AuditEvent::Ended { status, code };
         record(&self.shared, &self.caller, name, resource_type, touched.or(id).as_deref(), ended)?;
         if self.request.interaction().is_write() || self.request.interaction() == Interaction::Bundle {
-            self.shared.audit.on_disk().await.map_err(audit_failed)?;
+            self.shared.audit.on_disk().await.map_err(|error| audit_failed(&error))?;
         }
         result
     }

@@ -95,11 +95,11 @@ pub(super) fn record(
         id,
         event,
     };
-    shared.audit.record(&record).map_err(audit_failed)
+    shared.audit.record(&record).map_err(|error| audit_failed(&error))
 }
 
-pub(super) fn audit_failed(error: crate::AuditError) -> Refusal {
-    tracing::error!(%error, "audit record cannot be written");
+pub(super) fn audit_failed(error: &crate::AuditError) -> Refusal {
+    tracing::error!(error = %error, "audit record cannot be written");
     Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::Audit).because(error.to_string())
 }
 

@@ -125,3 +125,6 @@ fn same_but_status(old: &Resource, new: &Resource) -> bool {
     let (old, new) = (comparable(old), comparable(new));
     old.len() == new.len() && old.iter().all(|(name, value)| new.get(name) == Some(value))
 }
+
+#[cfg(test)]
+mod tests;
