@@ -44,12 +44,6 @@ pub const PREVIOUS_POLICY: Duration = Duration::from_secs(10);
 /// Time that a change of the allow-list waits for the gateways' acknowledgement before it is answered.
 pub const ALLOW_LIST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
 
-/// Organisations, endpoints, affiliations and activity definitions that one allow-list is built from, per type.
-pub const ALLOW_LIST_RESOURCES: usize = 50_000;
-
-/// Conformance resources that validation reads, per type.
-pub const CONFORMANCE_RESOURCES: usize = 20_000;
-
 /// WebSockets at one time.
 pub const SOCKETS: usize = 256;
 
