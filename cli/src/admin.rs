@@ -3,19 +3,14 @@
 
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-/// Longest answer that is read; a list of a thousand Tasks is about 1 MiB.
-const ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// A command that the node does not answer in this time has failed.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+use crate::http::exchange;
 
 /// A node, reached by its directory.
 pub(crate) struct Node {
@@ -74,10 +69,16 @@ impl Node {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, content: Vec<u8>) -> Result<T, AdminError> {
-        let exchange = self.exchange(method, path, content);
-        let (status, body) = tokio::time::timeout(ANSWER_TIME, exchange)
-            .await
-            .map_err(|_| AdminError::Answer(format!("none within {} s", ANSWER_TIME.as_secs())))??;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "node")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(content)))
+            .map_err(|error| AdminError::Answer(error.to_string()))?;
+        let stream = self.connect().await?;
+        let answer = exchange(stream, request).await.map_err(|error| AdminError::Answer(error.to_string()))?;
+        let (status, body) = (answer.status(), answer.into_body());
         if !status.is_success() {
             let text = serde_json::from_slice::<serde_json::Value>(&body)
                 .ok()
@@ -86,26 +87,6 @@ impl Node {
             return Err(AdminError::Refused { status, text });
         }
         serde_json::from_slice(&body).map_err(|error| AdminError::Answer(error.to_string()))
-    }
-
-    async fn exchange(&self, method: Method, path: &str, content: Vec<u8>) -> Result<(StatusCode, Bytes), AdminError> {
-        let broken = |error: &dyn std::fmt::Display| AdminError::Answer(error.to_string());
-        let stream = self.connect().await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-        let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "node")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(content)))
-            .map_err(|error| broken(&error))?;
-        let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await.map_err(|error| broken(&error))?;
-        connection.abort();
-        Ok((status, body.to_bytes()))
     }
 
     /// Connects through an open descriptor of the directory, because a socket path may have only 107 bytes.

@@ -158,7 +158,7 @@ async fn apply_allow_list(root: &Path, network: &network::Network) -> Result<(),
     let bundle = allow_list::bundle(&allow_list::members(network, &thumbprints));
     for site in &network.sites {
         let organization = organization_of(root, site)?;
-        let applied = organization.post(&site.base_url(), &bundle).await;
+        let applied = organization.post(site, "", &bundle).await;
         applied.map_err(|source| DemoError::AllowList { site: site.name.clone(), source })?;
     }
     Ok(())
@@ -171,11 +171,8 @@ async fn ping_every_site(root: &Path, network: &network::Network) -> Result<Vec<
     let mut replies: BTreeMap<String, ping::Reply> = ping::run(&organization, network).await?;
     let mut rows = Vec::new();
     for site in others {
-        let certificate = organization
-            .get(&format!("{}/metadata", site.base_url()))
-            .await
-            .ok()
-            .and_then(|answer| answer.server_certificate);
+        let metadata = organization.get(site, "/metadata").await;
+        let certificate = metadata.ok().and_then(|answer| answer.server_certificate);
         let days_left = certificate.map(|certificate| certificate.days_left(time::OffsetDateTime::now_utc()));
         let reply = replies.remove(&site.organization_identifier());
         rows.push(report::Row { site: site.name.clone(), role: site.role.clone(), reply, days_left });

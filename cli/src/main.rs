@@ -8,6 +8,7 @@ mod admin;
 mod arguments;
 mod command;
 mod demo;
+mod http;
 mod output;
 mod supervise;
 

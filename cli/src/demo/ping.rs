@@ -53,12 +53,13 @@ impl Reply {
 /// Starts the ping process at the portal and waits for its end; answers by organisation identifier.
 pub(crate) async fn run(partner: &Partner, network: &Network) -> Result<BTreeMap<String, Reply>, PingError> {
     let Some(portal) = network.sites.first() else { return Ok(BTreeMap::new()) };
-    let answer = partner.post(&format!("{}/Task", portal.base_url()), &start_task(portal)).await?;
+    let answer = partner.post(portal, "/Task", &start_task(portal)).await?;
     let location = answer.location.ok_or(PingError::NoLocation)?;
     let url = location.split_once("/_history/").map_or(location.as_str(), |(url, _)| url);
+    let path = url.strip_prefix(portal.base_url().as_str()).ok_or(PingError::NoLocation)?;
     let deadline = Instant::now() + LONGEST_RUN;
     loop {
-        let task = partner.get(url).await?.resource;
+        let task = partner.get(portal, path).await?.resource;
         let status = task.as_ref().and_then(|task| task.str("status")).unwrap_or_default();
         match (&task, status) {
             (Some(task), "completed") => return Ok(replies(task)),

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::Request;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::document;
 use super::network::{Network, NetworkError};
+use crate::http::exchange;
 use crate::supervise::{Order, Pids, SuperviseError, run_node};
 
 /// Twelve processes on a machine under load need longer than one on an idle one.
@@ -37,8 +41,6 @@ pub(crate) enum RunningError {
     NotReady { site: String, log: PathBuf },
     #[error("demo.json cannot be written")]
     Document(#[from] std::io::Error),
-    #[error("readiness cannot be asked for: {0}")]
-    Client(#[from] reqwest::Error),
 }
 
 // === impl Nodes ===
@@ -67,15 +69,9 @@ impl Nodes {
 
     /// Waits until every node answers `/ready`.
     pub(crate) async fn ready(&self, root: &Path, network: &Network) -> Result<(), RunningError> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let deadline = Instant::now() + READY_TIME;
         for site in &network.sites {
-            let url = format!("{}/ready", site.management_url());
-            loop {
-                let answer = http.get(&url).send().await;
-                if answer.is_ok_and(|answer| answer.status().is_success()) {
-                    break;
-                }
+            while !is_ready(site.management_port).await {
                 if Instant::now() > deadline {
                     return Err(RunningError::NotReady { site: site.name.clone(), log: site.directory(root).log() });
                 }
@@ -127,6 +123,15 @@ impl Failures {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Whether the node answers `/ready` with 200.
+async fn is_ready(management_port: u16) -> bool {
+    let request = Request::get("/ready").header("host", "localhost").body(Full::default());
+    let (Ok(request), Ok(stream)) = (request, TcpStream::connect(("127.0.0.1", management_port)).await) else {
+        return false;
+    };
+    exchange(stream, request).await.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// Waits while processes of an earlier run still hold the ports.
