@@ -6,3 +6,12 @@
 pub(crate) const fn is_fhir_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
 }
+
+/// The bytes as UTF-8 text, or where they stop to be. UTF-16 and UTF-32 of plain ASCII are UTF-8 with NULs; neither form of
+/// FHIR begins with one.
+pub(crate) fn utf_8(bytes: &[u8]) -> Result<&str, usize> {
+    match bytes.iter().take(4).position(|byte| *byte == 0) {
+        Some(offset) => Err(offset),
+        None => std::str::from_utf8(bytes).map_err(|error| error.valid_up_to()),
+    }
+}

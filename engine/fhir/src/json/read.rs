@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::error::Hostility;
-use crate::text::is_fhir_char;
+use crate::text::{is_fhir_char, utf_8};
 use crate::{Limits, Number, Object, ParseError, Value, limits};
 
 /// Objects up to this size are searched for duplicates one by one; larger ones with a set.
@@ -26,10 +26,10 @@ pub(super) fn value(bytes: &[u8], limits: &Limits) -> Result<Value, ParseError> 
     if bytes.len() > limits.bytes {
         return Err(ParseError::hostile(Hostility::Bytes(limits.bytes), bytes, limits.bytes));
     }
-    let text = match std::str::from_utf8(bytes) {
+    let text = match utf_8(bytes) {
         Ok(text) if !text.starts_with('\u{FEFF}') => text,
         Ok(_) => return Err(ParseError::hostile(Hostility::Encoding, bytes, 0)),
-        Err(error) => return Err(ParseError::hostile(Hostility::Encoding, bytes, error.valid_up_to())),
+        Err(offset) => return Err(ParseError::hostile(Hostility::Encoding, bytes, offset)),
     };
     let mut reader = Reader { text, bytes, at: 0, containers: 0, objects: 0, members: 0, limits };
     reader.skip_blanks();

@@ -9,6 +9,7 @@ use super::narrative;
 use super::slots::Slots;
 use crate::definitions::{Child, TypeDefinition, TypeKind, definitions};
 use crate::error::Hostility;
+use crate::text::utf_8;
 use crate::{Limits, Number, Object, ParseError, Resource, Value};
 
 /// Attributes that belong to the tree.
@@ -24,8 +25,7 @@ pub(super) fn resource(bytes: &[u8], limits: &Limits) -> Result<Resource, ParseE
     if bytes.len() > limits.bytes {
         return Err(ParseError::hostile(Hostility::Bytes(limits.bytes), bytes, limits.bytes));
     }
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| ParseError::hostile(Hostility::Encoding, bytes, error.valid_up_to()))?;
+    let text = utf_8(bytes).map_err(|offset| ParseError::hostile(Hostility::Encoding, bytes, offset))?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let mut reader = Reader::new(text, limits);
     let root = reader.root()?;

@@ -196,6 +196,8 @@ fn document_types_entities_instructions_and_encodings_are_hostile() {
     for bytes in [
         &b"\xFE\xFF\0<"[..],
         b"\xFF\xFE<\0",
+        b"\0<\0P",
+        b"<\0P\0",
         b"<Patient xmlns=\"http://hl7.org/fhir\"><active value=\"\xE4\"/></Patient>",
     ] {
         assert_eq!(hostility(parse(bytes, &Limits::default())), Hostility::Encoding);
