@@ -82,7 +82,6 @@ impl Output {
     ///
     /// # Panics
     /// When it is another.
-    #[must_use]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
         self
