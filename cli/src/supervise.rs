@@ -114,7 +114,7 @@ impl Program {
         let mut child = command.spawn().map_err(start)?;
         // Taken out, because waiting for a child closes the standard input that it still owns.
         let lifeline = child.stdin.take();
-        Ok(State::Running { child, since: Instant::now(), _lifeline: lifeline })
+        Ok(State::Running { child: Box::new(child), since: Instant::now(), _lifeline: lifeline })
     }
 }
 
@@ -168,7 +168,7 @@ struct Keeper {
 }
 
 enum State {
-    Running { child: Child, since: Instant, _lifeline: Option<ChildStdin> },
+    Running { child: Box<Child>, since: Instant, _lifeline: Option<ChildStdin> },
     Pausing { until: tokio::time::Instant },
 }
 

@@ -346,7 +346,10 @@ fn read_outgoing(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &
     let read_timeout = section.duration(reader, "read-timeout");
     let proxy = read_proxy(section.section(reader, "proxy"), reader, directory);
     section.finish(reader);
-    let within = |item: Option<Item<Duration>>, default| item.map_or(Duration::from_secs(default), |item| item.value);
+    let within = |item: Option<Item<Duration>>, default| match item {
+        Some(item) => item.value,
+        None => Duration::from_secs(default),
+    };
     Outgoing {
         proxy,
         // DSF: remote connect PT5S, read PT60S.

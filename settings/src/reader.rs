@@ -161,18 +161,18 @@ impl<'d> Section<'d> {
     }
 
     /// A table below this one; absent ones read as empty.
-    pub fn section(&mut self, reader: &mut Reader<'_>, name: &'static str) -> Section<'d> {
+    pub fn section(&mut self, reader: &mut Reader<'_>, name: &'static str) -> Self {
         let found = self.take(name);
         self.as_section(reader, self.key(name), found)
     }
 
     /// A table below this one with a name that only the file knows (see [`Section::names`]).
-    pub fn section_named(&self, reader: &mut Reader<'_>, name: &str) -> Section<'d> {
+    pub fn section_named(&self, reader: &mut Reader<'_>, name: &str) -> Self {
         self.as_section(reader, self.key(name), self.table.and_then(|table| table.get(name)))
     }
 
     /// The tables of an array of tables, `[[name]]`.
-    pub fn sections(&mut self, reader: &mut Reader<'_>, name: &'static str) -> Vec<Section<'d>> {
+    pub fn sections(&mut self, reader: &mut Reader<'_>, name: &'static str) -> Vec<Self> {
         let key = self.key(name);
         let Some(found) = self.take(name) else { return Vec::new() };
         let DeValue::Array(elements) = found.get_ref() else {
@@ -187,7 +187,7 @@ impl<'d> Section<'d> {
         reader: &mut Reader<'_>,
         path: String,
         found: Option<&'d Spanned<DeValue<'d>>>,
-    ) -> Section<'d> {
+    ) -> Self {
         let table = match found.map(Spanned::get_ref) {
             Some(DeValue::Table(table)) => Some(table),
             Some(_) => {
@@ -197,7 +197,7 @@ impl<'d> Section<'d> {
             }
             None => None,
         };
-        Section { path, span: found.map_or_else(|| self.span(), Spanned::span), table, known: BTreeSet::new() }
+        Self { path, span: found.map_or_else(|| self.span(), Spanned::span), table, known: BTreeSet::new() }
     }
 
     /// A string.
