@@ -14,7 +14,7 @@ mod subscriptions;
 
 pub use definitions::Definition;
 pub use inbox::{BufferedMessage, NewBufferedMessage};
-pub use instances::{Instance, InstanceEvent, InstanceList, InstanceState, InstanceUpdate, NewInstance};
+pub use instances::{EndedInstance, Instance, InstanceEvent, InstanceList, InstanceState, InstanceUpdate, NewInstance};
 pub use jobs::{Job, NewJob};
 pub use outbox::{NewOutboxMessage, OutboxMessage};
 pub use settings::Counted;

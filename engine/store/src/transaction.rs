@@ -59,6 +59,23 @@ impl<'a> Transaction<'a> {
         self.context
     }
 
+    /// Runs `work` as a part that can fail alone: its error undoes what it did, and the transaction can go on.
+    pub fn attempt<R, E>(&mut self, work: impl FnOnce(&mut Self) -> Result<R, E>) -> Result<R, E>
+    where
+        E: From<StoreError>,
+    {
+        let before = (self.effects.changes.len(), self.effects.jobs, self.effects.outbox);
+        self.execute("SAVEPOINT attempt", &[])?;
+        let result = work(self);
+        if result.is_err() {
+            self.execute("ROLLBACK TO attempt", &[])?;
+            self.effects.changes.truncate(before.0);
+            (self.effects.jobs, self.effects.outbox) = (before.1, before.2);
+        }
+        self.execute("RELEASE attempt", &[])?;
+        result
+    }
+
     pub(crate) fn dialect(&self) -> crate::Dialect {
         self.sql.dialect()
     }

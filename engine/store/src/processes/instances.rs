@@ -90,6 +90,19 @@ pub struct InstanceEvent {
     pub data: Vec<u8>,
 }
 
+/// An instance that has ended, without its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedInstance {
+    /// Its id.
+    pub id: String,
+    /// Digest of the definition that it ran.
+    pub definition_digest: String,
+    /// When it was started.
+    pub created: OffsetDateTime,
+    /// When it ended.
+    pub ended: OffsetDateTime,
+}
+
 /// Which instances are listed, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceList {
@@ -233,6 +246,30 @@ impl Transaction<'_> {
                 list.limit.min(limits::ROWS).into(),
             ],
             read,
+        )
+    }
+
+    /// Instances that ended before a time, by their start, continuing behind the start and id of one.
+    pub fn ended_instances(
+        &mut self,
+        before: OffsetDateTime,
+        after: Option<(OffsetDateTime, &str)>,
+        limit: u32,
+    ) -> Result<Vec<EndedInstance>, StoreError> {
+        let (after, after_id) = after.map_or((i64::MIN, ""), |(time, id)| (crate::sql::to_millis(time), id));
+        self.rows(
+            "SELECT id, definition_digest, created, updated FROM instance
+             WHERE ended = 1 AND created < ?1 AND updated < ?1 AND (created > ?2 OR (created = ?2 AND id > ?3))
+             ORDER BY created, id LIMIT ?4",
+            &[before.into(), after.into(), after_id.into(), limit.min(limits::ROWS).into()],
+            |row| {
+                Ok(EndedInstance {
+                    id: row.string(0)?,
+                    definition_digest: row.string(1)?,
+                    created: row.time(2)?,
+                    ended: row.time(3)?,
+                })
+            },
         )
     }
 

@@ -355,3 +355,55 @@ async fn definitions_and_settings_are_kept() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_part_of_a_transaction_fails_alone() {
+    each_backend(|backend: Backend| async move {
+        let store = backend.open().await;
+        let mut jobs = store.watch_jobs();
+        write(&store, |tx| {
+            tx.insert_instance(&instance("i1", "b1"))?;
+            let part = tx.attempt(|tx| {
+                let now = tx.now();
+                tx.insert_instance(&instance("i2", "b2"))?;
+                tx.insert_job(&job("j1", "i2", now))?;
+                tx.insert_instance(&instance("i2", "again"))
+            });
+            assert!(matches!(part, Err(StoreError::Exists { .. })));
+            tx.attempt(|tx| tx.insert_instance(&instance("i3", "b3")))
+        })
+        .await;
+        assert!(!jobs.has_changed().unwrap(), "the job is undone");
+        let list = InstanceList { limit: 10, ..InstanceList::default() };
+        let ids: Vec<_> = write(&store, move |tx| tx.instances(&list)).await.into_iter().map(|found| found.id).collect();
+        assert_eq!(ids, ["i1", "i3"]);
+        jobs.borrow_and_update();
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ended_instances_are_listed_page_by_page() {
+    each_backend(|backend: Backend| async move {
+        let clock = TestClock::new();
+        let store = backend.open_with(clock.options()).await.unwrap();
+        for id in ["i1", "i2", "i3"] {
+            write(&store, move |tx| tx.insert_instance(&instance(id, "b"))).await;
+            clock.advance(Duration::seconds(1));
+        }
+        let ended = InstanceUpdate { state: InstanceState::Completed, ..running(b"") };
+        let copy = ended.clone();
+        write(&store, move |tx| tx.update_instance("i1", 1, &copy)).await;
+        write(&store, move |tx| tx.update_instance("i3", 1, &ended)).await;
+        let end = clock.now() + Duration::seconds(1);
+        let first = write(&store, move |tx| tx.ended_instances(end, None, 1)).await;
+        assert_eq!(first[0].id, "i1");
+        let created = first[0].created;
+        let next = write(&store, move |tx| tx.ended_instances(end, Some((created, "i1")), 9)).await;
+        assert_eq!(next.iter().map(|ended| ended.id.as_str()).collect::<Vec<_>>(), ["i3"]);
+        assert!(write(&store, move |tx| tx.ended_instances(created, None, 9)).await.is_empty());
+        store.close().await;
+    })
+    .await;
+}
