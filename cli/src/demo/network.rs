@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 
 /// Distance between the first gateway port and the first management port.
 const MANAGEMENT_OFFSET: u16 = 37;
+/// Where free ports are looked for; below are those of well-known services.
+const LOWEST_FREE_PORT: u16 = 10_000;
+/// Where Linux begins with the ports of outgoing connections (`net.ipv4.ip_local_port_range`).
+const OUTGOING_PORTS: u16 = 32_768;
+/// Runs of ports that are tried.
+const FREE_PORT_ATTEMPTS: usize = 100;
 /// The consortium that all nodes belong to.
 pub(crate) const PARENT: &str = "consortium.example";
 
@@ -117,15 +123,23 @@ fn numbered_ports(count: usize, first: u16) -> Result<Vec<(u16, u16)>, NetworkEr
         .collect()
 }
 
-/// Ports that nobody listens on now. All are held until all are chosen, so that none is chosen twice.
+/// Ports that nobody listens on now: a run of neighbours below the range that the kernel gives to outgoing connections,
+/// because a node that starts again must find its port free, however busy the machine is. All are held until all are
+/// chosen; where the run begins is chance, so that two networks that start at once take different ones.
 fn free_ports(count: usize) -> Result<Vec<(u16, u16)>, NetworkError> {
-    let fail = |source| NetworkError::File { path: "127.0.0.1".into(), source };
-    let listeners: Vec<TcpListener> =
-        (0..2 * count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>().map_err(fail)?;
-    let ports: Vec<u16> =
-        listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_, _>>().map_err(fail)?;
-    let (gateways, managements) = ports.split_at(count);
-    Ok(gateways.iter().copied().zip(managements.iter().copied()).collect())
+    let wanted = u16::try_from(2 * count).unwrap_or(u16::MAX);
+    let span = OUTGOING_PORTS.saturating_sub(LOWEST_FREE_PORT).saturating_sub(wanted);
+    for _ in 0..FREE_PORT_ATTEMPTS {
+        let (_, chance, _, _) = uuid::Uuid::new_v4().as_fields();
+        let first = LOWEST_FREE_PORT + chance % span.max(1);
+        let ports = first..first.saturating_add(wanted);
+        let held: Result<Vec<TcpListener>, _> = ports.clone().map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        if held.is_ok() {
+            let (gateways, managements) = (ports.clone().take(count), ports.skip(count));
+            return Ok(gateways.zip(managements).collect());
+        }
+    }
+    Err(NetworkError::PortRange(LOWEST_FREE_PORT))
 }
 
 // === impl Site ===
