@@ -14,6 +14,8 @@ pub struct Limits {
     pub members: usize,
     /// Members of one object.
     pub object_members: usize,
+    /// Attributes of one element (XML).
+    pub attributes: usize,
     /// Bytes of one string, number or attribute, after unescaping.
     pub string_bytes: usize,
 }
@@ -29,6 +31,8 @@ impl Default for Limits {
             members: 1_000_000,
             // The widest R4 type (ElementDefinition with its choices) has fewer than 300 names, doubled by `_name`.
             object_members: 1_000,
+            // FHIR elements have three; a narrative has a handful. Looking for duplicates takes the square of it.
+            attributes: 64,
             string_bytes: 64 << 20,
         }
     }

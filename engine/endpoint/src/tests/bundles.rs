@@ -298,7 +298,6 @@ async fn fhir_094_user_tasks_are_answered_by_whom_they_are_for() {
 }
 
 #[tokio::test]
-#[ignore = "fhir::validate holds the type of a logical reference against the profile, which lists Organization alone for author"]
 async fn fhir_094_a_person_in_the_role_answers_a_user_task() {
     let node = Node::start().await;
     node.post(Who::Loc, "/Questionnaire", &questionnaire()).await.expect(201);

@@ -111,7 +111,7 @@ fn duplicate_members_are_hostile_in_small_and_large_objects() {
 
 #[test]
 fn what_is_large_beyond_the_limits_is_hostile() {
-    let limits = Limits { bytes: 1_000, depth: 4, members: 10, object_members: 5, string_bytes: 20 };
+    let limits = Limits { bytes: 1_000, depth: 4, members: 10, object_members: 5, attributes: 5, string_bytes: 20 };
     let read = |text: &str| parse_value(text.as_bytes(), &limits);
     assert_eq!(hostility(read(&" ".repeat(1_001))), Hostility::Bytes(1_000));
     assert!(read(&format!("{}{}", "[".repeat(8), "]".repeat(8))).is_ok());

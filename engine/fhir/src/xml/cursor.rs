@@ -64,8 +64,12 @@ impl<'a> Reader<'a> {
         match &event {
             Event::DocType(_) => Err(self.hostile(Hostility::DocumentType)),
             Event::PI(_) => Err(self.hostile(Hostility::ProcessingInstruction)),
-            Event::Start(_) | Event::Empty(_) => {
+            Event::Start(start) | Event::Empty(start) => {
                 self.count_member()?;
+                // Counted before anybody compares them with each other, which costs the square of their number.
+                if start.attributes().with_checks(false).take(self.limits.attributes + 1).count() > self.limits.attributes {
+                    return Err(self.hostile(Hostility::Members(self.limits.attributes)));
+                }
                 Ok((namespace, event))
             }
             _ => Ok((namespace, event)),

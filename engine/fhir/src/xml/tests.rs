@@ -207,7 +207,7 @@ fn document_types_entities_instructions_and_encodings_are_hostile() {
 
 #[test]
 fn what_is_large_beyond_the_limits_is_hostile() {
-    let limits = Limits { bytes: 10_000, depth: 6, members: 20, object_members: 5, string_bytes: 40 };
+    let limits = Limits { bytes: 10_000, depth: 6, members: 20, object_members: 5, attributes: 3, string_bytes: 40 };
     let read = |content: &str| {
         parse(format!("<Patient xmlns=\"http://hl7.org/fhir\">{content}</Patient>").as_bytes(), &limits)
     };
