@@ -123,7 +123,12 @@ impl Limits {
             target_bytes: size(policy.head.uri_bytes),
             body: policy.body.clone(),
             json: fhir::Limits { depth: count(policy.json.depth), members, ..parser },
-            xml: fhir::Limits { depth: count(policy.xml.depth), members, ..parser },
+            xml: fhir::Limits {
+                depth: count(policy.xml.depth),
+                members,
+                attributes: count(policy.xml.attributes),
+                ..parser
+            },
             rate: policy.rate.clone(),
         }
     }

@@ -8,6 +8,7 @@ mod draft;
 mod identity;
 pub(crate) mod rules;
 mod sections;
+mod unenforced;
 
 use std::fmt::Write as _;
 
@@ -21,6 +22,9 @@ pub use sections::{
     JsonLimits, KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search,
     Tickets, Timeouts, Tls, TlsProfile, Trust, UnknownParameters, XmlLimits,
 };
+
+/// The time zone of a policy that names none.
+const TIME_ZONE: &str = "Europe/Berlin";
 
 /// A validated policy.
 #[derive(Clone, Debug)]

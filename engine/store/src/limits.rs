@@ -64,6 +64,8 @@ pub(crate) const fn stored_content() -> fhir::Limits {
         depth: 256,
         members: 64 << 20,
         object_members: 1 << 20,
+        attributes: 1 << 20,
+        attributes: 1 << 20,
         string_bytes: RESOURCE_BYTES * 2,
     }
 }

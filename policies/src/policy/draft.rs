@@ -9,7 +9,7 @@ use super::sections::{
     JsonLimitsDraft, KeyLimitsDraft, Limits, OutboundDraft, QueryLimitsDraft, RateLimitsDraft, RevocationDraft,
     SearchDraft, TicketsDraft, TimeoutsDraft, Tls, TlsDraft, Trust, TrustDraft, XmlLimitsDraft,
 };
-use super::{OutboundMode, Policy, RevocationMode, digest};
+use super::{OutboundMode, Policy, digest, unenforced};
 use crate::limits;
 
 /// A key that at most one file sets.
@@ -29,6 +29,20 @@ impl<T> Slot<T> {
             reader.refuse(&item, "is set in another file too", "keep it in one file");
         } else {
             self.0 = Some((file, item));
+        }
+    }
+
+    /// Refuses the value unless it is what holds anyway; `text` and `remedy` complete the finding.
+    pub(super) fn refuse_unless(
+        &self,
+        holds_anyway: impl FnOnce(&T) -> bool,
+        (text, remedy): (&str, &str),
+        readers: &mut [Reader<'_>],
+    ) {
+        if let Some((file, item)) = self.0.as_ref().filter(|(_, item)| !holds_anyway(&item.value))
+            && let Some(reader) = readers.get_mut(*file)
+        {
+            reader.refuse(item, text, remedy);
         }
     }
 
@@ -109,8 +123,9 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
         readers.push(reader);
     }
     identity::check(&draft.people, &mut readers);
+    draft.refuse_unenforced(&mut readers);
     let rules = rules::compile(draft.rules, &mut readers);
-    check_sections(&draft.outbound, &draft.revocation, &mut readers);
+    check_sections(&draft.outbound, &mut readers);
     let failed = readers.iter().any(Reader::has_errors);
     let mut findings: Vec<Finding> = readers.into_iter().flat_map(Reader::into_findings).collect();
     if failed {
@@ -131,7 +146,7 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
     by_type.sort_unstable();
     Ok(Policy {
         version: digest(files),
-        time_zone: draft.time_zone.take().unwrap_or_else(|| "Europe/Berlin".to_owned()),
+        time_zone: draft.time_zone.take().unwrap_or_else(|| super::TIME_ZONE.to_owned()),
         trust: Trust::of(trust, draft.keys.build(), draft.revocation.build()),
         tls: Tls { profile: tls.profile, hsts: tls.hsts, tickets: draft.tickets.build() },
         limits: Limits {
@@ -151,14 +166,7 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
             transaction: bundle.allow.iter().any(|kind| kind == "transaction"),
             entry_methods: bundle.entry_methods,
         },
-        allow_list: AllowListSection {
-            sources: allow_list.sources,
-            require_identifier: allow_list.require_identifier,
-            protect_self: allow_list.protect_self,
-            approval: allow_list.approval,
-            max_delta: draft.delta.build(),
-            pin_server_sha256: allow_list.pin_server_sha256,
-        },
+        allow_list: AllowListSection::of(allow_list, draft.delta.build()),
         outbound: draft.outbound.build(),
         audit: draft.audit.build(),
         warnings: findings,
@@ -216,6 +224,14 @@ impl Draft {
         section.finish(reader);
     }
 
+    /// Refuses what this version does not enforce; see [`unenforced`].
+    fn refuse_unenforced(&self, readers: &mut [Reader<'_>]) {
+        self.time_zone.refuse_unless(|zone| zone == super::TIME_ZONE, unenforced::TIME_ZONE, readers);
+        unenforced::refuse_revocation(&self.revocation, readers);
+        unenforced::refuse_allow_list(&self.allow_list, &self.delta, readers);
+        unenforced::refuse_audit(&self.audit, readers);
+    }
+
     fn read_limits(&mut self, root: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) {
         let mut limits = root.section(reader, "limits");
         macro_rules! read {
@@ -251,18 +267,13 @@ impl BodyDraft {
     }
 }
 
-fn check_sections(outbound: &OutboundDraft, revocation: &RevocationDraft, readers: &mut [Reader<'_>]) {
+fn check_sections(outbound: &OutboundDraft, readers: &mut [Reader<'_>]) {
     let is_any = outbound.mode.0.as_ref().is_some_and(|(_, item)| item.value == OutboundMode::Any);
     if let Some((file, item)) = outbound.deny_private_addresses.0.as_ref().filter(|(_, item)| is_any && !item.value)
         && let Some(reader) = readers.get_mut(*file)
     {
         let remedy = "set mode to \"allow-list-endpoints\" or \"list\", or deny private addresses";
         reader.refuse(item, "with mode \"any\" the engine could connect to everything in the hospital", remedy);
-    }
-    if let Some((file, item)) = revocation.mode.0.as_ref().filter(|(_, item)| item.value == RevocationMode::Off)
-        && let Some(reader) = readers.get_mut(*file)
-    {
-        reader.warn(&item.span, &item.key, "revoked certificates are accepted", "set \"soft\" or \"hard\"");
     }
 }
 

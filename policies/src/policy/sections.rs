@@ -2,7 +2,8 @@
 //!
 //! Each `section!` is one table of the file: field, type, reader of the key, default. The defaults are DSF's behaviour
 //! (`access-and-edge` 1.2, 8.2). Most of these values are consumed by the gateway; they are validated here, because a
-//! policy is accepted or refused as a whole.
+//! policy is accepted or refused as a whole. What this version does not enforce is refused when it is set to anything
+//! that would restrict ([`super::unenforced`]): a key that is accepted holds.
 
 use std::time::Duration;
 
@@ -122,11 +123,11 @@ section! {
         /// Curves of EC leaves.
         curves: Vec<String> = |s, r| list(s, r, "curves", "one of \"P-256\", \"P-384\", \"P-521\"", |text| {
             ["P-256", "P-384", "P-521"].contains(&text).then(|| text.to_owned())
-        }), ["P-256", "P-384", "P-521"].map(str::to_owned).to_vec();
+        }).filter(|item| filled_list(item, r)), ["P-256", "P-384", "P-521"].map(str::to_owned).to_vec();
     }
 }
 
-/// How revocation is checked.
+/// How revocation is checked. This version checks nothing and refuses the other modes at load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationMode {
     /// Not at all, as by DSF.
@@ -141,7 +142,7 @@ section! {
     /// `[trust.revocation]`
     pub Revocation / RevocationDraft {
         /// How it is checked.
-        mode: RevocationMode = |s, r| s.choice(r, "mode", &[("off", RevocationMode::Off), ("soft", RevocationMode::Soft), ("hard", RevocationMode::Hard)]), RevocationMode::Soft;
+        mode: RevocationMode = |s, r| s.choice(r, "mode", &[("off", RevocationMode::Off), ("soft", RevocationMode::Soft), ("hard", RevocationMode::Hard)]), RevocationMode::Off;
         /// Age at which a list is stale, whatever its `nextUpdate` says.
         max_age: Duration = |s, r| s.duration(r, "max-age"), Duration::from_secs(48 * 3600);
     }
@@ -269,7 +270,7 @@ section! {
         /// From the connection until TLS is established.
         handshake: Duration = |s, r| timeout(s, r, "handshake"), Duration::from_secs(10);
         /// From the first byte of a request until its head is complete.
-        header: Duration = |s, r| timeout(s, r, "header"), Duration::from_secs(20);
+        header: Duration = |s, r| timeout(s, r, "header"), Duration::from_secs(10);
         /// Between two reads of a body.
         body_idle: Duration = |s, r| timeout(s, r, "body-idle"), Duration::from_secs(30);
         /// Between two requests of a connection.
@@ -358,7 +359,7 @@ pub enum Approval {
     TwoPerson,
 }
 
-/// `[allow-list]`: what a downloaded allow-list may change.
+/// `[allow-list]`: what a downloaded allow-list may change. Nothing is downloaded yet; see [`super::unenforced`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowListSection {
     /// URLs from which lists are taken, exact or with `*` at the end; empty: any endpoint of the list.
@@ -383,7 +384,7 @@ section! {
         /// `require-identifier`
         require_identifier: String = |s, r| system_and_value(s, r, "require-identifier"), "http://dsf.dev/fhir/CodeSystem/allow-list|allow_list".to_owned();
         /// `protect-self`
-        protect_self: bool = |s, r| s.boolean(r, "protect-self"), true;
+        protect_self: bool = |s, r| s.boolean(r, "protect-self"), false;
         /// `approval`
         approval: Approval = |s, r| s.choice(r, "approval", &[("none", Approval::None), ("one-person", Approval::OnePerson), ("two-person", Approval::TwoPerson)]), Approval::None;
         /// `pin-server-sha256`
@@ -494,6 +495,25 @@ impl Default for Tls {
     }
 }
 
+impl AllowListSection {
+    pub(super) fn of(own: AllowListKeys, max_delta: Delta) -> Self {
+        Self {
+            sources: own.sources,
+            require_identifier: own.require_identifier,
+            protect_self: own.protect_self,
+            approval: own.approval,
+            max_delta,
+            pin_server_sha256: own.pin_server_sha256,
+        }
+    }
+}
+
+impl Default for AllowListSection {
+    fn default() -> Self {
+        Self::of(AllowListKeys::default(), Delta::default())
+    }
+}
+
 impl Default for BodyLimits {
     fn default() -> Self {
         let by_type =
@@ -565,6 +585,15 @@ fn size_within(
     }
     reader.refuse(&item, "is out of bounds", format!("write a size from {low}B to {high}B"));
     None
+}
+
+/// Whether the list has entries: nobody writes on purpose that no key at all is accepted, and elsewhere an empty list
+/// means that all are.
+fn filled_list<T>(item: &Item<Vec<T>>, reader: &mut Reader<'_>) -> bool {
+    if item.value.is_empty() {
+        reader.refuse(item, "is empty", "name what is accepted, or leave the key out");
+    }
+    !item.value.is_empty()
 }
 
 /// A list that must not be empty: no entry would mean that nobody is accepted, which nobody writes on purpose.

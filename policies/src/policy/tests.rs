@@ -227,9 +227,39 @@ fn star_patterns_of_urls_do_not_leave_their_host() {
         ("https://a@b.example/x", false),
         ("https:///x*", false),
     ] {
-        let text = format!("[allow-list]\nsources = [\"{source}\"]\n");
+        let text = format!("[outbound]\nextra = [\"{source}\"]\n");
         assert_eq!(Policy::load(&[("p.toml", &text)]).is_ok(), valid, "{source}");
     }
+}
+
+/// So that no finding says that rules are missing.
+const RULE: &str = "[[rule]]\nid = \"r\"\neffect = \"deny\"\nsubject = \"any\"\nmatch = { operations = [\"read\"], types = [\"*\"] }\n";
+
+#[test]
+fn what_this_version_does_not_enforce_is_refused_with_its_place() {
+    for (text, line, key) in [
+        ("time-zone = \"Europe/Vienna\"", 1, "time-zone"),
+        ("[trust.revocation]\nmode = \"soft\"", 2, "trust.revocation.mode"),
+        ("[trust.revocation]\nmode = \"hard\"", 2, "trust.revocation.mode"),
+        ("[trust.revocation]\nmax-age = \"24h\"", 2, "trust.revocation.max-age"),
+        ("[allow-list]\nsources = [\"https://a.example/fhir/Bundle/1\"]", 2, "allow-list.sources"),
+        ("[allow-list]\nrequire-identifier = \"http://a.example|b\"", 2, "allow-list.require-identifier"),
+        ("[allow-list]\nprotect-self = true", 2, "allow-list.protect-self"),
+        ("[allow-list]\napproval = \"one-person\"", 2, "allow-list.approval"),
+        ("[allow-list.max-delta]\norganizations-added = 5", 2, "allow-list.max-delta.organizations-added"),
+        ("[allow-list.max-delta]\norganizations-removed = 5", 2, "allow-list.max-delta.organizations-removed"),
+        ("[allow-list.max-delta]\nthumbprints-changed = 5", 2, "allow-list.max-delta.thumbprints-changed"),
+        ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
+        ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
+        // Elsewhere an empty list means that nothing is restricted.
+        ("[trust.keys]\ncurves = []", 2, "trust.keys.curves"),
+    ] {
+        assert_eq!(lines(&format!("{text}\n{RULE}")), [(line, key.to_owned())], "{text}");
+    }
+    load(&[(
+        "p.toml",
+        "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = []\n",
+    )]);
 }
 
 #[test]

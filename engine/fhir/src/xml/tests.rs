@@ -221,6 +221,7 @@ fn what_is_large_beyond_the_limits_is_hostile() {
     let div = |inner: &str| format!("<text><div xmlns=\"http://www.w3.org/1999/xhtml\">{inner}</div></text>");
     assert_eq!(hostility(read(&div(""))), Hostility::Text(40));
     assert_eq!(hostility(read(&div(&"<b>".repeat(10)))), Hostility::Depth(6));
+    assert_eq!(hostility(read(&div("<b a='1' b='1' c='1' d='1'/>"))), Hostility::Members(3));
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! Keys that belong to the language of policies and that nothing enforces yet.
+//!
+//! A security officer signs a policy off in the belief that it holds. So a value that would restrict something, and would
+//! restrict nothing in this version, is an error with its remedy and never read in silence. Values that ask for nothing
+//! beyond what happens anyway are accepted. Whoever makes one of these keys work removes it here.
+
+use settings::Reader;
+
+use super::sections::{AllowListDraft, AuditDraft, DeltaDraft, RevocationDraft};
+use super::{Approval, AuditFormat, RevocationMode, sections};
+
+/// `time-zone`
+pub(super) const TIME_ZONE: (&str, &str) = (
+    "has no effect: no rule of this version has a time window",
+    "leave the key out, or write \"Europe/Berlin\"",
+);
+
+/// `[trust.revocation]`
+pub(super) fn refuse_revocation(draft: &RevocationDraft, readers: &mut [Reader<'_>]) {
+    let mode = (
+        "is not checked by this version: a revoked certificate would be accepted all the same",
+        "write \"off\", and block a revoked certificate with deny-thumbprints or by taking it off the allow-list",
+    );
+    draft.mode.refuse_unless(|mode| *mode == RevocationMode::Off, mode, readers);
+    let max_age = ("has no effect: this version reads no revocation lists", "leave the key out");
+    let default = sections::Revocation::default().max_age;
+    draft.max_age.refuse_unless(|age| *age == default, max_age, readers);
+}
+
+/// `[allow-list]`: there is no download yet that these keys could restrict.
+pub(super) fn refuse_allow_list(draft: &AllowListDraft, delta: &DeltaDraft, readers: &mut [Reader<'_>]) {
+    let finding = (
+        "has no effect: this version downloads no allow-list, and what local users and the command line change is not held \
+         against it",
+        "leave the key out; rules decide who may change Organization, Endpoint and OrganizationAffiliation",
+    );
+    let default = sections::AllowListSection::default();
+    draft.sources.refuse_unless(Vec::is_empty, finding, readers);
+    draft.require_identifier.refuse_unless(|text| *text == default.require_identifier, finding, readers);
+    // True would promise a protection that nothing gives.
+    draft.protect_self.refuse_unless(|protect| !protect, finding, readers);
+    draft.approval.refuse_unless(|approval| *approval == Approval::None, finding, readers);
+    draft.pin_server_sha256.refuse_unless(Vec::is_empty, finding, readers);
+    for (slot, default) in [
+        (&delta.organizations_added, default.max_delta.organizations_added),
+        (&delta.organizations_removed, default.max_delta.organizations_removed),
+        (&delta.thumbprints_changed, default.max_delta.thumbprints_changed),
+    ] {
+        slot.refuse_unless(|most| *most == default, finding, readers);
+    }
+}
+
+/// `[audit]`
+pub(super) fn refuse_audit(draft: &AuditDraft, readers: &mut [Reader<'_>]) {
+    let format = ("is not written by this version", "write \"json-lines\"");
+    draft.format.refuse_unless(|format| *format == AuditFormat::JsonLines, format, readers);
+    let sink = (
+        "is not served by this version: records go to the files in audit/ alone",
+        "write [], and ship the files with a log shipper",
+    );
+    draft.sink.refuse_unless(Vec::is_empty, sink, readers);
+}
