@@ -23,6 +23,8 @@ pub enum KeyType {
     /// Small and fast; the default.
     #[default]
     EcdsaP256,
+    /// The smallest size that nodes accept and that many certificates in use have; for tests and measurements.
+    Rsa2048,
     /// The size that BSI TR-02102-1 demands of RSA. Takes some 100 ms to make.
     Rsa3072,
 }
@@ -235,7 +237,7 @@ impl Authority {
         params.extended_key_usages = purposes.to_vec();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // TLS 1.2 key transport is RSA only; CAs do not set the bit for elliptic curves.
-        if key_type == KeyType::Rsa3072 {
+        if matches!(key_type, KeyType::Rsa2048 | KeyType::Rsa3072) {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
         let certificate = Certificate::from_der(params.signed_by(&key, &self.issuer)?.der())?;
@@ -313,6 +315,7 @@ impl std::fmt::Debug for Issued {
 fn generate(key: KeyType) -> Result<KeyPair, rcgen::Error> {
     match key {
         KeyType::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyType::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         KeyType::Rsa3072 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),
     }
 }
