@@ -103,7 +103,8 @@ pub(crate) struct Init {
     /// Local address of health, readiness and metrics
     #[arg(long, default_value = "127.0.0.1:9443", value_name = "ADDRESS")]
     pub(crate) management: String,
-    /// Issue certificates for trials; with the folder of a demonstration network's authority, they join that network
+    /// Issue certificates for trials; with the folder of a demonstration network's authority (DIR/authority), they join
+    /// that network. Write it after the directory of the node
     #[arg(long, value_name = "AUTHORITY_DIR", num_args = 0..=1, default_missing_value = "")]
     pub(crate) development_certificates: Option<String>,
 }

@@ -10,7 +10,7 @@ use policies::request::RequestError;
 #[test]
 fn every_code_of_a_denial_is_on_the_page() {
     let rows: Vec<Row> =
-        DenyCode::ALL.iter().map(|code| Row::new(code.as_str(), code.status(), code.cause(), code.remedy())).collect();
+        DenyCode::ALL.iter().map(|code| Row::new(code.as_str(), &code.status(), code.cause(), code.remedy())).collect();
     page::check("decisions", &rows);
 }
 
@@ -38,7 +38,7 @@ fn every_code_of_a_request_without_canonical_form_is_on_the_page() {
         .iter()
         .map(|error| {
             let (cause, remedy) = explanation(error);
-            Row::new(error.code(), error.status(), cause, remedy)
+            Row::new(error.code(), &error.status(), cause, remedy)
         })
         .collect();
     page::check("requests", &rows);
@@ -47,7 +47,9 @@ fn every_code_of_a_request_without_canonical_form_is_on_the_page() {
 /// Exhaustive, so that a new error does not compile without its explanation.
 fn explanation(error: &RequestError) -> (&'static str, &'static str) {
     match error {
-        RequestError::TargetTooLong { .. } => ("path and query are too long", "shorten the query, or send the search by its parts"),
+        RequestError::TargetTooLong { .. } => {
+            ("path and query are too long", "shorten the query, or send the search by its parts")
+        }
         RequestError::NotOriginForm => ("the request target is no path", "send `/fhir/…`; the node is no proxy"),
         RequestError::PathByte { .. } => (
             "the path has a character that must not be there, such as `;`, `\\` or a space",
@@ -58,7 +60,9 @@ fn explanation(error: &RequestError) -> (&'static str, &'static str) {
             "do not encode what needs no encoding; a path of FHIR needs none",
         ),
         RequestError::PathSegment => ("the path has `//`, `.` or `..`", "send the path in its plain form"),
-        RequestError::QueryByte { .. } => ("the query has a raw character that a URI must not have", "percent-encode it"),
+        RequestError::QueryByte { .. } => {
+            ("the query has a raw character that a URI must not have", "percent-encode it")
+        }
         RequestError::QueryEncoding => ("the query has broken percent-encoding or is not UTF-8", "encode UTF-8 text"),
         RequestError::QueryParameters => ("the query has too many parameters", "send several searches"),
         RequestError::QueryParameter => (
@@ -69,10 +73,16 @@ fn explanation(error: &RequestError) -> (&'static str, &'static str) {
             "a conditional update or delete has no criteria",
             "add the search that finds the resource, or name its id in the path",
         ),
-        RequestError::OutsideBase => ("the path lies outside the base URL", "use the base URL of the node, which ends in `/fhir`"),
+        RequestError::OutsideBase => {
+            ("the path lies outside the base URL", "use the base URL of the node, which ends in `/fhir`")
+        }
         RequestError::NotFound => ("no such path", "see `metadata` for what the node offers"),
-        RequestError::UnknownType => ("the path names no resource type of the node", "see `metadata`; types are case-sensitive"),
-        RequestError::MethodNotAllowed { .. } => ("the path does not take the method", "the field `Allow` of the answer names those that it takes"),
+        RequestError::UnknownType => {
+            ("the path names no resource type of the node", "see `metadata`; types are case-sensitive")
+        }
+        RequestError::MethodNotAllowed { .. } => {
+            ("the path does not take the method", "the field `Allow` of the answer names those that it takes")
+        }
         RequestError::MethodNotImplemented => ("the method is unknown, or not in upper case", "use a method of HTTP"),
         RequestError::EntryUrl => (
             "the url of a Bundle entry is absolute, or none that an entry may have",

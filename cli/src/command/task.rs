@@ -28,7 +28,7 @@ pub(super) async fn start(arguments: &TaskStart, format: Format) -> u8 {
     };
     match result {
         Ok(task) => {
-            answer(format, || tasks_text(std::slice::from_ref(&task), None), || task.clone());
+            answer(format, || format!("{}{}", tasks_text(std::slice::from_ref(&task), None), outputs_text(&task)), || task.clone());
             u8::from(arguments.wait && task.get("status").and_then(Value::as_str) != Some("completed"))
         }
         Err(error) => fail_admin(&error),
@@ -85,9 +85,62 @@ fn tasks_text(tasks: &[Value], total: Option<u64>) -> String {
     }
 }
 
+/// What the process wrote into the Task: a line for each output, with what its extensions say.
+fn outputs_text(task: &Value) -> String {
+    let outputs = task.get("resource").and_then(|resource| resource.get("output")).and_then(Value::as_array);
+    let Some(outputs) = outputs else { return String::new() };
+    let mut table = Table::new(&["output", "value", "details"]);
+    for output in outputs {
+        let name = output.pointer("/type/coding/0/code").and_then(Value::as_str).unwrap_or("-").to_owned();
+        let mut details = Vec::new();
+        collect_details(output, &mut details);
+        table.row([name, value_text(output).unwrap_or_else(|| "-".to_owned()), details.join(", ")]);
+    }
+    format!("\n{table}")
+}
+
+/// Values of the extensions, also of nested ones; the depth is that of a resource that the node has read.
+fn collect_details(element: &Value, details: &mut Vec<String>) {
+    for extension in element.get("extension").and_then(Value::as_array).into_iter().flatten() {
+        details.extend(value_text(extension));
+        collect_details(extension, details);
+    }
+}
+
+/// The `value[x]` of an element, as people read it.
+fn value_text(element: &Value) -> Option<String> {
+    let (_, value) = element.as_object()?.iter().find(|(name, _)| name.starts_with("value"))?;
+    let text = |name: &str| value.get(name).map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned));
+    Some(match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) => match (text("value"), text("unit")) {
+            (Some(number), Some(unit)) => format!("{number} {unit}"),
+            (Some(identifier), None) => identifier,
+            (None, _) => text("code").or_else(|| text("reference")).unwrap_or_else(|| value.to_string()),
+        },
+        other => other.to_string(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::read_input;
+    use serde_json::json;
+
+    use super::{outputs_text, read_input};
+
+    #[test]
+    fn outputs_are_shown_with_what_their_extensions_say() {
+        let organization = json!({ "url": "organization-identifier", "valueIdentifier": { "system": "s", "value": "dic-1.example" } });
+        let round_trip = json!({ "url": "round-trip", "valueDuration": { "value": 18, "unit": "ms" } });
+        let output = json!({
+            "extension": [{ "url": "status", "extension": [organization, round_trip] }],
+            "type": { "coding": [{ "code": "ping-status" }] },
+            "valueCoding": { "system": "s", "code": "pong-received" },
+        });
+        let text = outputs_text(&json!({ "resource": { "output": [output] } }));
+        assert_eq!(text, "\noutput       value          details\nping-status  pong-received  dic-1.example, 18 ms\n");
+        assert_eq!(outputs_text(&json!({ "resource": {} })), "");
+    }
 
     #[test]
     fn an_input_is_split_at_the_first_bar_and_the_first_equals_sign() {

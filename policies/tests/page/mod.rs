@@ -5,27 +5,27 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// One line of a table.
-pub struct Row {
-    pub code: String,
-    pub status: String,
-    pub cause: String,
-    pub remedy: String,
+pub(crate) struct Row {
+    pub(crate) code: String,
+    pub(crate) status: String,
+    pub(crate) cause: String,
+    pub(crate) remedy: String,
 }
 
 impl Row {
-    pub fn new(code: &str, status: impl ToString, cause: &str, remedy: &str) -> Self {
+    pub(crate) fn new(code: &str, status: &impl ToString, cause: &str, remedy: &str) -> Self {
         Self { code: code.to_owned(), status: status.to_string(), cause: cause.to_owned(), remedy: remedy.to_owned() }
     }
 }
 
 /// Compares the part `name` of the page with the rows, or writes it.
-pub fn check(name: &str, rows: &[Row]) {
+pub(crate) fn check(name: &str, rows: &[Row]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .map(|folder| folder.join("docs/errors.md"))
         .find(|path| path.is_file())
         .expect("docs/errors.md");
-    let page = std::fs::read_to_string(&path).unwrap();
+    let page = std::fs::read_to_string(&path).expect("the page is readable");
     let (begin, end) = (format!("<!-- generated: {name} -->\n"), format!("<!-- end: {name} -->"));
     let (before, rest) = page.split_once(&begin).expect("marker of the part");
     let (found, after) = rest.split_once(&end).expect("end marker of the part");
@@ -34,7 +34,7 @@ pub fn check(name: &str, rows: &[Row]) {
         return;
     }
     if std::env::var_os("SCHLEUSE_UPDATE").is_some() {
-        std::fs::write(&path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+        std::fs::write(&path, format!("{before}{begin}{wanted}{end}{after}")).expect("the page can be written");
         return;
     }
     panic!("the part {name} of docs/errors.md is not current; run the test with SCHLEUSE_UPDATE=1 and commit the page");
@@ -44,7 +44,7 @@ fn table(rows: &[Row]) -> String {
     let mut text = String::from("| code | status | cause | remedy |\n|---|---|---|---|\n");
     for Row { code, status, cause, remedy } in rows {
         let (cause, remedy) = (cell(cause), cell(remedy));
-        writeln!(text, "| `{code}` | {status} | {cause} | {remedy} |").unwrap();
+        writeln!(text, "| `{code}` | {status} | {cause} | {remedy} |").expect("a string takes text");
     }
     text
 }
