@@ -14,6 +14,7 @@
 )]
 
 pub mod binaries;
+pub mod chance;
 pub mod client;
 pub mod command;
 pub mod guard;
