@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bpmn::Model;
 use sha2::{Digest as _, Sha256};
 
+use crate::{limits, retention};
+
 /// A model with its identity.
 #[derive(Debug)]
 pub struct Definition {
@@ -22,6 +24,8 @@ pub struct Definition {
     pub xml: Vec<u8>,
     /// The model.
     pub model: Model,
+    /// How long an ended instance is kept.
+    pub retention: time::Duration,
 }
 
 /// Why a BPMN text is no usable definition.
@@ -56,7 +60,8 @@ impl Definition {
         let key = process.id.to_string();
         let version = process.version_tag.clone().ok_or_else(|| DefinitionError::NoVersion(key.clone()))?;
         let digest = Sha256::digest(xml).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { digest, key, version, xml: xml.to_vec(), model })
+        let retention = process.history_time_to_live.as_deref().and_then(retention::parse).unwrap_or(limits::RETENTION);
+        Ok(Self { digest, key, version, xml: xml.to_vec(), model, retention })
     }
 
     /// The process of the model.

@@ -1,8 +1,8 @@
 //! The jobs worker: timers and asynchronous continuations when they are due, and the end of buffered messages.
 //!
-//! Due jobs are claimed together and run one transaction each. A job whose transaction fails is tried again later; when
-//! its attempts are used up, its instance fails and says so in its Tasks. A claim that is not honoured (this process
-//! dies) ends by itself or at the next start.
+//! Due jobs are claimed together and run one transaction each. A job whose transaction fails is tried again later while
+//! the reason may pass; when it would fail again, or its attempts are used up, its instance fails and says so in its
+//! Tasks. A claim that is not honoured (this process dies) ends by itself or at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use bpmn::Command;
 use store::processes::Job;
 use tokio::sync::watch;
 
-use crate::runtime::{ProcessError, Runtime, Unit};
+use crate::runtime::{ProcessError, Runtime, Unit, fail_instance};
 use crate::{inbox, limits};
 
 /// Runs until `stop` turns true.
@@ -36,22 +36,18 @@ pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>)
 
 /// Runs what is due and says how long nothing will be.
 async fn round(runtime: &Arc<Runtime>) -> Result<Duration, ProcessError> {
-    let owner = runtime.owner.clone();
-    let now = Runtime::now();
-    let nothing = runtime.store.read(|tx| Ok::<_, ProcessError>((tx.next_job()?, tx.next_inbox_expiry()?))).await?;
-    let due = [nothing.0, nothing.1].into_iter().flatten().min();
-    match due {
+    let due = runtime.store.read(|tx| Ok::<_, ProcessError>((tx.now(), tx.next_job()?, tx.next_inbox_expiry()?)));
+    let (now, job, expiry) = due.await?;
+    match [job, expiry].into_iter().flatten().min() {
         None => return Ok(limits::LONGEST_SLEEP),
         Some(due) if due > now => return Ok(until(due - now)),
         Some(_) => {}
     }
-    let jobs = runtime
-        .store
-        .write(move |tx| {
-            inbox::expire(tx, now)?;
-            Ok::<_, ProcessError>(tx.claim_jobs(&owner, now, limits::CLAIM_TIME, limits::CLAIM)?)
-        })
-        .await?;
+    let jobs = claim(runtime).await?;
+    if jobs.is_empty() {
+        // Due, but held: another exclusive job of the instance runs, or only the inbox had something to do.
+        return Ok(limits::CLAIM_PAUSE);
+    }
     let running: Vec<_> = jobs.into_iter().map(|job| tokio::spawn(run(Arc::clone(runtime), job))).collect();
     for job in running {
         if let Err(error) = job.await {
@@ -65,16 +61,26 @@ fn until(time: time::Duration) -> Duration {
     Duration::try_from(time).unwrap_or(Duration::ZERO).clamp(Duration::from_millis(1), limits::LONGEST_SLEEP)
 }
 
-async fn run(runtime: Arc<Runtime>, job: Job) {
+/// Ends what waited too long in the inbox, and claims due jobs.
+pub(crate) async fn claim(runtime: &Arc<Runtime>) -> Result<Vec<Job>, ProcessError> {
+    let owner = runtime.owner.clone();
+    let claim = move |tx: &mut store::Transaction<'_>| {
+        inbox::expire(tx)?;
+        let now = tx.now();
+        Ok::<_, ProcessError>(tx.claim_jobs(&owner, now, limits::CLAIM_TIME, limits::CLAIM)?)
+    };
+    runtime.store.write(claim).await
+}
+
+/// Runs a claimed job.
+pub(crate) async fn run(runtime: Arc<Runtime>, job: Job) {
     let (shared, claimed) = (Arc::clone(&runtime), job.clone());
-    let result = runtime.store.write(move |tx| run_in(&shared, tx, &claimed)).await;
-    if let Err(error) = result {
-        tracing::error!(job = job.id, instance = job.instance, %error, "job failed");
-        let (shared, failed, reason) = (Arc::clone(&runtime), job.clone(), error.to_string());
-        let recorded = runtime.store.write(move |tx| record_failure(&shared, tx, &failed, &reason)).await;
-        if let Err(error) = recorded {
-            tracing::error!(job = job.id, %error, "failure of a job could not be recorded; its claim will run out");
-        }
+    let Err(error) = runtime.store.write(move |tx| run_in(&shared, tx, &claimed)).await else { return };
+    tracing::error!(job = job.id, instance = job.instance, %error, "job failed");
+    let (shared, id) = (Arc::clone(&runtime), job.id.clone());
+    let recorded = runtime.store.write(move |tx| record_failure(&shared, tx, &job, &error)).await;
+    if let Err(error) = recorded {
+        tracing::error!(job = id, %error, "failure of a job could not be recorded; its claim will run out");
     }
 }
 
@@ -89,20 +95,26 @@ fn run_in(runtime: &Runtime, tx: &mut store::Transaction<'_>, job: &Job) -> Resu
     unit.run()
 }
 
+/// Later, if the reason may pass; else the instance ends.
 fn record_failure(
     runtime: &Runtime,
     tx: &mut store::Transaction<'_>,
     job: &Job,
-    reason: &str,
+    error: &ProcessError,
 ) -> Result<(), ProcessError> {
-    let retries = job.retries.saturating_sub(1);
+    let reason = error.to_string();
+    let retries = match error {
+        ProcessError::Store(error) if error.is_transient() => job.retries,
+        error if error.is_final() => 0,
+        _ => job.retries.saturating_sub(1),
+    };
     if retries > 0 {
         let due = tx.now() + limits::JOB_PAUSE;
-        return Ok(tx.reschedule_job(&job.id, due, retries, Some(reason))?);
+        return Ok(tx.reschedule_job(&job.id, due, retries, Some(&reason))?);
     }
     tx.delete_job(&job.id)?;
-    let Some(instance) = &job.instance else { return Ok(()) };
-    let mut unit = Unit::new(runtime, tx);
-    unit.enqueue(instance, Command::Fail { element: None, reason: reason.to_owned() });
-    unit.run()
+    match &job.instance {
+        Some(instance) => fail_instance(runtime, tx, instance, &reason),
+        None => Ok(()),
+    }
 }

@@ -12,15 +12,20 @@
 //!   the commit, with an identifier that makes a repetition harmless.
 //! - A message that arrives before its receiver waits is kept in the inbox for a while and then fails with the
 //!   reference's text.
-//! - Every instance that ends leaves no Task of its own `in-progress`.
+//! - Every instance that ends leaves no Task of its own `in-progress`, also one that cannot be read any more.
+//! - An accepted Task is never refused because its process fails: it ends `failed` with the reason. Only a database that
+//!   cannot be written refuses it.
+//! - Nothing is tried again without end: an error that would come again ends the instance that caused it.
+//! - Tasks that nobody took over are taken over or failed at the start; ended instances are removed after their time.
 
 pub mod definition;
-pub mod inbox;
-pub mod jobs;
+mod inbox;
+mod jobs;
 pub mod limits;
 pub mod outbox;
 pub mod ping_pong;
 pub mod plugin;
+mod retention;
 pub mod runtime;
 pub mod step;
 pub mod task;
@@ -31,3 +36,6 @@ pub use outbox::{Delivery, DeliveryFailure, FailureKind, Messenger};
 pub use plugin::{Plugin, PluginError};
 pub use runtime::{LocalNode, ProcessError, Runtime};
 pub use step::{Listener, Message, SendStep, ServiceStep, StepContext, StepError};
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use fhir::{Format, Limits, Object, Resource, Value};
 use store::processes::OutboxMessage;
 use time::OffsetDateTime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::runtime::{LocalNode, ProcessError, Runtime, Unit};
+use crate::runtime::{LocalNode, ProcessError, Runtime, Unit, fail_instance};
 use crate::step::Message;
 use crate::{limits, task, terms};
 
@@ -96,25 +96,17 @@ pub(crate) fn build_task(
 }
 
 /// Runs until `stop` turns true, then waits for what is on its way.
+///
+/// Only as many messages are claimed as can be sent at once, so that no claim runs out while its message waits for its
+/// turn.
 pub(crate) async fn work(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, mut stop: watch::Receiver<bool>) {
     let mut wake = runtime.store.watch_outbox();
-    let slots = Arc::new(Semaphore::new(limits::SENDING));
     let mut sending = JoinSet::new();
     while !*stop.borrow() {
         wake.borrow_and_update();
         while sending.try_join_next().is_some() {}
-        let pause = match claim(&runtime).await {
-            Ok(Claimed::Messages(messages)) => {
-                for message in messages {
-                    let (runtime, messenger, slots) = (Arc::clone(&runtime), Arc::clone(&messenger), Arc::clone(&slots));
-                    sending.spawn(async move {
-                        let _slot = slots.acquire_owned().await;
-                        send(&runtime, messenger.as_ref(), message).await;
-                    });
-                }
-                Duration::ZERO
-            }
-            Ok(Claimed::NothingFor(pause)) => pause,
+        let pause = match round(&runtime, &messenger, &mut sending).await {
+            Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(%error, "messages could not be claimed");
                 Duration::from_secs(1)
@@ -124,42 +116,91 @@ pub(crate) async fn work(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, m
             () = tokio::time::sleep(pause) => {}
             changed = wake.changed() => if changed.is_err() { break },
             _ = stop.changed() => {}
+            Some(_) = sending.join_next() => {}
         }
     }
     while sending.join_next().await.is_some() {}
 }
 
-enum Claimed {
-    Messages(Vec<OutboxMessage>),
-    NothingFor(Duration),
-}
-
-async fn claim(runtime: &Arc<Runtime>) -> Result<Claimed, ProcessError> {
-    let now = Runtime::now();
-    match runtime.store.read(|tx| Ok::<_, ProcessError>(tx.next_outbox()?)).await? {
-        None => return Ok(Claimed::NothingFor(limits::LONGEST_SLEEP)),
+/// Begins to send what is due and says how long nothing will be.
+async fn round(
+    runtime: &Arc<Runtime>,
+    messenger: &Arc<dyn Messenger>,
+    sending: &mut JoinSet<()>,
+) -> Result<Duration, ProcessError> {
+    let free = limits::SENDING.saturating_sub(sending.len());
+    if free == 0 {
+        return Ok(limits::LONGEST_SLEEP);
+    }
+    let (now, next) = runtime.store.read(|tx| Ok::<_, ProcessError>((tx.now(), tx.next_outbox()?))).await?;
+    match next {
+        None => return Ok(limits::LONGEST_SLEEP),
         Some(next) if next > now => {
             let pause = Duration::try_from(next - now).unwrap_or(Duration::ZERO);
-            return Ok(Claimed::NothingFor(pause.clamp(Duration::from_millis(1), limits::LONGEST_SLEEP)));
+            return Ok(pause.clamp(Duration::from_millis(1), limits::LONGEST_SLEEP));
         }
         Some(_) => {}
     }
-    let owner = runtime.owner.clone();
-    let claim = move |tx: &mut store::Transaction<'_>| tx.claim_outbox(&owner, now, limits::CLAIM_TIME, limits::CLAIM);
-    Ok(Claimed::Messages(runtime.store.write(claim).await?))
+    let messages = claim(runtime, free).await?;
+    if messages.is_empty() {
+        return Ok(limits::CLAIM_PAUSE);
+    }
+    for message in messages {
+        let (runtime, messenger) = (Arc::clone(runtime), Arc::clone(messenger));
+        sending.spawn(async move {
+            let result = attempt(messenger.as_ref(), &message).await;
+            finish(&runtime, message, result).await;
+        });
+    }
+    Ok(Duration::ZERO)
 }
 
-async fn send(runtime: &Arc<Runtime>, messenger: &dyn Messenger, message: OutboxMessage) {
-    let result = attempt(messenger, &message).await;
+/// Claims messages whose time has come.
+pub(crate) async fn claim(runtime: &Arc<Runtime>, limit: usize) -> Result<Vec<OutboxMessage>, ProcessError> {
+    let owner = runtime.owner.clone();
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let claim = move |tx: &mut store::Transaction<'_>| {
+        let now = tx.now();
+        Ok::<_, ProcessError>(tx.claim_outbox(&owner, now, limits::CLAIM_TIME, limit)?)
+    };
+    runtime.store.write(claim).await
+}
+
+/// Records the result of an attempt. If that fails in a way that would come again, the instance that sent the message
+/// ends; else the message is sent again, which its receiver recognises.
+pub(crate) async fn finish(runtime: &Arc<Runtime>, message: OutboxMessage, result: Result<(), DeliveryFailure>) {
+    let (shared, copy) = (Arc::clone(runtime), message.clone());
+    let Err(error) = runtime.store.write(move |tx| record(&shared, tx, &copy, &result)).await else { return };
+    tracing::error!(message = message.id, %error, "result of a delivery could not be recorded");
     let shared = Arc::clone(runtime);
     let id = message.id.clone();
-    let recorded = runtime.store.write(move |tx| record(&shared, tx, &message, &result)).await;
+    let recorded = runtime.store.write(move |tx| give_up(&shared, tx, &message, &error)).await;
     if let Err(error) = recorded {
-        tracing::error!(message = id, %error, "result of a delivery could not be recorded; it will be repeated");
+        tracing::error!(message = id, %error, "a delivery could not be recorded; it will be repeated when its claim runs out");
     }
 }
 
-async fn attempt(messenger: &dyn Messenger, message: &OutboxMessage) -> Result<(), DeliveryFailure> {
+fn give_up(
+    runtime: &Runtime,
+    tx: &mut store::Transaction<'_>,
+    message: &OutboxMessage,
+    error: &ProcessError,
+) -> Result<(), ProcessError> {
+    if !error.is_final() {
+        let again = tx.now() + limits::JOB_PAUSE;
+        return Ok(tx.reschedule_outbox(&message.id, again, &error.to_string())?);
+    }
+    if !tx.complete_outbox(&message.id, &runtime.owner)? {
+        return Ok(());
+    }
+    match &message.instance {
+        Some(instance) => fail_instance(runtime, tx, instance, &error.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Sends a message once.
+pub(crate) async fn attempt(messenger: &dyn Messenger, message: &OutboxMessage) -> Result<(), DeliveryFailure> {
     let unreadable = |error: fhir::ParseError| DeliveryFailure {
         kind: FailureKind::NotReachable,
         text: format!("the stored message cannot be read: {error}"),
@@ -169,7 +210,11 @@ async fn attempt(messenger: &dyn Messenger, message: &OutboxMessage) -> Result<(
     let value = identifier_value(&message.id);
     let delivery =
         Delivery { endpoint_url: &message.target_url, task: &task, identifier: (terms::URI_IDENTIFIER, &value) };
-    messenger.deliver(delivery).await
+    let answer = tokio::time::timeout(limits::DELIVERY_TIME, messenger.deliver(delivery)).await;
+    answer.unwrap_or_else(|_| {
+        let text = format!("no result within {} s", limits::DELIVERY_TIME.as_secs());
+        Err(DeliveryFailure { kind: FailureKind::NotReachable, text, may_pass: false })
+    })
 }
 
 /// Records the result: later, if it may pass, else as the outcome of the step that waits for it.

@@ -69,6 +69,24 @@ pub enum PluginError {
         /// Class.
         class: String,
     },
+    /// A model has a user task.
+    #[error("plug-in {plugin}: element {element} is a user task, which this version does not execute")]
+    UserTask {
+        /// Name of the plug-in.
+        plugin: &'static str,
+        /// Element.
+        element: String,
+    },
+    /// Two models are of the same process and version.
+    #[error("plug-in {plugin}: process {key}|{version} is there twice")]
+    Twice {
+        /// Name of the plug-in that came second.
+        plugin: &'static str,
+        /// Process.
+        key: String,
+        /// Version tag.
+        version: String,
+    },
 }
 
 // === impl Plugin ===
@@ -83,6 +101,10 @@ impl Plugin {
         let xml = self.replace(text, "");
         let definition =
             Definition::parse(xml.as_bytes()).map_err(|source| PluginError::Model { plugin: self.name, source })?;
+        let mut nodes = definition.process().into_iter().flat_map(|process| process.nodes.values());
+        if let Some(node) = nodes.find(|node| matches!(node.kind, bpmn::model::NodeKind::UserTask { .. })) {
+            return Err(PluginError::UserTask { plugin: self.name, element: node.id.to_string() });
+        }
         for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
             let bpmn::model::Implementation::Class { class, .. } = implementation else { continue };
             if !self.implementations.has(class) {

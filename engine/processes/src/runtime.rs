@@ -1,19 +1,24 @@
 //! The runtime: what accepts Tasks and moves instances. Workers and endpoint share one behind an `Arc`.
 
 mod accept;
+mod condemn;
 mod environment;
 mod settle;
+mod takeover;
 mod unit;
 
 use std::sync::Arc;
 
 use fhir::Resource;
 use store::{Store, StoreError, Transaction};
-use time::OffsetDateTime;
+use tokio::sync::watch;
 
-use crate::definition::{Definition, DefinitionError, Definitions};
+use crate::definition::{Definition, Definitions};
 use crate::plugin::{Implementations, Plugin, PluginError};
-use crate::{jobs, limits, outbox};
+use crate::{jobs, outbox, retention};
+pub(crate) use condemn::fail_instance;
+#[cfg(test)]
+pub(crate) use takeover::take_over;
 pub(crate) use settle::fail as fail_task;
 pub(crate) use unit::{UNABLE_TO_CORRELATE, Unit};
 
@@ -47,38 +52,48 @@ pub enum ProcessError {
     /// A plug-in cannot be loaded.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// A stored model cannot be read any more.
-    #[error("stored definition {digest}: {source}")]
-    Definition {
-        /// Digest.
-        digest: String,
-        /// Cause.
-        #[source]
-        source: DefinitionError,
-    },
-    /// A stored instance cannot be read.
-    #[error("instance {id} cannot be read: {reason}")]
+    /// An instance cannot be written.
+    #[error("instance {id} cannot be written: {reason}")]
     Instance {
         /// Id.
         id: String,
         /// What is wrong.
         reason: String,
     },
-    /// The instance did not take a command.
-    #[error("instance {id}: {source}")]
-    Step {
-        /// Id.
-        id: String,
-        /// Cause.
-        #[source]
-        source: bpmn::StepError,
-    },
-    /// Too many commands in one transaction.
-    #[error("instance {id} ran {limit} commands without waiting", limit = limits::COMMANDS_PER_TRANSACTION)]
-    Endless {
-        /// Id.
-        id: String,
-    },
+}
+
+// === impl ProcessError ===
+
+impl ProcessError {
+    /// Whether the same work would fail in the same way again. Then it must not be tried again, but end what caused it:
+    /// a Task, a job or a message. Everything else is a state of database or disk that passes or is repaired.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Plugin(_) | Self::Instance { .. } => true,
+            Self::Store(error) => is_final(error),
+        }
+    }
+}
+
+/// [`ProcessError::is_final`] of an error of the store.
+pub(crate) const fn is_final(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Duplicate { .. }
+            | StoreError::Missing { .. }
+            | StoreError::Deleted { .. }
+            | StoreError::NotDeleted { .. }
+            | StoreError::VersionConflict { .. }
+            | StoreError::Exists { .. }
+            | StoreError::NoRecord { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::UnservedType(_)
+            | StoreError::Unsearchable(_)
+            | StoreError::Database(_)
+            | StoreError::BadRow(_)
+            | StoreError::Panicked(_)
+    )
 }
 
 // === impl Runtime ===
@@ -90,6 +105,10 @@ impl Runtime {
         let mut implementations = Implementations::default();
         for plugin in plugins {
             for definition in plugin.definitions()? {
+                if definitions.installed(&definition.key, &definition.version).is_some() {
+                    let (key, version) = (definition.key, definition.version);
+                    return Err(PluginError::Twice { plugin: plugin.name, key, version }.into());
+                }
                 definitions.install(Arc::new(definition));
             }
             implementations.extend(&plugin.implementations);
@@ -109,9 +128,14 @@ impl Runtime {
             if definitions.by_digest(&row.digest).is_some() {
                 continue;
             }
-            let definition = Definition::parse(&row.xml)
-                .map_err(|source| ProcessError::Definition { digest: row.digest.clone(), source })?;
-            definitions.keep(Arc::new(definition));
+            // A model of an earlier version that is not understood any more fails its instances, not the node.
+            match Definition::parse(&row.xml) {
+                Ok(definition) => definitions.keep(Arc::new(definition)),
+                Err(error) => {
+                    let (process, version, digest) = (row.process_key, row.version_tag, row.digest);
+                    tracing::error!(process, version, digest, %error, "a stored process definition cannot be read; instances of it will fail");
+                }
+            }
         }
         Ok(Self { store, node, definitions, implementations, owner: owner.to_owned() })
     }
@@ -126,22 +150,27 @@ impl Runtime {
         self.definitions.all_installed()
     }
 
-    /// Runs the workers until `stop` resolves; work that has begun is finished.
-    pub async fn work(
-        self: Arc<Self>,
-        messenger: Arc<dyn outbox::Messenger>,
-        stop: tokio::sync::watch::Receiver<bool>,
-    ) {
+    /// Runs the workers until `stop` turns true; work that has begun is finished.
+    ///
+    /// What an earlier time left is taken over first, beside the running work: Tasks that nobody took (see
+    /// `runtime/takeover.rs`).
+    pub async fn work(self: Arc<Self>, messenger: Arc<dyn outbox::Messenger>, stop: watch::Receiver<bool>) {
+        let takeover = tokio::spawn(takeover::work(Arc::clone(&self), stop.clone()));
         let jobs = tokio::spawn(jobs::work(Arc::clone(&self), stop.clone()));
+        let retention = tokio::spawn(retention::work(Arc::clone(&self), stop.clone()));
         let outbox = tokio::spawn(outbox::work(self, messenger, stop));
-        for (name, worker) in [("jobs", jobs), ("outbox", outbox)] {
+        for (name, worker) in [("takeover", takeover), ("jobs", jobs), ("retention", retention), ("outbox", outbox)] {
             if let Err(error) = worker.await {
                 tracing::error!(worker = name, %error, "worker ended");
             }
         }
     }
+}
 
-    pub(crate) fn now() -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+/// Sleeps, but not beyond the stop of the workers.
+pub(crate) async fn pause(stop: &mut watch::Receiver<bool>, time: std::time::Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
     }
 }

@@ -28,10 +28,9 @@ pub trait SendStep: Send + Sync {
 
     /// Says what the outcome means. The default fails the step as DSF does when a message cannot be sent.
     fn delivered(&self, context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) -> Result<(), StepError> {
-        let _ = context;
         match result {
             Ok(()) => Ok(()),
-            Err(failure) => Err(StepError::Failed(failure.text.clone())),
+            Err(failure) => Err(context.send_failed(failure)),
         }
     }
 }
@@ -71,6 +70,9 @@ pub enum StepError {
     /// The instance fails, its Tasks too.
     #[error("{0}")]
     Failed(String),
+    /// The store failed. The whole transaction is undone and run again, unless that would fail again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a step can see and do.
@@ -85,14 +87,6 @@ pub struct StepContext<'c, 't> {
     pub(crate) outputs: Vec<Object>,
     /// When the step was asked for; differs from now when a message was delivered in between.
     pub(crate) requested: OffsetDateTime,
-}
-
-// === impl StepError ===
-
-impl From<StoreError> for StepError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 // === impl StepContext ===
@@ -173,6 +167,25 @@ impl<'c, 't> StepContext<'c, 't> {
     /// Adds an output to the start Task; stored with the transaction.
     pub fn add_output(&mut self, output: Object) {
         self.outputs.push(output);
+    }
+
+    /// The error of a message that could not be sent, in the reference's words (`process-engine.md` 3.5).
+    #[must_use]
+    pub fn send_failed(&self, failure: &DeliveryFailure) -> StepError {
+        let target = self.variable("target").unwrap_or_default();
+        let target = |name: &str| target.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
+        let field = |name: &str| self.field(name).unwrap_or("?");
+        let key = target("correlationKey");
+        StepError::Failed(format!(
+            "Task {} send failed [recipient: {}, endpoint: {}, businessKey: {}{}, message: {}, error: {}]",
+            field("instantiatesCanonical"),
+            target("organizationIdentifierValue"),
+            target("endpointIdentifierValue"),
+            self.business_key().unwrap_or("?"),
+            if key == "?" { String::new() } else { format!(", correlationKey: {key}") },
+            field("messageName"),
+            failure.text,
+        ))
     }
 
     /// A fresh UUID.

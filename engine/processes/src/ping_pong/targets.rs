@@ -58,7 +58,7 @@ fn endpoints(context: &mut StepContext<'_, '_>, search: &str) -> Result<Vec<Reso
     let (type_name, parameters) = search.split_once('?').unwrap_or((search, ""));
     let searched = type_name.parse().ok().filter(|searched| TYPES_WITH_ENDPOINTS.contains(searched));
     let Some(searched) = searched else { return Ok(Vec::new()) };
-    let mut query = fhir::search::parse_query(searched, parameters);
+    let mut query = fhir::search::parse_query_in(&context.transaction().context().as_context(), searched, parameters);
     if let Some(errors) = query.diagnostics() {
         return Err(StepError::Failed(format!("input target-endpoints is no usable search: {errors}")));
     }

@@ -1,6 +1,7 @@
 //! From a Task to an instance (`process-engine.md` 1.3 and 1.4): find the process, find or start the instance, deliver.
 //!
-//! Nothing here refuses a Task: it was accepted, so it ends as `in-progress` or as `failed` with the reference's reason.
+//! Nothing here refuses a Task: it was accepted, so it ends as `in-progress` or as `failed` with a reason, where there is
+//! one the reference's. What its process did before it failed is undone. Only a database that does not work is an error.
 
 use bpmn::Command;
 use fhir::{Resource, Value};
@@ -26,7 +27,17 @@ pub(super) fn accept(
     tx: &mut Transaction<'_>,
     created: &Resource,
 ) -> Result<Option<Resource>, ProcessError> {
-    let mut task = created.clone();
+    if created.str("status") != Some("requested") {
+        return Ok(None);
+    }
+    let taken = tx.attempt(|tx| take(runtime, tx, created.clone()));
+    match taken {
+        Err(error) if error.is_final() => fail(tx, created.clone(), &error.to_string()).map(Some),
+        other => other,
+    }
+}
+
+fn take(runtime: &Runtime, tx: &mut Transaction<'_>, mut task: Resource) -> Result<Option<Resource>, ProcessError> {
     let id = task.id().unwrap_or_default().to_owned();
     let business_key = match task::message_input(&task, terms::BUSINESS_KEY) {
         Some(key) => key.to_owned(),
@@ -60,6 +71,11 @@ fn process_of(runtime: &Runtime, task: &Resource) -> Result<(std::sync::Arc<Defi
     })?;
     let definition = runtime.definitions.installed(&name.key, &name.version).ok_or("Process not found")?;
     let message = task::message_input(task, terms::MESSAGE_NAME).ok_or("java.lang.NullPointerException: messageName")?;
+    for code in [terms::MESSAGE_NAME, terms::BUSINESS_KEY, terms::CORRELATION_KEY] {
+        if task::message_input(task, code).is_some_and(|key| key.len() > limits::KEY_BYTES) {
+            return Err(format!("{code} is longer than {} bytes", limits::KEY_BYTES));
+        }
+    }
     Ok((std::sync::Arc::clone(definition), message.to_owned()))
 }
 
@@ -90,6 +106,7 @@ fn route(
         (Some(one), None) => Route::Continue { instance: one.instance, subscription: one.id },
         // The reference's correlation then tries start events, so a second start with the same key is a second instance.
         (None, _) if starts => Route::Start,
+        (None, _) if tx.inbox_of(business_key)?.len() >= limits::INBOX_PER_KEY => Route::Fail(UNABLE_TO_CORRELATE.to_owned()),
         (None, _) => Route::Wait,
         (Some(_), Some(_)) => Route::Fail(UNABLE_TO_CORRELATE.to_owned()),
     })

@@ -1,0 +1,59 @@
+//! Retention: ended instances and their events are kept for a time, as evidence, and then removed. The Tasks stay.
+//!
+//! The time is the model's `historyTimeToLive` (`P30D` or a number of days), else [`limits::RETENTION`]. An instance that
+//! waits is never removed, however old it is.
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+use tokio::sync::watch;
+
+use crate::limits;
+use crate::runtime::{ProcessError, Runtime, pause};
+
+/// Runs until `stop` turns true.
+pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match remove_old(&runtime).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "ended instances were removed after their time"),
+            Err(error) => tracing::error!(%error, "ended instances could not be removed"),
+        }
+        pause(&mut stop, limits::RETENTION_PAUSE).await;
+    }
+}
+
+/// Removes every ended instance whose time is over and says how many these were.
+pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessError> {
+    let (mut after, mut removed): (Option<(OffsetDateTime, String)>, usize) = (None, 0);
+    loop {
+        let from = after.clone();
+        let page = runtime.store.read(move |tx| {
+            let now = tx.now();
+            let from = from.as_ref().map(|(created, id)| (*created, id.as_str()));
+            Ok::<_, ProcessError>((now, tx.ended_instances(now, from, limits::BATCH)?))
+        });
+        let (now, page) = page.await?;
+        let Some(last) = page.last() else { return Ok(removed) };
+        after = Some((last.created, last.id.clone()));
+        let is_old = |ended: &store::processes::EndedInstance| {
+            let definition = runtime.definitions.by_digest(&ended.definition_digest);
+            now - ended.ended > definition.map_or(limits::RETENTION, |definition| definition.retention)
+        };
+        let old: Vec<String> = page.into_iter().filter(is_old).map(|ended| ended.id).collect();
+        if old.is_empty() {
+            continue;
+        }
+        removed += old.len();
+        let delete = move |tx: &mut store::Transaction<'_>| {
+            old.iter().try_for_each(|id| tx.delete_instance(id).map(drop)).map_err(ProcessError::from)
+        };
+        runtime.store.write(delete).await?;
+    }
+}
+
+/// Reads `historyTimeToLive`: days, also as `P30D`.
+pub(crate) fn parse(text: &str) -> Option<Duration> {
+    let days = text.strip_prefix('P').and_then(|rest| rest.strip_suffix('D')).unwrap_or(text);
+    days.parse::<u32>().ok().map(|days| Duration::days(i64::from(days)))
+}

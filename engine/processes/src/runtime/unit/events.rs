@@ -1,0 +1,116 @@
+//! What an event of an instance asks of its host.
+
+use bpmn::{Command, Event, StepKind, Trigger};
+use store::processes::{InstanceState, NewInstance, NewJob};
+
+use super::{Unit, rows, settle};
+use crate::limits;
+use crate::runtime::ProcessError;
+
+/// Revision of a row that was just inserted.
+const FIRST_REVISION: u64 = 1;
+
+/// Kind of the jobs that belong to instances.
+const INSTANCE_JOB: &str = "instance";
+
+impl Unit<'_, '_> {
+    /// Does what an event asks of the host.
+    pub(super) fn act(&mut self, id: &str, event: &Event) -> Result<(), ProcessError> {
+        match event {
+            Event::InstanceStarted { .. } => self.insert(id),
+            Event::StepRequested(step) if step.kind == StepKind::Service => self.service(id, step),
+            Event::StepRequested(step) => self.send(id, step),
+            Event::StepCancelled { step } => Ok(self.tx.delete_outbox(step).map(drop)?),
+            Event::JobCreated(job) => self.job_created(id, job),
+            Event::JobCompleted { job } | Event::JobCancelled { job } => Ok(self.tx.delete_job(job).map(drop)?),
+            Event::SubscriptionOpened(_) | Event::SubscriptionRekeyed { .. } => {
+                self.waiting.insert(id.to_owned());
+                Ok(())
+            }
+            Event::SignalThrown { name, .. } => self.signal_thrown(id, name),
+            Event::UserTaskCreated(task) => {
+                // Plug-ins with user tasks are refused when they are loaded; an older definition may still have one.
+                let reason = "user tasks cannot be executed".to_owned();
+                self.enqueue(id, Command::Fail { element: Some(task.element.clone()), reason });
+                Ok(())
+            }
+            Event::EndEventReached { messages, .. } | Event::InstanceCompleted { messages } => self.complete(messages),
+            Event::InstanceFailed { reason, messages, element } => {
+                tracing::warn!(instance = id, element = element.as_deref(), reason, "instance failed");
+                self.fail(messages, reason)
+            }
+            Event::InstanceCancelled { reason, messages } => self.fail(messages, reason),
+            Event::ErrorUnhandled { element, code, .. } => {
+                tracing::info!(instance = id, element = &**element, code, "BPMN error without a boundary event ended its execution");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The row of a new instance comes first: what the instance waits for refers to it.
+    fn insert(&mut self, place: &str) -> Result<(), ProcessError> {
+        let id = self.stored_id(place);
+        let Some(loaded) = self.loaded.get_mut(place) else { return Ok(()) };
+        let data = rows::serialized(&id, &loaded.instance)?;
+        self.tx.insert_instance(&NewInstance {
+            id,
+            process_key: loaded.definition.key.clone(),
+            version_tag: loaded.definition.version.clone(),
+            definition_digest: loaded.definition.digest.clone(),
+            business_key: loaded.business_key.clone(),
+            alternative_business_key: None,
+            state: InstanceState::Running,
+            data,
+        })?;
+        loaded.revision = FIRST_REVISION;
+        Ok(())
+    }
+
+    fn job_created(&mut self, id: &str, job: &bpmn::Job) -> Result<(), ProcessError> {
+        let instance = self.stored_id(id);
+        Ok(self.tx.insert_job(&NewJob {
+            id: job.job.to_string(),
+            instance: Some(instance),
+            kind: INSTANCE_JOB.to_owned(),
+            exclusive: job.exclusive,
+            due: job.due.unwrap_or_else(|| self.tx.now()),
+            retries: limits::JOB_ATTEMPTS,
+            payload: Vec::new(),
+        })?)
+    }
+
+    /// Every other instance that waits for the signal gets it: those stored, and those that began to wait in this unit.
+    fn signal_thrown(&mut self, id: &str, name: &str) -> Result<(), ProcessError> {
+        let own = self.stored_id(id);
+        let stored = self.tx.find_signal_subscriptions(name)?;
+        let mut receivers: std::collections::BTreeSet<String> =
+            stored.into_iter().map(|waiting| waiting.instance).filter(|instance| *instance != own).collect();
+        for (place, loaded) in self.loaded.iter().filter(|(place, _)| *place != id && **place != own) {
+            let waits = |trigger: &Trigger| matches!(trigger, Trigger::Signal { name: awaited } if awaited == name);
+            if loaded.instance.subscriptions().any(|open| waits(&open.trigger)) {
+                receivers.insert(place.clone());
+            }
+        }
+        for instance in receivers {
+            self.enqueue(&instance, Command::Signal { name: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, messages: &[String]) -> Result<(), ProcessError> {
+        for message in messages {
+            let outputs = self.outputs.remove(message).unwrap_or_default();
+            settle::complete(self.tx, message, outputs)?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, messages: &[String], reason: &str) -> Result<(), ProcessError> {
+        for message in messages {
+            let outputs = self.outputs.remove(message).unwrap_or_default();
+            settle::fail(self.tx, message, outputs, reason)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! Steps: what the classes of the model do, inside the transaction of their instance.
+
+use std::sync::Arc;
+
+use bpmn::{Command, StepOutcome};
+use fhir::Resource;
+use store::processes::NewOutboxMessage;
+use time::OffsetDateTime;
+
+use super::{NO_PLUGIN, Unit};
+use crate::outbox::{self, DeliveryFailure};
+use crate::runtime::{ProcessError, is_final};
+use crate::step::{Message, StepContext, StepError};
+use crate::task;
+
+impl Unit<'_, '_> {
+    pub(super) fn service(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        let implementation = self.runtime.implementations.services.get(step.class.as_str()).map(Arc::clone);
+        let requested = self.tx.now();
+        let outcome = match implementation {
+            Some(implementation) => self.in_context(id, step, requested, |context| implementation.execute(context))?.1,
+            None => no_plugin(step),
+        };
+        let outcome = match outcome {
+            StepOutcome::Failed { reason } if reason != NO_PLUGIN => {
+                StepOutcome::Failed { reason: self.fatal(id, step, &reason) }
+            }
+            other => other,
+        };
+        self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+        Ok(())
+    }
+
+    /// The reference's text for a step that failed.
+    fn fatal(&self, id: &str, step: &bpmn::Step, reason: &str) -> String {
+        let process = self.loaded.get(id).map(|loaded| format!("{}|{}", loaded.definition.key, loaded.definition.version));
+        format!("Process {} has fatal error in step {}, reason: {reason}", process.unwrap_or_default(), step.element)
+    }
+
+    /// Queues the message of a send step, or answers the step when there is none to send.
+    pub(super) fn send(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        let implementation = self.runtime.implementations.sends.get(step.class.as_str()).map(Arc::clone);
+        let requested = self.tx.now();
+        let (message, outcome) = match implementation {
+            Some(implementation) => self.in_context(id, step, requested, |context| implementation.message(context))?,
+            None => (None, no_plugin(step)),
+        };
+        let writes = match &outcome {
+            StepOutcome::Completed { variables } => variables.clone(),
+            StepOutcome::BpmnError { .. } | StepOutcome::Failed { .. } => Vec::new(),
+        };
+        let built = message.ok_or(outcome).and_then(|message| {
+            let business_key = self.loaded.get(id).map(|loaded| loaded.business_key.clone()).unwrap_or_default();
+            outbox::build_task(&self.runtime.node, step, &business_key, &message, requested)
+                .map(|task| (message, task))
+                .map_err(|reason| StepOutcome::Failed { reason: self.fatal(id, step, &reason) })
+        });
+        match built {
+            Ok((message, task)) => {
+                if !writes.is_empty() {
+                    self.enqueue(id, Command::SetVariables { token: Some(step.token), variables: writes });
+                }
+                self.queue_message(id, step, &message, &task)
+            }
+            Err(outcome) => {
+                self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+                Ok(())
+            }
+        }
+    }
+
+    fn queue_message(
+        &mut self,
+        id: &str,
+        step: &bpmn::Step,
+        message: &Message,
+        task: &Resource,
+    ) -> Result<(), ProcessError> {
+        let instance = self.stored_id(id);
+        Ok(self.tx.insert_outbox(&NewOutboxMessage {
+            id: step.step.to_string(),
+            instance: Some(instance),
+            step: step.step.to_string(),
+            target_url: message.endpoint_url.clone(),
+            target_organization: message.organization_identifier.clone(),
+            body: fhir::print(fhir::Format::Json, task, false).into_bytes(),
+            next_attempt: self.tx.now(),
+        })?)
+    }
+
+    /// Answers a send step with the result of the delivery.
+    pub(crate) fn delivered(
+        &mut self,
+        id: &str,
+        step: &str,
+        requested: OffsetDateTime,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), ProcessError> {
+        if !self.load(id)? {
+            return Ok(());
+        }
+        let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(step).cloned());
+        let Some(step) = pending else { return Ok(()) };
+        let outcome = match self.runtime.implementations.sends.get(step.class.as_str()).map(Arc::clone) {
+            Some(implementation) => {
+                self.in_context(id, &step, requested, |context| implementation.delivered(context, result))?.1
+            }
+            None => no_plugin(&step),
+        };
+        self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+        Ok(())
+    }
+
+    /// Runs code of a step and collects what it wrote.
+    fn in_context<R>(
+        &mut self,
+        id: &str,
+        step: &bpmn::Step,
+        requested: OffsetDateTime,
+        code: impl FnOnce(&mut StepContext<'_, '_>) -> Result<R, StepError>,
+    ) -> Result<(Option<R>, StepOutcome), ProcessError> {
+        let Some(loaded) = self.loaded.get(id) else {
+            return Ok((None, StepOutcome::Failed { reason: "instance is gone".to_owned() }));
+        };
+        let start_id = loaded.instance.start_message();
+        let latest_id = loaded.instance.messages(step.scope).last().map(String::as_str).or(start_id);
+        let start_task = start_id.map(|id| task::read(self.tx, id)).transpose()?.flatten();
+        let latest_task = latest_id.map(|id| task::read(self.tx, id)).transpose()?.flatten();
+        let mut context = StepContext {
+            tx: self.tx,
+            node: &self.runtime.node,
+            step,
+            variables: loaded.instance.variables(step.token),
+            start_task: start_task.as_ref(),
+            latest_task: latest_task.as_ref(),
+            writes: Vec::new(),
+            outputs: Vec::new(),
+            requested,
+        };
+        let result = code(&mut context);
+        let StepContext { writes: variables, outputs, .. } = context;
+        if let Some(start) = start_id.map(str::to_owned) {
+            self.outputs.entry(start).or_default().extend(outputs);
+        }
+        Ok(match result {
+            Ok(value) => (Some(value), StepOutcome::Completed { variables }),
+            Err(StepError::Bpmn { code, message }) => (None, StepOutcome::BpmnError { code, message, variables }),
+            Err(StepError::Failed(reason)) => (None, StepOutcome::Failed { reason }),
+            Err(StepError::Store(error)) if is_final(&error) => (None, StepOutcome::Failed { reason: error.to_string() }),
+            Err(StepError::Store(error)) => return Err(error.into()),
+        })
+    }
+}
+
+fn no_plugin(step: &bpmn::Step) -> StepOutcome {
+    tracing::error!(element = &*step.element, class = step.class, "no plug-in implements the class");
+    StepOutcome::Failed { reason: NO_PLUGIN.to_owned() }
+}

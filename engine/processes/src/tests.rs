@@ -1,0 +1,15 @@
+//! Processes on a real store: nodes of one process that exchange Tasks through a messenger that can fail.
+//!
+//! Names `bpmn_NNN` are the cases of `process-engine.md` section 9.
+
+mod acceptance;
+mod autostart;
+mod crash;
+mod failures;
+mod interleaving;
+mod killed;
+mod models;
+mod ping_pong;
+mod support;
+mod takeover;
+mod wire;

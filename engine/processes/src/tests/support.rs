@@ -1,0 +1,441 @@
+//! Nodes with a real store and the shipped plug-in, a messenger that carries Tasks between them, and a clock that stands.
+//!
+//! Nothing runs by itself: a test takes the steps of the workers one by one, so that it can stop between any two.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fhir::{Format, Limits, Object, Resource, ResourceType, Value};
+use store::processes::InstanceList;
+use store::{ReadFilter, Store, StoreOptions, Transaction};
+use time::{Duration, OffsetDateTime};
+
+use crate::outbox::{self, Delivery, DeliveryFailure, FailureKind, Messenger};
+use crate::plugin::Plugin;
+use crate::runtime::{LocalNode, ProcessError, Runtime};
+use crate::{jobs, ping_pong, task, terms};
+
+/// A clock that the test moves.
+#[derive(Clone, Debug)]
+pub(super) struct Clock(Arc<AtomicI64>);
+
+/// What happens to the next deliveries to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// 403.
+    Forbidden,
+    /// Nothing listens, for good.
+    Unreachable,
+    /// Nothing listens at the moment.
+    Restarting,
+    /// It arrives, the answer is lost.
+    AnswerLost,
+    /// It arrives twice.
+    Twice,
+    /// It is answered and forgotten, as if the partner never reacted.
+    Swallowed,
+}
+
+/// A running node, for the messenger.
+type Door = Arc<Mutex<Option<(Store, Arc<Runtime>)>>>;
+
+/// Carries Tasks between the nodes of one test.
+#[derive(Default)]
+pub(super) struct Post {
+    doors: Mutex<BTreeMap<String, Door>>,
+    faults: Mutex<BTreeMap<String, Vec<Fault>>>,
+    /// Every attempt: receiver and Task.
+    pub(super) sent: Mutex<Vec<(String, Resource)>>,
+}
+
+pub(super) struct Node {
+    pub(super) name: &'static str,
+    path: PathBuf,
+    clock: Clock,
+    pub(super) extra: fn() -> Vec<Plugin>,
+    door: Door,
+    post: Arc<Post>,
+}
+
+pub(super) struct Network {
+    pub(super) nodes: Vec<Node>,
+    pub(super) post: Arc<Post>,
+    pub(super) clock: Clock,
+    _directory: tempfile::TempDir,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_700_000_000_000)))
+    }
+
+    pub(super) fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(self.0.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+// === impl Post ===
+
+impl Post {
+    pub(super) fn plan(&self, node: &str, faults: &[Fault]) {
+        self.faults.lock().unwrap().entry(base_url(node)).or_default().extend(faults);
+    }
+
+    fn next_fault(&self, url: &str) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let planned = faults.get_mut(url)?;
+        if planned.is_empty() { None } else { Some(planned.remove(0)) }
+    }
+
+    /// The Tasks with this message name that were sent to the node.
+    pub(super) fn sent_to(&self, node: &str, message: &str) -> Vec<Resource> {
+        let sent = self.sent.lock().unwrap();
+        let matching = sent.iter().filter(|(url, task)| {
+            *url == base_url(node) && task::message_input(task, terms::MESSAGE_NAME) == Some(message)
+        });
+        matching.map(|(_, task)| task.clone()).collect()
+    }
+}
+
+impl Messenger for Post {
+    fn deliver<'m>(&'m self, delivery: Delivery<'m>) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>> {
+        Box::pin(async move {
+            let url = delivery.endpoint_url.to_owned();
+            self.sent.lock().unwrap().push((url.clone(), delivery.task.clone()));
+            let fault = self.next_fault(&url);
+            match fault {
+                Some(Fault::Forbidden) => return Err(failure(FailureKind::Forbidden, "answered 403", false)),
+                Some(Fault::Unreachable) => return Err(failure(FailureKind::NotReachable, "connection refused", false)),
+                Some(Fault::Restarting) => return Err(failure(FailureKind::NotReachable, "connection refused", true)),
+                Some(Fault::Swallowed) => return Ok(()),
+                _ => {}
+            }
+            let door = self.doors.lock().unwrap().get(&url).cloned();
+            let node = door.and_then(|door| door.lock().unwrap().clone());
+            let Some((store, runtime)) = node else {
+                return Err(failure(FailureKind::NotReachable, "connection refused", true));
+            };
+            let times = if fault == Some(Fault::Twice) { 2 } else { 1 };
+            for _ in 0..times {
+                create(&store, &runtime, delivery.task.clone(), Some(delivery.identifier.1)).await.unwrap();
+            }
+            match fault {
+                Some(Fault::AnswerLost) => Err(failure(FailureKind::NotReachable, "connection lost", true)),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+pub(super) fn failure(kind: FailureKind, text: &str, may_pass: bool) -> DeliveryFailure {
+    DeliveryFailure { kind, text: text.to_owned(), may_pass }
+}
+
+/// What the endpoint does with a Task: unless one with the identifier exists, version 1 and the process in one
+/// transaction.
+async fn create(
+    store: &Store,
+    runtime: &Arc<Runtime>,
+    task: Resource,
+    identifier: Option<&str>,
+) -> Result<String, ProcessError> {
+    let query = identifier.map(|value| {
+        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        fhir::search::parse_query(ResourceType::Task, &format!("identifier={}%7C{value}", terms::URI_IDENTIFIER))
+    });
+    let runtime = Arc::clone(runtime);
+    store
+        .write(move |tx| {
+            if let Some(query) = query
+                && let Some(known) = tx.search(&query, &ReadFilter::everything())?.matches.first()
+            {
+                return Ok(known.id.clone());
+            }
+            let created = tx.create(task, &uuid::Uuid::new_v4().to_string())?;
+            runtime.accept(tx, &created.resource)?;
+            Ok(created.id)
+        })
+        .await
+}
+
+// === impl Node ===
+
+pub(super) fn base_url(name: &str) -> String {
+    format!("https://{name}.example/fhir")
+}
+
+impl Node {
+    pub(super) async fn open(&self) {
+        let clock = self.clock.clone();
+        let options = StoreOptions { clock: Arc::new(move || clock.now()), ..StoreOptions::default() };
+        let store = Store::open_sqlite(&self.path, options).await.unwrap();
+        let node = LocalNode {
+            organization_identifier: self.name.to_owned(),
+            endpoint_identifier: format!("{}-endpoint", self.name),
+            base_url: base_url(self.name),
+        };
+        let mut plugins = vec![ping_pong::plugin()];
+        plugins.extend((self.extra)());
+        let runtime = Arc::new(Runtime::start(store.clone(), node, &plugins, "engine").await.unwrap());
+        *self.door.lock().unwrap() = Some((store, runtime));
+    }
+
+    /// The same node, to be opened with other plug-ins after this one is killed.
+    pub(super) fn with_same_store(&self) -> Self {
+        Self {
+            name: self.name,
+            path: self.path.clone(),
+            clock: self.clock.clone(),
+            extra: self.extra,
+            door: Arc::clone(&self.door),
+            post: Arc::clone(&self.post),
+        }
+    }
+
+    /// What `kill -9` leaves: claims are not given up, nothing is finished.
+    pub(super) async fn kill(&self) {
+        let open = self.door.lock().unwrap().take();
+        if let Some((store, runtime)) = open {
+            drop(runtime);
+            // Everything answered is durable; closing only frees the file for the next start.
+            store.close().await;
+        }
+    }
+
+    pub(super) async fn restart(&self) {
+        self.kill().await;
+        self.open().await;
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.door.lock().unwrap().is_some()
+    }
+
+    pub(super) fn store(&self) -> Store {
+        self.door.lock().unwrap().as_ref().unwrap().0.clone()
+    }
+
+    pub(super) fn runtime(&self) -> Arc<Runtime> {
+        Arc::clone(&self.door.lock().unwrap().as_ref().unwrap().1)
+    }
+
+    pub(super) async fn create(&self, task: Resource) -> String {
+        create(&self.store(), &self.runtime(), task, None).await.unwrap()
+    }
+
+    /// Stores a Task without a process taking it.
+    pub(super) async fn store_only(&self, task: Resource) -> String {
+        let id = uuid::Uuid::new_v4().to_string();
+        self.write(move |tx| tx.create(task, &id)).await.id
+    }
+
+    pub(super) async fn write<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<R, store::StoreError> + Send + 'static,
+    ) -> R {
+        self.store().write(work).await.unwrap()
+    }
+
+    pub(super) async fn task(&self, id: &str) -> Resource {
+        let id = id.to_owned();
+        self.write(move |tx| task::read(tx, &id)).await.unwrap()
+    }
+
+    pub(super) async fn status(&self, id: &str) -> String {
+        self.task(id).await.str("status").unwrap_or_default().to_owned()
+    }
+
+    /// The statuses that the Task had.
+    pub(super) async fn history(&self, id: &str) -> Vec<String> {
+        let id = id.to_owned();
+        let versions = self.write(move |tx| {
+            let mut versions = Vec::new();
+            while let Some(stored) = tx.read_version(ResourceType::Task, &id, versions.len() as u64 + 1)?.current() {
+                versions.push(stored.resource.str("status").unwrap_or_default().to_owned());
+            }
+            Ok(versions)
+        });
+        let mut statuses = versions.await;
+        statuses.dedup();
+        statuses
+    }
+
+    pub(super) async fn tasks(&self) -> Vec<Resource> {
+        let query = fhir::search::parse_query(ResourceType::Task, "_count=1000&_sort=_lastUpdated");
+        let found = self.write(move |tx| tx.search(&query, &ReadFilter::everything())).await;
+        found.matches.into_iter().map(|stored| (*stored.resource).clone()).collect()
+    }
+
+    pub(super) async fn instances(&self, ended: bool) -> Vec<store::processes::Instance> {
+        let list = InstanceList { ended: Some(ended), limit: 1_000, ..InstanceList::default() };
+        self.write(move |tx| tx.instances(&list)).await
+    }
+
+    /// Sends what is due; true if there was something.
+    pub(super) async fn send(&self) -> bool {
+        let runtime = self.runtime();
+        let messages = outbox::claim(&runtime, 100).await.unwrap();
+        let any = !messages.is_empty();
+        for message in messages {
+            let result = outbox::attempt(self.post.as_ref(), &message).await;
+            outbox::finish(&runtime, message, result).await;
+        }
+        any
+    }
+
+    /// Runs the jobs that are due; true if there were some.
+    pub(super) async fn run_jobs(&self) -> bool {
+        let runtime = self.runtime();
+        let jobs = jobs::claim(&runtime).await.unwrap();
+        let any = !jobs.is_empty();
+        for job in jobs {
+            jobs::run(Arc::clone(&runtime), job).await;
+        }
+        any
+    }
+}
+
+// === impl Network ===
+
+impl Network {
+    pub(super) async fn new(names: &[&'static str]) -> Self {
+        Self::with_plugins(names, Vec::new).await
+    }
+
+    pub(super) async fn with_plugins(names: &[&'static str], extra: fn() -> Vec<Plugin>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (post, clock) = (Arc::new(Post::default()), Clock::new());
+        let mut nodes = Vec::new();
+        for name in names {
+            let door = Door::default();
+            post.doors.lock().unwrap().insert(base_url(name), Arc::clone(&door));
+            let path = directory.path().join(format!("{name}.db"));
+            let node = Node { name, path, clock: clock.clone(), extra, door, post: Arc::clone(&post) };
+            node.open().await;
+            let partners = names.to_vec();
+            node.write(move |tx| partners.iter().try_for_each(|partner| seed(tx, partner))).await;
+            nodes.push(node);
+        }
+        Self { nodes, post, clock, _directory: directory }
+    }
+
+    /// Takes every step that is due, on every node that runs.
+    pub(super) async fn settle(&self) {
+        for _ in 0..1_000 {
+            let mut any = false;
+            for node in &self.nodes {
+                if node.is_up() {
+                    any |= node.run_jobs().await;
+                    any |= node.send().await;
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+        panic!("the network does not come to rest");
+    }
+
+    /// Lets time pass in small pieces, so that what is due later happens in its order.
+    pub(super) async fn pass(&self, time: Duration) {
+        let pieces = 8;
+        for _ in 0..pieces {
+            self.clock.advance(time / pieces);
+            self.settle().await;
+        }
+    }
+
+    /// What must hold when all is quiet: no Task is open and no instance lives, nothing waits to be sent or done.
+    pub(super) async fn assert_quiet(&self) {
+        for node in &self.nodes {
+            for task in node.tasks().await {
+                let status = task.str("status").unwrap_or_default();
+                assert!(["completed", "failed"].contains(&status), "{}: {}", node.name, fhir::print(Format::Json, &task, true));
+            }
+            assert!(node.instances(false).await.is_empty(), "{} has instances", node.name);
+            let left = node.write(|tx| Ok((tx.count_outbox()?, tx.next_job()?, tx.next_inbox_expiry()?))).await;
+            assert_eq!(left, (0, None, None), "{}", node.name);
+        }
+    }
+}
+
+/// Organisation and endpoint of a node, as the allow-list brings them.
+pub(super) fn seed(tx: &mut Transaction<'_>, name: &str) -> Result<(), store::StoreError> {
+    let identifier = |system: &str, value: &str| Object::new().with("system", system).with("value", value);
+    let mut organization = Resource::new("Organization");
+    organization.push("identifier", identifier(terms::ORGANIZATION_IDENTIFIER, name));
+    organization.set("active", true);
+    tx.create(organization, &format!("organization-{name}"))?;
+    let mut endpoint = Resource::new("Endpoint");
+    endpoint.push("identifier", identifier(terms::ENDPOINT_IDENTIFIER, &format!("{name}-endpoint")));
+    endpoint.set("status", "active");
+    endpoint.set("address", base_url(name));
+    endpoint.set("managingOrganization", Object::new().with("reference", format!("Organization/organization-{name}")));
+    tx.create(endpoint, &format!("endpoint-{name}"))?;
+    Ok(())
+}
+
+/// A Task for a process of `http://test.org/bpe/Process/` or of ping-pong.
+pub(super) fn new_task(process: &str, message: &str, business_key: Option<&str>, correlation_key: Option<&str>) -> Resource {
+    let canonical = if process.contains("://") { process.to_owned() } else { format!("http://dsf.dev/bpe/Process/{process}") };
+    let mut built = Resource::new("Task");
+    built.set("instantiatesCanonical", canonical);
+    built.set("status", "requested");
+    built.set("intent", "order");
+    let party = task::organization_reference("a");
+    built.set("requester", party.clone());
+    built.set("restriction", Object::new().with("recipient", vec![party.into()]));
+    built.push("input", task::string_parameter(terms::BPMN_MESSAGE, terms::MESSAGE_NAME, message));
+    for (code, value) in [(terms::BUSINESS_KEY, business_key), (terms::CORRELATION_KEY, correlation_key)] {
+        if let Some(value) = value {
+            built.push("input", task::string_parameter(terms::BPMN_MESSAGE, code, value));
+        }
+    }
+    built
+}
+
+pub(super) fn start_ping() -> Resource {
+    new_task("ping|1.0", "startPing", None, None)
+}
+
+/// The error output of a Task.
+pub(super) fn error_of(task: &Resource) -> Option<String> {
+    let errors: Vec<_> = task.list("output").iter().filter(|output| is_type(output, terms::BPMN_MESSAGE, terms::ERROR)).collect();
+    assert!(errors.len() < 2, "more than one error output");
+    errors.first().and_then(|output| output.str("valueString")).map(str::to_owned)
+}
+
+fn is_type(output: &Value, system: &str, code: &str) -> bool {
+    let codings = output.get("type").map_or(&[][..], |kind| kind.list("coding"));
+    codings.iter().any(|coding| coding.str("system") == Some(system) && coding.str("code") == Some(code))
+}
+
+/// Endpoint, status and error of each `ping-status` or `pong-status` output, in their order.
+pub(super) fn results_of(task: &Resource, code: &str) -> Vec<(String, String, Option<String>)> {
+    let outputs = task.list("output").iter().filter(|output| is_type(output, "http://dsf.dev/fhir/CodeSystem/ping", code));
+    outputs
+        .map(|output| {
+            let children = output.list("extension").first().unwrap().list("extension");
+            let child = |url: &str| children.iter().find(|child| child.str("url") == Some(url));
+            let endpoint = child("endpoint-identifier").and_then(|child| child.get("valueIdentifier")?.str("value"));
+            let status = output.get("valueCoding").and_then(|coding| coding.str("code"));
+            let error = child("error-message").and_then(|child| child.str("valueString")).map(str::to_owned);
+            (endpoint.unwrap().to_owned(), status.unwrap().to_owned(), error)
+        })
+        .collect()
+}
+
+/// Reads a FHIR XML file.
+pub(super) fn read_xml(text: &str) -> Resource {
+    fhir::parse(Format::Xml, text.as_bytes(), &Limits::default()).unwrap()
+}
