@@ -1,0 +1,186 @@
+//! `benchmarks NAME...`: measures the product against its figures.
+//!
+//! Each benchmark starts what it needs on loopback in temporary folders, measures, stops everything, prints a table and
+//! writes the same as JSON to `target/benchmarks/NAME.json`. A verdict is given only when the machine was idle before the
+//! run; figures are otherwise for comparison inside one run. Nothing here is asserted by a test, and no product code
+//! knows of it. How to run and read it: `README.md` beside this crate.
+
+mod audit_log;
+mod decision;
+mod error;
+mod gateway_run;
+mod limits;
+mod load;
+mod machine;
+mod node_directory;
+mod peers;
+mod ping;
+mod pki;
+mod process;
+mod report;
+mod start;
+mod statistics;
+mod upstream;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use error::{During as _, Outcome};
+use machine::Machine;
+use report::Report;
+
+/// Measures the product against its figures. Build with `--profile dist` for figures that mean something.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
+    /// What to measure, in this order
+    #[arg(required = true, value_enum)]
+    names: Vec<Name>,
+    /// Fewer and shorter rounds: shows that everything works, and rough figures
+    #[arg(long)]
+    quick: bool,
+    /// Wait up to this many seconds before each benchmark until the machine is idle, so that verdicts can be given
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=7200))]
+    wait: u64,
+    #[command(subcommand)]
+    helper: Option<Helper>,
+}
+
+/// Parts that run as processes of their own.
+#[derive(Debug, Subcommand)]
+enum Helper {
+    /// The engine's place behind the gateway and the other servers (started by `gateway`)
+    #[command(hide = true)]
+    Upstream(upstream::Arguments),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// The gateway beside nginx, haproxy and Apache httpd
+    Gateway,
+    /// Identity, canonical request and decision of the policy
+    Decision,
+    /// Appending to the audit log
+    Audit,
+    /// Start of a node to readiness, and its memory
+    Start,
+    /// A ping from one node to another and back
+    Ping,
+}
+
+/// How a benchmark is to run.
+#[derive(Clone, Debug)]
+struct Run {
+    /// Fewer and shorter rounds.
+    quick: bool,
+    /// Folder of the product's programs: the one of this program.
+    programs: PathBuf,
+    /// Where results and what is expensive to make are kept.
+    results: PathBuf,
+}
+
+// === impl Name ===
+
+impl Name {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Decision => "decision",
+            Self::Audit => "audit",
+            Self::Start => "start",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    fn new(quick: bool) -> Outcome<Self> {
+        let own = std::env::current_exe().during("finding this program")?;
+        let programs = own.parent().map(PathBuf::from).unwrap_or_default();
+        // target/PROFILE/benchmarks -> target/benchmarks
+        let results = programs.parent().map(PathBuf::from).unwrap_or_default().join("benchmarks");
+        std::fs::create_dir_all(&results).during(format!("creating {}", results.display()))?;
+        Ok(Self { quick, programs, results })
+    }
+
+    /// A program of the product.
+    fn program(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.programs.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+        let profile = self.programs.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let profile = if profile == "debug" { "dev".to_owned() } else { profile };
+        Err(error::Failure::new(format!(
+            "{} is missing; build it with `cargo build --profile {profile} --bins`",
+            path.display()
+        )))
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    certs::install_provider();
+    let outcome = match &arguments.helper {
+        Some(Helper::Upstream(upstream)) => upstream::run(upstream),
+        None => measure(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("benchmarks: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> Outcome<()> {
+    let run = Run::new(arguments.quick)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().during("starting threads")?;
+    for name in &arguments.names {
+        // Everything that was started is owned by this future and ends with it, on Ctrl-C too.
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = measure_one(*name, &run, Duration::from_secs(arguments.wait)) => outcome,
+                () = interrupted() => Err(error::Failure::new("interrupted")),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
+    machine::wait_until_idle(patience).await;
+    let mut report = Report::new(name.as_str(), run.quick, Machine::examine()?);
+    match name {
+        Name::Gateway => gateway_run::run(run, &mut report).await,
+        Name::Decision => decision::run(run, &mut report),
+        Name::Audit => audit_log::run(run, &mut report).await,
+        Name::Start => start::run(run, &mut report).await,
+        Name::Ping => ping::run(run, &mut report).await,
+    }?;
+    report.finish(&run.results)
+}
+
+/// Status of a plain GET on loopback, such as a management listener answers; none if nothing does.
+async fn http_status(port: u16, path: &str) -> Option<u16> {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    Some(load::Exchange::new(stream).outline(request.as_bytes()).await.ok()?.status)
+}
+
+async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
