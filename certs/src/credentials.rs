@@ -33,7 +33,7 @@ impl Credentials {
         let certificate_name = certificate_file.display().to_string();
         let key_name = key_file.display().to_string();
         let certificates = pem::read_certificates(&pem::read_file(certificate_file)?, &certificate_name)?;
-        let key = pem::read_private_key(&pem::read_file(key_file)?, &key_name)?;
+        let key = pem::read_private_key(&pem::read_key_file(key_file)?, &key_name)?;
         Self::new(certificates, key, &certificate_name, &key_name)
     }
 

@@ -89,6 +89,9 @@ pub enum Problem {
     /// More than one private key; which one is meant cannot be told.
     #[error("holds {count} private keys, one is expected")]
     SeveralPrivateKeys { count: usize },
+    /// Every user of the machine can read or replace the key.
+    #[error("the private key is open to every user of this machine (mode {mode:03o})")]
+    ExposedKey { mode: u32 },
     /// The key is damaged or of a kind that TLS does not use.
     #[error("line {line}: the private key cannot be used: {reason}")]
     UnusableKey { line: usize, reason: String },
@@ -166,6 +169,9 @@ impl CertError {
                  (umask 077; openssl pkey -in {f} -out {f}.decrypted)"
             ),
             Problem::SeveralPrivateKeys { .. } => "keep one private key per file".to_owned(),
+            Problem::ExposedKey { .. } => {
+                format!("close it: chmod 600 {f}; if others had accounts here, have a certificate issued for a new key")
+            }
             Problem::UnusableKey { .. } => {
                 format!(
                     "RSA of 2048 to 8192 bit and EC P-256, P-384 or P-521 are supported; see: openssl pkey -in {f} -noout -text"

@@ -34,7 +34,7 @@ pub use inspect::{Inspection, inspect};
 pub use name::Name;
 pub use pem::{PrivateKey, read_certificates, read_private_key};
 pub use rules::{CertificateRefusal, CertificateRules};
-pub use trust::{TrustStore, client_verifier, server_verifier};
+pub use trust::{ClientVerifier, TrustStore, client_verifier, server_verifier};
 
 use std::sync::Arc;
 

@@ -83,6 +83,25 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, CertError> {
     Ok(bytes)
 }
 
+/// Like [`read_file`], for a private key: a key that every user of the machine can read is none.
+pub fn read_key_file(path: &Path) -> Result<Vec<u8>, CertError> {
+    if let Some(mode) = exposure(path) {
+        return Err(CertError::new(&path.display().to_string(), Problem::ExposedKey { mode }));
+    }
+    read_file(path)
+}
+
+/// The mode of a file that others may read or write; none if a folder above keeps them out.
+fn exposure(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode_of = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.permissions().mode());
+    // What cannot be looked at is reported by reading it.
+    let path = std::fs::canonicalize(path).ok()?;
+    let mode = mode_of(&path)? & 0o777;
+    let reachable = path.ancestors().skip(1).all(|folder| mode_of(folder).is_none_or(|mode| mode & 0o001 != 0));
+    (mode & 0o006 != 0 && reachable).then_some(mode)
+}
+
 /// All certificates of a file in their order; at least one. Private keys beside them are skipped.
 pub fn read_certificates(bytes: &[u8], file_name: &str) -> Result<Vec<Certificate>, CertError> {
     certificates(bytes).map_err(|problem| CertError::new(file_name, problem))

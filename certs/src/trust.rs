@@ -39,6 +39,7 @@ struct Anchor {
 /// Verifies client certificates against a [`TrustStore`]; what the gateway listens with.
 pub struct ClientVerifier {
     timed: Timed<dyn ClientCertVerifier>,
+    depth: Option<Depth>,
     hints: Vec<DistinguishedName>,
     mandatory: bool,
 }
@@ -46,6 +47,19 @@ pub struct ClientVerifier {
 /// Verifies server certificates and names against a [`TrustStore`]; what the outgoing client uses.
 pub struct ServerVerifier {
     timed: Timed<dyn ServerCertVerifier>,
+}
+
+/// How far a client may stand below the top of its chain.
+#[derive(Clone, Debug)]
+struct Depth {
+    /// Most CA certificates above the client's, the top one included (`SSLVerifyDepth`).
+    most: usize,
+    /// All known CAs: an anchor need not be the top of its chain.
+    known: TrustStore,
+    /// The longest chain among them.
+    tallest: usize,
+    /// Whether the client's issuer itself must be an anchor.
+    direct: bool,
 }
 
 type Build<V> = fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>;
@@ -154,6 +168,31 @@ impl TrustStore {
             .map(|known| known.certificate.subject().to_string())
     }
 
+    /// Certificates from the anchor up to the top of its chain, both included; by names, as far as the store reaches.
+    fn height(&self, anchor: &TrustAnchor<'_>) -> usize {
+        let holds = |known: &&Anchor| {
+            known.anchor.subject == anchor.subject
+                && known.anchor.subject_public_key_info == anchor.subject_public_key_info
+        };
+        self.anchors.iter().find(holds).map_or(1, |first| self.height_of(&first.certificate))
+    }
+
+    fn tallest(&self) -> usize {
+        self.certificates().map(|certificate| self.height_of(certificate)).max().unwrap_or(1)
+    }
+
+    fn height_of(&self, certificate: &Certificate) -> usize {
+        let mut current = certificate;
+        let mut height = 1;
+        while !current.is_self_issued() && height <= self.anchors.len() {
+            let above = self.certificates().find(|known| known.subject().der() == current.issuer().der());
+            let Some(above) = above else { break };
+            current = above;
+            height += 1;
+        }
+        height
+    }
+
     fn validity(&self, now: OffsetDateTime) -> Vec<bool> {
         self.anchors.iter().map(|anchor| anchor.certificate.is_valid_at(now)).collect()
     }
@@ -209,7 +248,7 @@ impl ClientVerifier {
             .issuing_authorities()
             .map(|authority| DistinguishedName::from(authority.subject().der().to_vec()))
             .collect();
-        Ok(Self { timed: Timed::new(store, provider, build)?, hints, mandatory: true })
+        Ok(Self { timed: Timed::new(store, provider, build)?, depth: None, hints, mandatory: true })
     }
 
     /// Takes other CAs as hints, the effect of `SSLCADNRequestFile`.
@@ -218,6 +257,52 @@ impl ClientVerifier {
         self.hints =
             authorities.iter().map(|authority| DistinguishedName::from(authority.subject().der().to_vec())).collect();
         self
+    }
+
+    /// Refuses clients with more than `most` CA certificates above theirs, counted as `SSLVerifyDepth` does: up to the root
+    /// as far as `known` has it, although any certificate of the store may end a path.
+    #[must_use]
+    pub fn with_depth(mut self, most: usize, known: &TrustStore) -> Self {
+        let direct = self.depth.is_some_and(|depth| depth.direct);
+        self.depth = Some(Depth { most, tallest: known.tallest(), known: known.clone(), direct });
+        self
+    }
+
+    /// Demands that an authority of the store itself issued the client's certificate, and no authority below it.
+    #[must_use]
+    pub fn with_direct_issuers(mut self) -> Self {
+        let store = &self.timed.store;
+        let depth = self.depth.take().unwrap_or_else(|| Depth { most: usize::MAX, tallest: 1, known: store.clone(), direct: true });
+        self.depth = Some(Depth { direct: true, ..depth });
+        self
+    }
+
+    fn check_depth(
+        &self,
+        depth: &Depth,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let between_at_most = if depth.direct { 0 } else { depth.most.saturating_sub(1) };
+        let longest = intermediates.len().saturating_add(depth.tallest);
+        if between_at_most >= intermediates.len() && longest <= depth.most {
+            // No path through what the client sent can be too long: the usual case, and no second search for one.
+            return Ok(());
+        }
+        let refused = || rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let moment = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| rustls::Error::FailedToGetCurrentTime)?;
+        let anchors: Vec<TrustAnchor<'_>> = self.timed.store.anchors_at(moment).collect();
+        let algorithms = self.timed.provider.signature_verification_algorithms.all;
+        let usage = webpki::KeyUsage::client_auth();
+        let leaf = webpki::EndEntityCert::try_from(end_entity).map_err(|_| refused())?;
+        let path = leaf
+            .verify_for_usage(algorithms, &anchors, intermediates, now, usage, None, None)
+            .map_err(|_| refused())?;
+        let between = path.intermediate_certificates().count();
+        let above = between.saturating_add(depth.known.height(path.anchor()));
+        if between <= between_at_most && above <= depth.most { Ok(()) } else { Err(refused()) }
     }
 
     /// Lets clients without a certificate in; they have no identity and the policy answers them.
@@ -290,7 +375,11 @@ impl ClientCertVerifier for ClientVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         bound_presented(intermediates)?;
-        self.timed.at(now)?.verify_client_cert(end_entity, intermediates, now)
+        let verified = self.timed.at(now)?.verify_client_cert(end_entity, intermediates, now)?;
+        if let Some(depth) = &self.depth {
+            self.check_depth(depth, end_entity, intermediates, now)?;
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

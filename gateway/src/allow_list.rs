@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::Log;
 use link::frame::{self, FrameError, FromEngine, FromGateway};
 use link::{Snapshot, SnapshotError};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use crate::limits::SNAPSHOT_RECONNECT;
+use crate::record::Happened;
 use crate::reload::Active;
 
 /// Why a connection to the engine ended.
@@ -27,18 +29,28 @@ enum LinkError {
     Snapshot(#[from] SnapshotError),
     #[error("engine is of build {0}, this gateway of build {build}; start both from one release", build = link::BUILD)]
     Refused(String),
+    #[error("allow-list of version {0} came after a newer one")]
+    Older(u64),
+    #[error("allow-list is not put in force without its record: {0}")]
+    Audit(#[from] audit::LogError),
     #[error("engine closed the connection")]
     Closed,
 }
 
 /// Keeps the link to the engine until told to stop.
-pub async fn follow(active: Arc<Active>, socket: PathBuf, copy: PathBuf, mut stop: watch::Receiver<bool>) {
+pub async fn follow(
+    active: Arc<Active>,
+    audit: Arc<Log>,
+    socket: PathBuf,
+    copy: PathBuf,
+    mut stop: watch::Receiver<bool>,
+) {
     let (first, longest) = SNAPSHOT_RECONNECT;
     let mut pause = first;
     let mut reported = false;
     loop {
         let error = tokio::select! {
-            error = session(&active, &socket, &copy, &mut pause) => error,
+            error = session(&active, &audit, &socket, &copy, &mut pause) => error,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         active.set_link(false);
@@ -57,14 +69,21 @@ pub async fn follow(active: Arc<Active>, socket: PathBuf, copy: PathBuf, mut sto
 }
 
 /// One connection; returns why it ended.
-async fn session(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration) -> LinkError {
-    match serve(active, socket, copy, pause).await {
+async fn session(active: &Active, audit: &Log, socket: &Path, copy: &Path, pause: &mut Duration) -> LinkError {
+    match serve(active, audit, socket, copy, pause).await {
         Ok(()) => LinkError::Closed,
         Err(error) => error,
     }
 }
 
-async fn serve(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration) -> Result<(), LinkError> {
+async fn serve(
+    active: &Active,
+    audit: &Log,
+    socket: &Path,
+    copy: &Path,
+    pause: &mut Duration,
+) -> Result<(), LinkError> {
+    let mut newest = 0;
     let mut stream = UnixStream::connect(socket).await.map_err(LinkError::Connect)?;
     frame::write(&mut stream, &FromGateway::Hello { build: link::BUILD.to_owned() }).await?;
     while let Some(message) = frame::read::<FromEngine>(&mut stream).await? {
@@ -73,6 +92,11 @@ async fn serve(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration
             FromEngine::Snapshot(snapshot) => {
                 let snapshot = snapshot.verified()?;
                 let version = snapshot.version();
+                // Within a connection versions grow. A new connection may begin lower: the engine was restored.
+                if version < std::mem::replace(&mut newest, version) {
+                    return Err(LinkError::Older(version));
+                }
+                record(active, audit, &snapshot)?;
                 let json = snapshot.to_json()?;
                 active.replace_snapshot(snapshot);
                 active.set_link(true);
@@ -83,6 +107,19 @@ async fn serve(active: &Active, socket: &Path, copy: &Path, pause: &mut Duration
             }
         }
     }
+    Ok(())
+}
+
+/// Records by which list is decided from here on, if it is another one.
+fn record(active: &Active, audit: &Log, snapshot: &Snapshot) -> Result<(), LinkError> {
+    let basis = active.basis();
+    if basis.snapshot.as_ref().is_some_and(|known| known.digest() == snapshot.digest()) {
+        return Ok(());
+    }
+    let before = basis.snapshot.as_ref().map_or(0, |known| known.version());
+    let detail = format!("version {} after {before}, digest {}", snapshot.version(), snapshot.digest());
+    let record = Happened { event: "allow-list", policy_version: basis.policy.version(), detail: Some(detail) };
+    audit.append(time::OffsetDateTime::now_utc(), &record)?;
     Ok(())
 }
 

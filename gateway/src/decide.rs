@@ -15,6 +15,7 @@ use policies::{CanonicalRequest, Context, Decision, Denial, Identity, Origin, Th
 use rustls_pki_types::UnixTime;
 use time::OffsetDateTime;
 
+use crate::expiry;
 use crate::limits::IDENTITY_CACHE;
 use crate::listen::{Connection, Peer};
 use crate::reload::{Active, Basis};
@@ -104,6 +105,11 @@ impl Identities {
             Some(known) => known,
             None => {
                 let known = derive(basis, snapshot, peer);
+                if let Known::Identity(identity) = &known
+                    && **identity != Identity::Unknown
+                {
+                    expiry::report_client(basis.policy.trust(), &peer.certificate, &identity.name(), now);
+                }
                 self.known.insert(key, known.clone());
                 known
             }
@@ -117,9 +123,6 @@ impl Identities {
 }
 
 fn derive(basis: &Basis, snapshot: &Snapshot, peer: &Peer) -> Known {
-    if peer.intermediates.len() > usize::from(basis.policy.trust().max_depth) {
-        return Known::Refused("chain-too-deep");
-    }
     if let Err(refusal) = basis.rules.check(&peer.certificate) {
         return Known::Refused(refusal.code());
     }

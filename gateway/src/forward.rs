@@ -19,12 +19,14 @@ use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::decide::Identities;
 use crate::limits;
+use crate::memory::Memory;
 use crate::rate::Rates;
 use crate::reload::Active;
+use crate::strangers::Strangers;
 
 use engine::Engine;
 
@@ -35,7 +37,8 @@ pub struct Gateway {
     audit: Arc<Log>,
     engine: Engine,
     peer: HttpPeer,
-    memory: Arc<Semaphore>,
+    memory: Memory,
+    strangers: Strangers,
     rates: Rates<String>,
     stop: watch::Receiver<bool>,
 }
@@ -66,13 +69,15 @@ pub fn build(
     peer.options.connection_timeout = Some(limits::ENGINE_CONNECT);
     peer.options.idle_timeout = Some(std::time::Duration::from_secs(60));
     let keep_alive = active.basis().limits.keep_alive;
+    let head_bytes = u32::try_from(active.basis().limits.head_bytes).unwrap_or(u32::MAX);
     let gateway = Gateway {
         active,
         identities: Identities::default(),
         audit,
         engine: Engine::new(engine_socket.to_owned()),
         peer,
-        memory: Arc::new(Semaphore::new(limits::BUFFERED_BYTES)),
+        memory: Memory::default(),
+        strangers: Strangers::default(),
         rates: Rates::default(),
         stop,
     };
@@ -94,7 +99,8 @@ pub fn build(
     options.h2_idle_timeout = Some(keep_alive);
     proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
-    h2.max_header_list_size(32 * 1024);
+    // A reload that narrows the limit is seen by `check_fields`; one that widens it counts from the next start.
+    h2.max_header_list_size(head_bytes);
     h2.max_concurrent_streams(limits::H2_STREAMS);
     h2.max_concurrent_reset_streams(limits::H2_RESET_STREAMS);
     h2.max_pending_accept_reset_streams(limits::H2_RESET_STREAMS);

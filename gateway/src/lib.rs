@@ -11,15 +11,18 @@
 pub mod admin;
 pub mod allow_list;
 pub mod decide;
+mod expiry;
 pub mod forward;
 pub mod limits;
 pub mod listen;
+mod memory;
 mod rate;
 mod record;
 pub mod reload;
 pub mod request;
 mod respond;
 mod run;
+mod strangers;
 
 /// The audit log and its verifier.
 pub use audit;

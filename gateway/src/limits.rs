@@ -52,10 +52,23 @@ pub const CONNECTIONS: usize = 4096;
 pub const CONNECTIONS_PER_ADDRESS: usize = 256;
 
 /// Handshakes at once: the dearest thing that a stranger can ask for.
-pub const HANDSHAKES: usize = 256;
+pub const HANDSHAKES: usize = 1024;
+
+/// Handshakes of one address at once. A handshake takes milliseconds and a silent client ten seconds, so this is far more
+/// than a site needs and far less than it takes to lock the others out.
+pub const HANDSHAKES_PER_ADDRESS: usize = 32;
 
 /// Judged bodies in memory at once, over all requests, in bytes.
 pub const BUFFERED_BYTES: usize = 256 << 20;
+
+/// Judged bodies of one identity in memory at once; the largest judged body that a policy can allow fits.
+pub const BUFFERED_BYTES_PER_IDENTITY: usize = policies::limits::JUDGED_BODY_BYTES as usize;
+
+/// Records about strangers per second and at once, from one address (IPv6: one /64).
+pub const STRANGER_RECORDS_PER_ADDRESS: (u32, u32) = (2, 20);
+
+/// Records about strangers per second and at once, from all addresses: at most 2 GiB a day.
+pub const STRANGER_RECORDS: (u32, u32) = (20, 500);
 
 /// Time that a judged body may take besides its transfer at [`SLOWEST_BODY_RATE`].
 pub const BODY_TIME: Duration = Duration::from_secs(30);

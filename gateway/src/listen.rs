@@ -7,5 +7,6 @@ mod connection;
 mod tls;
 
 pub use accept::Listener;
+pub(crate) use accept::site;
 pub use connection::{Connection, Peer};
-pub use tls::{Profile, TlsError, TlsState};
+pub use tls::{Profile, TlsError, TlsState, Trusted};

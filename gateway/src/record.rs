@@ -49,6 +49,9 @@ pub(crate) struct Decided<'a> {
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// Records about strangers that were left out before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) left_out: Option<u64>,
     /// Status of the answer if the gateway gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
@@ -118,6 +121,7 @@ impl<'a> Decided<'a> {
             rule: None,
             code: None,
             reason: None,
+            left_out: None,
             status: None,
             body_sha256: None,
             policy_version,
@@ -133,31 +137,72 @@ impl<'a> Decided<'a> {
         self
     }
 
-    /// Adds what was asked, as the client wrote it.
+    /// Adds what was asked, as the client wrote it; without the values of the query unless they are wanted.
     #[must_use]
-    pub(crate) fn raw(mut self, method: &str, target: &str) -> Self {
+    pub(crate) fn raw(mut self, method: &str, target: &str, with_values: bool) -> Self {
         self.method = cut(method);
-        self.target = cut(target);
+        self.target = if with_values { cut(target) } else { cut(&without_values(target)) };
         self
     }
 
     /// Adds what was asked.
     #[must_use]
-    pub(crate) fn request(mut self, request: &'a CanonicalRequest) -> Self {
+    pub(crate) fn request(mut self, request: &'a CanonicalRequest, with_values: bool) -> Self {
         self.method = request.method().as_str().to_owned();
-        let text = request.to_string();
-        self.target = cut(text.split_once(' ').map_or(text.as_str(), |(_, target)| target));
+        self.target = if with_values {
+            cut(&format!("/{}", request.relative_target()))
+        } else {
+            let text = request.to_string();
+            cut(text.split_once(' ').map_or(text.as_str(), |(_, target)| target))
+        };
         self.interaction = Some(request.interaction().as_str());
         self.resource_type = request.resource_type().map(fhir::ResourceType::as_str);
         self
     }
 }
 
-/// At most [`RECORDED_TEXT`] characters, without control characters.
+/// A target with the names of its query parameters; values may be personal.
+fn without_values(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let names: Vec<&str> = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default()).collect();
+    format!("{path}?{}", names.join("&"))
+}
+
+/// At most [`RECORDED_TEXT`] characters, without those that a terminal obeys: control and bidirectional characters.
 pub(crate) fn cut(text: &str) -> String {
-    let mut short: String = text.chars().filter(|character| !character.is_control()).take(RECORDED_TEXT).collect();
+    let mut short: String = text.chars().filter(|character| !steers(*character)).take(RECORDED_TEXT).collect();
     if short.len() < text.len() {
         short.push('…');
     }
     short
+}
+
+fn steers(character: char) -> bool {
+    let invisible = matches!(
+        character,
+        '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{061C}'
+    );
+    invisible || character.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut, without_values};
+
+    #[test]
+    fn attack_a33_texts_of_clients_cannot_steer_a_terminal() {
+        assert_eq!(cut("a\r\n\u{1b}[2Jb\u{202E}c\u{200B}d"), "a[2Jbcd…");
+        assert_eq!(cut(&"x".repeat(1000)).chars().count(), 257);
+    }
+
+    #[test]
+    fn values_of_a_query_are_left_out() {
+        for (target, expected) in [
+            ("/fhir/Patient?family=Meyer&given=A=B&x", "/fhir/Patient?family&given&x"),
+            ("/fhir/Patient?Meyer?a=b", "/fhir/Patient?Meyer?a"),
+            ("/fhir/Patient", "/fhir/Patient"),
+        ] {
+            assert_eq!(without_values(target), expected);
+        }
+    }
 }

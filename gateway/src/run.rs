@@ -23,7 +23,7 @@ use crate::admin::Management;
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
-use crate::{allow_list, forward};
+use crate::{allow_list, expiry, forward};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,7 @@ pub fn check() -> ExitCode {
         Ok((settings, mut warnings)) => match reload::load(&settings, OffsetDateTime::now_utc()) {
             Ok(loaded) => {
                 warnings.extend(loaded.policy.warnings().iter().cloned());
+                warnings.extend(expiry::findings(&loaded, OffsetDateTime::now_utc()));
                 warnings
             }
             Err(error) => {
@@ -145,9 +146,9 @@ async fn serve(
     .map_err(|error| Failure::environment(error.to_string(), "start the gateway in the node's directory"))?;
 
     happened(&audit, &active, "started", None);
-    let snapshots =
-        allow_list::follow(Arc::clone(&active), PathBuf::from(link::socket::SNAPSHOT), copy, stopped.clone());
-    tokio::spawn(snapshots);
+    let (socket, log) = (PathBuf::from(link::socket::SNAPSHOT), Arc::clone(&audit));
+    tokio::spawn(allow_list::follow(Arc::clone(&active), log, socket, copy, stopped.clone()));
+    tokio::spawn(expiry::watch(Arc::clone(&active), stopped.clone()));
     let management = Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
     let management = tokio::spawn(management.run(sockets.management));
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), stopped);

@@ -574,3 +574,157 @@ async fn tls_profiles_offer_what_they_say() {
     assert_eq!(connect("bsi", &TLS13, &[]).await.map(|found| found.0), Some(200));
     assert_eq!(connect("bsi", &TLS13, &[CipherSuite::TLS13_CHACHA20_POLY1305_SHA256]).await, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a32_silent_clients_of_one_address_lock_nobody_else_out() {
+    let node = Node::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tokio::net::TcpStream::connect(("127.0.0.1", node.port)).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.7:0".parse().unwrap()).unwrap();
+    let tcp = socket.connect(([127, 0, 0, 1], node.port).into()).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(node.config(Some(&node.pki.local))));
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, tcp).await.expect("another address is served");
+    let answer = exchange(&mut stream, format!("GET /fhir/metadata HTTP/1.1\r\n{}\r\n", fields(&node))).await;
+    assert_eq!(answer.unwrap().status, 200);
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a32_slow_bodies_of_one_partner_leave_room_for_everybody() {
+    let node = Node::start().await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = node.connect(&node.pki.remote).await;
+        let head = format!(
+            "POST /fhir HTTP/1.1\r\n{}Content-Type: application/fhir+json\r\nContent-Length: 67108864\r\n\r\n{{",
+            fields(&node)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for client in [&node.pki.local, &node.pki.remote] {
+        let bundle = r#"{"resourceType":"Bundle","type":"batch","entry":[]}"#;
+        let answer = node.with_body(client, "POST /fhir", "application/fhir+json", bundle).await;
+        assert_ne!(answer.status, 503, "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_continue_can_send_raw_content() {
+    let node = Node::start().await;
+    let mut stream = node.connect(&node.pki.local).await;
+    let head = format!(
+        "POST /fhir/Binary HTTP/1.1\r\n{}Content-Type: text/plain\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        fields(&node)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut word = [0; 64];
+    let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut word)).await.expect("a word").unwrap();
+    assert!(word[..read].starts_with(b"HTTP/1.1 100"));
+    assert_eq!(exchange(&mut stream, "hello").await.unwrap().status, 201);
+    assert_eq!(node.seen()[0].body, b"hello"[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_deeper_than_the_policy_allows_is_refused_in_the_handshake() {
+    let replace = |root: &std::path::Path, from: &str, to: &str| {
+        let path = root.join("policies/trust.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    };
+    let node = Node::start_with(|root| replace(root, "max-depth = 3", "max-depth = 1")).await;
+    let (key, validity) =
+        (certs::development::KeyType::EcdsaP256, certs::development::Validity::days(time::OffsetDateTime::now_utc(), 9));
+    let subject = |name| certs::development::Subject::german("Test", name);
+    let issuing = node.pki.root.issuing(&subject("Issuing CA"), key, validity).unwrap();
+    let deep = issuing.issue_organization(&subject("deep.example"), &["deep.example"], key, validity).unwrap();
+    node.publish(2, &[(LOCAL, node.pki.local.certificate()), (REMOTE, deep.certificate())]).await;
+    let head = format!("GET /fhir/metadata HTTP/1.1\r\n{}\r\n", fields(&node));
+    assert_eq!(node.send(&node.pki.local, &head).await.unwrap().status, 200);
+    let mut stream = node.connect(&deep).await;
+    assert!(exchange(&mut stream, &head).await.is_none(), "two authorities stand above it");
+    // And a reload that allows one more is in force for the next connection.
+    replace(&node.path(""), "max-depth = 1", "max-depth = 2");
+    node.signal(Signal::HUP);
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut stream = node.connect(&deep).await;
+        if exchange(&mut stream, &head).await.is_some_and(|answer| answer.status == 200) {
+            break;
+        }
+        assert!(Instant::now() < end, "{}", node.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_queries_are_recorded_only_if_the_policy_says_so() {
+    for wanted in [false, true] {
+        let node = Node::start_with(|root| {
+            let path = root.join("policies/audit.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, text.replace("log-query-values = false", &format!("log-query-values = {wanted}"))).unwrap();
+        })
+        .await;
+        // One that is permitted, one that has no canonical form, one of a stranger.
+        node.get(&node.pki.remote, "/fhir/Patient?family=Permitted").await;
+        node.get(&node.pki.remote, "/fhir/Patient?family=Malformed&x=%00").await;
+        node.get(&node.pki.stranger, "/fhir/Patient?family=Stranger").await;
+        let records = std::fs::read_to_string(node.path("audit/gateway.log")).unwrap();
+        for value in ["Permitted", "Malformed", "Stranger"] {
+            assert_eq!(records.contains(value), wanted, "{value}: {records}");
+        }
+        assert_eq!(records.matches("/Patient?family").count(), 3, "{records}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_strangers_does_not_fill_the_audit_log() {
+    let node = Node::start().await;
+    for _ in 0..80 {
+        assert_eq!(node.get(&node.pki.stranger, "/fhir/metadata").await.status, 403);
+    }
+    let count = |text: &str| {
+        let records = std::fs::read_to_string(node.path("audit/gateway.log")).unwrap();
+        records.matches(text).count()
+    };
+    let written = count("GW-IDENT-003");
+    assert!((20..60).contains(&written), "{written}");
+    // Partners are recorded one by one.
+    for _ in 0..80 {
+        assert_eq!(node.get(&node.pki.remote, "/fhir/nothing").await.status, 404);
+    }
+    assert_eq!(count("\"status\":404"), 80);
+    assert!(node.metric("schleuse_audit_left_out_total").await.unwrap() >= 20.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_head_of_a_partner_and_a_change_of_the_allow_list_are_recorded_under_their_names() {
+    let node = Node::start().await;
+    let smuggled = format!("POST /fhir/Task HTTP/1.1\r\n{}Content-Length: 5\r\nContent-Length: 6\r\n\r\n", fields(&node));
+    assert_eq!(node.send(&node.pki.remote, smuggled).await.unwrap().status, 400);
+    node.publish(2, &[(LOCAL, node.pki.local.certificate())]).await;
+    let records = std::fs::read_to_string(node.path("audit/gateway.log")).unwrap();
+    let refused = records.lines().find(|line| line.contains("GW-HEAD-011")).unwrap();
+    assert!(refused.contains(&format!("\"name\":\"{REMOTE}\"")), "{refused}");
+    assert!(records.contains("\"event\":\"allow-list\"") && records.contains("version 2 after 1"), "{records}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_of_xml_are_bounded_by_the_policy() {
+    let node = Node::start().await;
+    let attributes: String = (0..65).map(|number| format!(" a{number}=''")).collect();
+    let body = format!(
+        "<Patient xmlns=\"http://hl7.org/fhir\"><text><status value=\"generated\"/>\
+         <div xmlns=\"http://www.w3.org/1999/xhtml\"><p{attributes}>x</p></div></text></Patient>"
+    );
+    let answer = node.with_body(&node.pki.local, "POST /fhir/Patient", "application/fhir+xml", &body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+}

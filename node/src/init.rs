@@ -32,7 +32,8 @@ organization-identifier = {organization}
 base-url = {base_url}
 # Identifier of this node's Endpoint resource, by convention its domain name.
 endpoint-identifier = {endpoint}
-# "required" refuses to start when the kernel cannot confine the processes; "best-effort" starts and reports it.
+# Whether the processes must confine themselves with the help of the kernel. This version cannot, so "required" (which is
+# also meant when the key is missing) is refused; "best-effort" starts without.
 sandbox = "best-effort"
 
 [listen]

@@ -76,7 +76,7 @@ pub struct TrustStores {
 /// Whether confinement by the kernel is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
-    /// Refuse to start without it.
+    /// Refuse to start without it; the default, and an error in this version, which has none.
     Required,
     /// Start and report.
     BestEffort,
@@ -282,7 +282,15 @@ fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(Organiza
         }
     };
     let choices = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
-    let sandbox = node.choice(reader, "sandbox", &choices).map_or(Sandbox::Required, |item| item.value);
+    let sandbox = node.choice(reader, "sandbox", &choices);
+    if sandbox.as_ref().is_none_or(|item| item.value == Sandbox::Required) {
+        // Missing means required: whoever does without says so.
+        let span = sandbox.as_ref().map_or_else(|| node.span(), |item| item.span.clone());
+        let text = "cannot be met: the processes of this version do not confine themselves";
+        let remedy = "write sandbox = \"best-effort\", and confine the processes from outside (systemd units, containers)";
+        reader.error(&span, &node.key("sandbox"), text, remedy);
+    }
+    let sandbox = sandbox.map_or(Sandbox::Required, |item| item.value);
     node.finish(reader);
     Some((identifier?, base_url?, endpoint_identifier?, sandbox))
 }

@@ -21,6 +21,9 @@ pub const BUNDLE_ENTRIES: usize = 2000;
 /// Most `[[rule]]` tables. Rules are numbered with 16 bits; hospitals write tens.
 pub const RULES: usize = 4096;
 
+/// Largest body that is judged, and so held in memory, in bytes; content of a Binary streams through and may be larger.
+pub const JUDGED_BODY_BYTES: u64 = 64 << 20;
+
 /// Longest policy file in bytes; a policy is written by hand.
 pub const POLICY_FILE_BYTES: usize = 1024 * 1024;
 

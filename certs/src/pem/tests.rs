@@ -291,3 +291,26 @@ proptest::proptest! {
         crate::fuzz::certificate(&bytes);
     }
 }
+
+#[test]
+fn a_private_key_that_everybody_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("server.key");
+    std::fs::write(&key, "x").unwrap();
+    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |path: &Path| matches!(read_key_file(path), Err(CertError { problem: Problem::ExposedKey { .. }, .. }));
+    for (folder_mode, key_mode, expected) in
+        [(0o755, 0o644, true), (0o755, 0o602, true), (0o755, 0o640, false), (0o755, 0o600, false), (0o700, 0o644, false)]
+    {
+        set(folder.path(), folder_mode);
+        set(&key, key_mode);
+        assert_eq!(refused(&key), expected, "{folder_mode:o} {key_mode:o}");
+    }
+    // A link does not hide what it points to.
+    set(folder.path(), 0o755);
+    set(&key, 0o644);
+    let inner = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(&key, inner.path().join("server.key")).unwrap();
+    assert!(refused(&inner.path().join("server.key")));
+}

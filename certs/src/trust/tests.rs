@@ -43,6 +43,42 @@ fn an_empty_folder_and_a_missing_file_are_errors() {
 }
 
 #[test]
+fn depth_counts_every_authority_above_the_client_wherever_its_certificate_comes_from() {
+    let c = &CONSORTIUM;
+    let leaf = c.organization.certificate().der();
+    let issuing = [c.issuing.certificate().der().clone()];
+    let verify = |anchors: &[&Authority], known: &[&Authority], most, sent: &[CertificateDer<'_>]| {
+        let verifier = ClientVerifier::new(&store(anchors), crate::provider()).unwrap();
+        verifier.with_depth(most, &store(known)).verify_client_cert(leaf, sent, unix(NOW)).is_ok()
+    };
+    let both: &[&Authority] = &[&c.root, &c.issuing];
+    // Root and issuing CA are above the client, whether the node knows the issuing CA or the client sends it.
+    for (anchors, sent) in [(both, &[][..]), (both, &issuing[..]), (&[&c.root][..], &issuing[..])] {
+        assert!(verify(anchors, anchors, 2, sent));
+        assert!(!verify(anchors, anchors, 1, sent));
+    }
+    // A path may end at the issuing CA; where the root is unknown it does not count.
+    assert!(verify(&[&c.issuing], &[&c.issuing], 1, &[]));
+    assert!(!verify(&[&c.issuing], both, 1, &[]));
+    // What the client sends besides its path is no depth.
+    let noise = vec![c.server.certificate().der().clone(), issuing[0].clone(), c.root.certificate().der().clone()];
+    assert!(verify(both, both, 2, &noise));
+}
+
+#[test]
+fn a_listed_root_does_not_let_the_authorities_below_it_issue() {
+    let c = &CONSORTIUM;
+    let leaf = c.organization.certificate().der();
+    let issuing = [c.issuing.certificate().der().clone()];
+    let verify = |anchor: &Authority| {
+        let verifier = ClientVerifier::new(&store(&[anchor]), crate::provider()).unwrap().with_direct_issuers();
+        verifier.verify_client_cert(leaf, &issuing, unix(NOW)).is_ok()
+    };
+    assert!(verify(&c.issuing));
+    assert!(!verify(&c.root));
+}
+
+#[test]
 fn the_verifier_accepts_its_own_and_refuses_everybody_else() {
     let c = &CONSORTIUM;
     let stranger = Authority::root(&Subject::german("Other", "Other Root"), KeyType::EcdsaP256, year()).unwrap();

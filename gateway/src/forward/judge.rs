@@ -3,6 +3,7 @@
 //! Everything that can refuse is in [`Gateway::judge`]; each refusal is one [`Answer`] with one audit record. Strangers are
 //! refused before anything about this node can be learnt from the answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,12 +18,12 @@ use policies::interaction::BodyKind;
 use policies::{CanonicalRequest, Decision, Denial, Identity, Interaction, RequestError};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::head::{Content, EngineHead};
 use super::{Gateway, proxy::Context};
 use crate::decide;
 use crate::listen::Connection;
+use crate::memory::Held;
 use crate::record::{self, Decided};
 use crate::reload::Basis;
 use crate::request::{self, Body, BodyRefusal, FieldRefusal, HeadLimits, HeadRefusal};
@@ -42,7 +43,7 @@ pub(super) enum Load {
     /// Nothing.
     Nothing,
     /// A judged body.
-    Judged { bytes: Bytes, memory: OwnedSemaphorePermit },
+    Judged { bytes: Bytes, memory: Held },
     /// Content that streams through.
     Raw { length: Option<u64> },
     /// A WebSocket.
@@ -71,11 +72,12 @@ impl Gateway {
         let about = |identity: Option<&Arc<Identity>>| {
             let record =
                 Decided::about(connection, correlation_id.to_string(), basis.policy.version(), snapshot_version);
-            (record, identity.cloned())
+            (record, identity.cloned(), connection.peer.address)
         };
         if let Some(refusal) = head_refusal {
             let answer = Answer::empty(refusal.status(), refusal.code()).closing();
-            return Err(self.refuse(about(None), None, Refused::new(answer, refusal.to_string())));
+            let identity = self.identify(&basis, connection).ok();
+            return Err(self.refuse(about(identity.as_ref()), None, Refused::new(answer, refusal.to_string())));
         }
         let raw = RawTarget::of(session);
         let identity = match self.identify(&basis, connection) {
@@ -100,7 +102,7 @@ impl Gateway {
             let refused = Refused::new(Answer::unavailable("GW-LINK-001"), "engine is not connected");
             return Err(refuse(refused, asked));
         }
-        let body = request::read_body(session, &request, &basis.limits, &self.memory)
+        let body = request::read_body(session, &request, &basis.limits, &self.memory, &identity.name())
             .await
             .map_err(|refusal| refuse(refused_body(&refusal), asked))?;
         let resource = match &body {
@@ -119,8 +121,8 @@ impl Gateway {
         };
         let head = self.engine_head(session, &request, &body, socket, &permit, correlation_id);
         let head = head.map_err(|refused| refuse(refused, asked))?;
-        let (mut record, _) = about(None);
-        record = record.by(&identity).request(&request);
+        let (mut record, ..) = about(None);
+        record = record.by(&identity).request(&request, basis.policy.audit().log_query_values);
         record.event = "permit";
         record.rule = Some(rule);
         record.body_sha256 = match &body {
@@ -213,7 +215,7 @@ impl Gateway {
     /// Records a refusal and gives its answer.
     fn refuse(
         &self,
-        (mut record, identity): (Decided<'_>, Option<Arc<Identity>>),
+        (mut record, identity, address): (Decided<'_>, Option<Arc<Identity>>, IpAddr),
         asked: Option<Asked<'_>>,
         refused: Refused,
     ) -> Answer {
@@ -222,10 +224,14 @@ impl Gateway {
         if let Some(identity) = identity {
             record.identity = identity.kind();
             record.name = Some(identity.name());
+        } else {
+            let Some(left_out) = self.strangers.admit(address, Instant::now()) else { return refused.answer };
+            record.left_out = Some(left_out).filter(|count| *count > 0);
         }
+        let with_values = self.active.basis().policy.audit().log_query_values;
         let mut record = match asked {
-            Some(Asked::Raw(raw)) => record.raw(&raw.method, &raw.target),
-            Some(Asked::Request(request)) => record.request(request),
+            Some(Asked::Raw(raw)) => record.raw(&raw.method, &raw.target, with_values),
+            Some(Asked::Request(request)) => record.request(request, with_values),
             None => record,
         };
         if refused.rule.is_some() {

@@ -29,6 +29,7 @@ use crate::limits;
 use crate::rate::Rates;
 use crate::record::Decided;
 use crate::reload::Active;
+use crate::strangers::Strangers;
 
 /// Accepts partners and hands their verified connections to the proxy.
 pub struct Listener<A> {
@@ -38,6 +39,8 @@ pub struct Listener<A> {
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     addresses: Arc<Addresses>,
+    handshaking: Arc<Addresses>,
+    strangers: Strangers,
     certificates: Cache<Thumbprint, Arc<Certificate>>,
     rates: Rates<IpAddr>,
     stop: watch::Receiver<bool>,
@@ -48,6 +51,9 @@ pub struct Listener<A> {
 struct Addresses {
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
+
+/// The right to a handshake: of the address and of all.
+type Handshake = (AddressGuard, OwnedSemaphorePermit);
 
 struct AddressGuard {
     addresses: Arc<Addresses>,
@@ -77,6 +83,8 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
             connections: Arc::new(Semaphore::new(limits::CONNECTIONS)),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES)),
             addresses: Arc::default(),
+            handshaking: Arc::default(),
+            strangers: Strangers::default(),
             certificates: Cache::new(limits::CONNECTIONS as u64),
             rates: Rates::default(),
             stop,
@@ -122,9 +130,13 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         };
         let rate = self.active.basis().limits.rate.handshakes_per_ip;
         if !self.rates.take(&site(address.ip()), rate, rate.saturating_mul(2), Instant::now()) {
-            return refuse("handshakes-per-address");
+            return refuse("handshake-rate");
         }
-        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else { return refuse("handshakes") };
+        let Some(own) = Addresses::enter(&self.handshaking, address.ip(), limits::HANDSHAKES_PER_ADDRESS) else {
+            return refuse("handshakes-per-address");
+        };
+        let Ok(all) = Arc::clone(&self.handshakes).try_acquire_owned() else { return refuse("handshakes") };
+        let handshake = (own, all);
         let listener = Arc::clone(self);
         tokio::spawn(async move {
             metrics::gauge!("schleuse_listen_connections").increment(1);
@@ -134,7 +146,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         });
     }
 
-    async fn serve(&self, tcp: TcpStream, address: SocketAddr, handshake: OwnedSemaphorePermit) {
+    async fn serve(&self, tcp: TcpStream, address: SocketAddr, handshake: Handshake) {
         let limit = self.active.basis().limits.handshake;
         let stream = match tokio::time::timeout(limit, self.handshake(tcp, address)).await {
             Ok(Ok(stream)) => stream,
@@ -155,10 +167,13 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
     }
 
     fn record_refusal(&self, connection: &Connection) {
+        // Who it is was not asked yet, so it counts as a stranger's.
+        let Some(left_out) = self.strangers.admit(connection.peer.address, Instant::now()) else { return };
         let basis = self.active.basis();
         let snapshot = basis.snapshot.as_ref().map_or(0, |snapshot| snapshot.version());
         let correlation_id = link::CorrelationId::random().to_string();
         let mut record = Decided::about(connection, correlation_id, basis.policy.version(), snapshot);
+        record.left_out = Some(left_out).filter(|count| *count > 0);
         record.code = Some("GW-HEAD-015");
         record.reason = Some("head refused by the parser".to_owned());
         record.status = Some(400);
@@ -267,7 +282,8 @@ impl Drop for AddressGuard {
     }
 }
 
-fn site(address: IpAddr) -> IpAddr {
+/// What one site has: an IPv4 address or an IPv6 /64.
+pub(crate) fn site(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,

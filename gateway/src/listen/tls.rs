@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use certs::{Certificate, Credentials, TrustStore};
+use certs::{Certificate, ClientVerifier, Credentials, TrustStore};
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::danger::ClientCertVerifier;
@@ -38,6 +38,18 @@ pub struct TlsState {
     pub generation: u64,
     /// The certificate that is shown, for metrics and logs.
     pub server_certificate: Certificate,
+    authorities: Vec<Certificate>,
+}
+
+/// Which client certificates a handshake accepts.
+#[derive(Debug)]
+pub struct Trusted {
+    /// Every authority of the trust store.
+    pub store: TrustStore,
+    /// Those of them whose own signature alone counts (`issuer-sha256`); none: all do, and authorities below them.
+    pub issuers: Option<TrustStore>,
+    /// Most authorities above a client (`max-depth`).
+    pub depth: usize,
 }
 
 /// Why no TLS state can be built.
@@ -75,6 +87,21 @@ struct OneCertificate(Arc<CertifiedKey>);
 #[derive(Debug)]
 struct Shared(Arc<dyn ProducesTickets>);
 
+// === impl Trusted ===
+
+impl Trusted {
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, rustls::server::VerifierBuilderError> {
+        let verifier = match &self.issuers {
+            None => ClientVerifier::new(&self.store, provider)?,
+            Some(issuers) => ClientVerifier::new(issuers, provider)?.with_direct_issuers(),
+        };
+        Ok(Arc::new(verifier.with_depth(self.depth, &self.store)))
+    }
+}
+
 // === impl TlsState ===
 
 impl TlsState {
@@ -82,7 +109,7 @@ impl TlsState {
     pub fn build(
         profile: Profile,
         credentials: &Credentials,
-        trust: &TrustStore,
+        trust: &Trusted,
         host: &str,
         ticket_seconds: u32,
         now: time::OffsetDateTime,
@@ -91,7 +118,7 @@ impl TlsState {
         let server_certificate = credentials.certificate().clone();
         check_server_certificate(&server_certificate, host, now)?;
         let provider = Arc::new(profile.provider());
-        let verifier = certs::client_verifier(trust, Arc::clone(&provider))?;
+        let verifier = trust.verifier(Arc::clone(&provider))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(profile.versions())?
             .with_client_cert_verifier(Arc::clone(&verifier))
@@ -108,7 +135,13 @@ impl TlsState {
             config.send_tls13_tickets = 0;
         }
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate })
+        let authorities = trust.store.certificates().cloned().collect();
+        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate, authorities })
+    }
+
+    /// The server certificate and the trusted authorities.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        std::iter::once(&self.server_certificate).chain(&self.authorities)
     }
 }
 

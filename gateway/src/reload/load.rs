@@ -10,7 +10,7 @@ use policies::{Finding, Policy};
 use time::OffsetDateTime;
 
 use crate::limits::Limits;
-use crate::listen::{Profile, TlsError, TlsState};
+use crate::listen::{Profile, TlsError, TlsState, Trusted};
 
 /// A state that was read whole and is consistent.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
     let credentials = Credentials::load(&files.certificate, &files.private_key)
         .map_err(|error| LoadError::Certificates(vec![error]))?;
     let trust = TrustStore::load(&settings.trust_stores.client).map_err(LoadError::Certificates)?;
-    let trust = narrow(trust, &policy.trust().issuer_sha256)?;
+    let issuers = listed_issuers(&trust, &policy.trust().issuer_sha256)?;
+    let trust = Trusted { store: trust, issuers, depth: usize::from(policy.trust().max_depth) };
     let profile = match policy.tls().profile {
         TlsProfile::DsfCompat => Profile::DsfCompat,
         TlsProfile::Bsi => Profile::Bsi,
@@ -95,10 +96,10 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
     Ok(Loaded { tls, policy: Arc::new(policy), rules, limits })
 }
 
-/// Keeps those authorities whose fingerprints are listed: a path then ends at one of them or nowhere.
-fn narrow(trust: TrustStore, fingerprints: &[String]) -> Result<TrustStore, LoadError> {
+/// The authorities whose fingerprints are listed; none when no list is given.
+fn listed_issuers(trust: &TrustStore, fingerprints: &[String]) -> Result<Option<TrustStore>, LoadError> {
     if fingerprints.is_empty() {
-        return Ok(trust);
+        return Ok(None);
     }
     let listed: Vec<_> = trust
         .certificates()
@@ -108,7 +109,7 @@ fn narrow(trust: TrustStore, fingerprints: &[String]) -> Result<TrustStore, Load
     if listed.is_empty() {
         return Err(LoadError::NoListedIssuer);
     }
-    TrustStore::from_certificates(listed, "issuer-sha256").map_err(LoadError::Certificates)
+    TrustStore::from_certificates(listed, "issuer-sha256").map(Some).map_err(LoadError::Certificates)
 }
 
 fn rules(trust: &Trust) -> CertificateRules {

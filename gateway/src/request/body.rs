@@ -3,8 +3,7 @@
 //! The parsed tree is judged and the very bytes it was parsed from are forwarded. Only raw Binary content is not held in
 //! memory; it passes as a stream, counted against its own limit.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fhir::{Format, ParseError, Resource, ResourceType};
@@ -12,16 +11,16 @@ use http::header;
 use pingora::proxy::Session;
 use policies::CanonicalRequest;
 use policies::interaction::BodyKind;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{self, Limits};
+use crate::memory::{Held, Memory};
 
 /// What a request brings along.
 #[derive(Debug)]
 pub enum Body {
     /// Nothing.
     Absent,
-    /// A resource; the permit accounts for its memory.
+    /// A resource, with the memory that it holds.
     Judged {
         /// The bytes as received.
         bytes: Bytes,
@@ -30,7 +29,7 @@ pub enum Body {
         /// Media type under which they are forwarded.
         media_type: String,
         /// Share of the memory for bodies.
-        memory: OwnedSemaphorePermit,
+        memory: Held,
     },
     /// Content of a Binary, to be streamed.
     Raw {
@@ -73,12 +72,13 @@ pub enum BodyRefusal {
     Disconnected,
 }
 
-/// Reads what the request brings along. `memory` bounds all bodies together, in bytes.
+/// Reads what the request of `who` brings along, as far as there is `memory` for it.
 pub async fn read_body(
     session: &mut Session,
     request: &CanonicalRequest,
     limits: &Limits,
-    memory: &Arc<Semaphore>,
+    memory: &Memory,
+    who: &str,
 ) -> Result<Body, BodyRefusal> {
     let announced = announced_length(session);
     let empty = session.as_mut().is_body_empty();
@@ -95,6 +95,7 @@ pub async fn read_body(
             if announced.is_some_and(|length| length > limit) {
                 return Err(BodyRefusal::TooLarge(limit));
             }
+            continue_if_expected(session).await?;
             return Ok(Body::Raw { media_type, length: announced });
         }
         return Err(BodyRefusal::MediaType);
@@ -106,15 +107,10 @@ pub async fn read_body(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(BodyRefusal::TooLarge(limit as u64));
     }
-    // A body of unknown length may become as large as the limit.
-    let reserved = announced.map_or(limit, |length| usize::try_from(length).unwrap_or(limit)).max(1);
-    let reserved = u32::try_from(reserved).map_err(|_| BodyRefusal::Busy)?;
-    let memory = Arc::clone(memory).try_acquire_many_owned(reserved).map_err(|_| BodyRefusal::Busy)?;
-    if session.req_header().headers.contains_key(header::EXPECT) {
-        session.write_continue_response().await.map_err(|_| BodyRefusal::Disconnected)?;
-    }
-    session.set_read_timeout(Some(limits.body_idle));
-    let bytes = tokio::time::timeout(longest(announced, limit), collect(session, limit))
+    continue_if_expected(session).await?;
+    let mut memory = memory.begin(who);
+    let collect = collect(session, limit, limits.body_idle, &mut memory);
+    let bytes = tokio::time::timeout(longest(announced, limit), collect)
         .await
         .map_err(|_| BodyRefusal::TimedOut)??;
     let parser = if format == Format::Json { limits.json } else { limits.xml };
@@ -124,11 +120,27 @@ pub async fn read_body(
     Ok(Body::Judged { bytes, resource: Box::new(resource), media_type, memory })
 }
 
-async fn collect(session: &mut Session, limit: usize) -> Result<Bytes, BodyRefusal> {
+/// The client waits for a word before it sends; the engine never learns of it.
+async fn continue_if_expected(session: &mut Session) -> Result<(), BodyRefusal> {
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.write_continue_response().await.map_err(|_| BodyRefusal::Disconnected)?;
+    }
+    Ok(())
+}
+
+async fn collect(
+    session: &mut Session,
+    limit: usize,
+    idle: Duration,
+    memory: &mut Held,
+) -> Result<Bytes, BodyRefusal> {
     let mut collected = BytesMut::new();
     let mut first = None;
+    let mut pace = Pace::new(Instant::now());
     loop {
-        let chunk = session.read_request_body().await.map_err(|error| match error.etype() {
+        // Timed here and not by the session, which times HTTP/1.1 alone.
+        let chunk = tokio::time::timeout(idle, session.read_request_body()).await;
+        let chunk = chunk.map_err(|_| BodyRefusal::TimedOut)?.map_err(|error| match error.etype() {
             pingora::ErrorType::ReadTimedout => BodyRefusal::TimedOut,
             _ => BodyRefusal::Disconnected,
         })?;
@@ -136,6 +148,12 @@ async fn collect(session: &mut Session, limit: usize) -> Result<Bytes, BodyRefus
         let already = first.as_ref().map_or(collected.len(), Bytes::len);
         if already.saturating_add(chunk.len()) > limit {
             return Err(BodyRefusal::TooLarge(limit as u64));
+        }
+        if !memory.grow_to(already.saturating_add(chunk.len())) {
+            return Err(BodyRefusal::Busy);
+        }
+        if !pace.is_kept(chunk.len(), Instant::now()) {
+            return Err(BodyRefusal::TimedOut);
         }
         // Most bodies come in one piece, which is then never copied.
         match first.take() {
@@ -149,6 +167,30 @@ async fn collect(session: &mut Session, limit: usize) -> Result<Bytes, BodyRefus
     }
     let whole = first.unwrap_or_else(|| collected.freeze());
     if whole.is_empty() { Err(BodyRefusal::Missing) } else { Ok(whole) }
+}
+
+/// Holds a sender to [`limits::SLOWEST_BODY_RATE`] in each [`limits::BODY_TIME`], so that what came fast at first buys no
+/// time for what follows.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, bytes: 0 }
+    }
+
+    fn is_kept(&mut self, bytes: usize, now: Instant) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < limits::BODY_TIME {
+            return true;
+        }
+        let kept = self.bytes >= elapsed.as_secs().saturating_mul(limits::SLOWEST_BODY_RATE);
+        *self = Self::new(now);
+        kept
+    }
 }
 
 /// Parses; large bodies leave the worker thread free for other connections.
@@ -175,7 +217,7 @@ fn limit_of(request: &CanonicalRequest, limits: &Limits) -> usize {
         }
         BodyKind::Resource | BodyKind::Parameters | BodyKind::Absent => limits.body.of(request.resource_type()),
     };
-    usize::try_from(limit).unwrap_or(usize::MAX).min(limits::BUFFERED_BYTES)
+    usize::try_from(limit).unwrap_or(usize::MAX).min(limits::BUFFERED_BYTES_PER_IDENTITY)
 }
 
 /// Longest time for a body, by its size.
@@ -234,5 +276,21 @@ impl BodyRefusal {
             Self::Structure(_) => "GW-BODY-008",
             Self::Disconnected => "GW-BODY-009",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_beginning_buys_no_time() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(start);
+        assert!(pace.is_kept(32 << 20, after(1)));
+        assert!(pace.is_kept(1, after(31)), "the first half minute had its bytes");
+        assert!(pace.is_kept(1, after(60)));
+        assert!(!pace.is_kept(1, after(62)), "the second had none");
     }
 }

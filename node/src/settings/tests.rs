@@ -57,6 +57,15 @@ fn a_proxy_needs_user_and_password_together() {
 }
 
 #[test]
+fn a_sandbox_that_cannot_be_had_is_refused_whether_written_or_missing() {
+    let line = "sandbox = \"best-effort\"";
+    for text in [template().replace(line, "sandbox = \"required\""), template().replace(line, "")] {
+        let found = read(&text).unwrap_err();
+        assert!(found.len() == 1 && found[0].contains("node.sandbox: cannot be met"), "{found:#?}");
+    }
+}
+
+#[test]
 fn only_plain_https_addresses_are_base_urls() {
     for text in ["https://a/fhir", "https://dsf.hospital.example:8443/fhir", "https://a/b/fhir"] {
         assert!(Address::parse(text).is_some(), "{text}");

@@ -53,7 +53,7 @@ codes! {
         "remote organisations create Tasks and read; for a person extend dsf-role in [[identity.person]]";
     NotAllowed = "GW-POL-012", 403,
         "no rule of the policy allows the interaction",
-        "add an allow rule, or use `schleuse explain` to see why none applies";
+        "add an allow rule if this is wanted; the audit record with the correlation id names who asked for what";
     DeniedByRule = "GW-POL-013", 403,
         "a rule of the policy denies the interaction",
         "the named rule says why; deny rules win over allow rules";

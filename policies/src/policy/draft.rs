@@ -254,10 +254,13 @@ impl Draft {
 
 impl BodyDraft {
     fn read(&mut self, section: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) {
-        let default = section.size(reader, "default");
+        let default = super::sections::size_within(section, reader, "default", 1, limits::JUDGED_BODY_BYTES);
         self.default.put(default, reader, file);
         for resource_type in fhir::ResourceType::ALL {
-            let Some(item) = section.size(reader, resource_type.as_str()) else { continue };
+            // Content of a Binary streams through; everything else is held while it is judged.
+            let most = if *resource_type == fhir::ResourceType::Binary { 1 << 40 } else { limits::JUDGED_BODY_BYTES };
+            let item = super::sections::size_within(section, reader, resource_type.as_str(), 1, most);
+            let Some(item) = item else { continue };
             if self.by_type.iter().any(|(set, _)| set == resource_type) {
                 reader.refuse(&item, "is set in another file too", "keep it in one file");
             } else {

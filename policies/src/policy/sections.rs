@@ -572,7 +572,7 @@ fn duration_within(
     None
 }
 
-fn size_within(
+pub(super) fn size_within(
     section: &mut Section<'_>,
     reader: &mut Reader<'_>,
     name: &'static str,

@@ -251,8 +251,10 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
         ("[allow-list.max-delta]\nthumbprints-changed = 5", 2, "allow-list.max-delta.thumbprints-changed"),
         ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
         ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
+        ("[limits.body]\nBundle = \"65MiB\"", 2, "limits.body.Bundle"),
+        ("[limits.body]\ndefault = \"0B\"", 2, "limits.body.default"),
         // Elsewhere an empty list means that nothing is restricted.
-        ("[trust.keys]\ncurves = []", 2, "trust.keys.curves"),
+        ("[trust.keys]\ncurves = []", 1, "trust.keys.curves"),
     ] {
         assert_eq!(lines(&format!("{text}\n{RULE}")), [(line, key.to_owned())], "{text}");
     }
