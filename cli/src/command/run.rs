@@ -18,12 +18,16 @@ pub(super) async fn run(directory: &Path) -> u8 {
     let (orders, receiver) = watch::channel(Order::Run);
     let (pids, _) = watch::channel(Pids::default());
     let node = run_node(directory, None, receiver, pids);
-    tokio::select! {
-        result = async { tokio::join!(node, give_orders(&orders)).0 } => match result {
-            Ok(()) => 0,
-            Err(error @ SuperviseError::Configuration { .. }) => fail(&error, 78),
-            Err(error) => fail(&error, 1),
-        },
+    tokio::pin!(node);
+    // A node ends by itself only when it cannot run; otherwise it is told to, and then waited for.
+    let result = tokio::select! {
+        result = &mut node => result,
+        () = give_orders(&orders) => node.await,
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error @ SuperviseError::Configuration { .. }) => fail(&error, 78),
+        Err(error) => fail(&error, 1),
     }
 }
 
