@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use link::CorrelationId;
 use policies::{AllowList, Identity, OrganizationIdentifier};
 use store::{IndexContext, Store, StoreError};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::{identify_again, read_filter};
@@ -18,6 +18,7 @@ use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
 use crate::limits;
 use crate::policy_history::PolicyHistory;
+use crate::publication::{self, Publications};
 use crate::refusal::Refusal;
 use crate::serve::PeerCheck;
 use crate::shared::{Shared, Software};
@@ -104,15 +105,24 @@ impl Endpoint {
             allow_list: Arc::new(Cache::new()),
             conformance: Arc::new(Cache::new()),
             sockets: Arc::new(Semaphore::new(limits::SOCKETS)),
+            bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / crate::serve::SPACE_UNIT)),
+            sources: crate::sources::Kept::default(),
+            publications: Publications::new(),
             stop: watch::channel(false).0,
         });
         follow_changes(&shared);
+        publication::start(&shared);
         Self { shared }
     }
 
-    /// The allow-list as it is stored, for the first snapshot.
+    /// The allow-list as it is stored.
     pub async fn allow_list(&self) -> Result<Arc<AllowList>, StoreError> {
         self.shared.allow_list().await
+    }
+
+    /// Publishes the allow-list as it is stored; resolves when it is the newest snapshot.
+    pub async fn publish_allow_list(&self) {
+        publication::published(&self.shared, self.shared.publications.request()).await;
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -121,6 +131,11 @@ impl Endpoint {
 
     pub(crate) fn peers(&self) -> &PeerCheck {
         &self.shared.peers
+    }
+
+    /// The space that request bodies take.
+    pub(crate) fn body_space(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.shared.bodies)
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -246,19 +261,34 @@ fn base_path(base_url: &str) -> &str {
 /// Other writers of the same store (processes, another engine on the same database) change sources of the caches too.
 fn follow_changes(shared: &Arc<Shared>) {
     let mut changes = shared.store.subscribe();
-    let (allow_list, conformance) = (Arc::clone(&shared.allow_list), Arc::clone(&shared.conformance));
+    let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
         loop {
-            let (is_allow_list, is_conformance) = match changes.recv().await {
+            let first = changes.recv().await;
+            let Some(shared) = shared.upgrade() else { return };
+            let (mut is_allow_list, mut is_conformance) = match first {
                 Ok(change) => Shared::is_source(change.resource_type),
                 Err(RecvError::Lagged(_)) => (true, true),
                 Err(RecvError::Closed) => return,
             };
-            if is_allow_list {
-                drop(Change::begin(&allow_list));
+            // Those of one commit come together and need one look.
+            loop {
+                match changes.try_recv() {
+                    Ok(change) => {
+                        let (allow_list, conformance) = Shared::is_source(change.resource_type);
+                        is_allow_list |= allow_list;
+                        is_conformance |= conformance;
+                    }
+                    Err(TryRecvError::Lagged(_)) => (is_allow_list, is_conformance) = (true, true),
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
             }
             if is_conformance {
-                drop(Change::begin(&conformance));
+                drop(Change::begin(&shared.conformance));
+            }
+            if is_allow_list {
+                drop(Change::begin(&shared.allow_list));
+                shared.publications.request();
             }
         }
     });

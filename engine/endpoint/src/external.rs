@@ -10,6 +10,7 @@ use fhir::Resource;
 use policies::AllowList;
 
 use crate::hooks::Boxed;
+use crate::limits;
 use crate::refusal::Refusal;
 
 /// Asks other servers of the network whether a resource exists there.
@@ -39,40 +40,59 @@ impl RemoteReferences for NoRemoteReferences {
     }
 }
 
-/// Checks the references of a resource to other servers.
-pub(crate) async fn check(
+/// A reference to another server that has to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    url: String,
+    path: String,
+}
+
+/// The references of a resource to other servers of the network, each server's resource once.
+pub(crate) fn targets(
     resource: &Resource,
     is_update: bool,
     allow_list: &AllowList,
-    remote: &Arc<dyn RemoteReferences>,
+    found: &mut Vec<Target>,
 ) -> Result<(), Refusal> {
     let status = resource.str("status").filter(|_| is_update && resource.type_name() == "Task");
     if status == Some("failed") {
         return Ok(());
     }
-    for found in collect(resource) {
+    for reference in collect(resource) {
         // A Task may complete although what it was started with is gone meanwhile.
-        if status == Some("completed") && found.path.starts_with("Task.input") {
+        if status == Some("completed") && reference.path.starts_with("Task.input") {
             continue;
         }
-        let Reference::Absolute(url) = found.reference.relative_to(allow_list.base_url()) else { continue };
+        let Reference::Absolute(url) = reference.reference.relative_to(allow_list.base_url()) else { continue };
         let is_of_network = allow_list.endpoints().iter().any(|endpoint| {
             endpoint.active
                 && url.strip_prefix(endpoint.address.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
         });
-        let is_reference = found.place == fhir::reference::Place::Reference;
-        if !is_of_network || !is_reference {
+        let is_reference = reference.place == fhir::reference::Place::Reference;
+        if !is_of_network || !is_reference || found.iter().any(|known| known.url == url) {
             continue;
         }
-        match remote.exists(url).await {
-            RemoteAnswer::Exists => {}
-            RemoteAnswer::Missing => {
-                return Err(Refusal::reference(format!("Reference target at {} not found on server", found.path)));
+        // A sender must not make this node hammer a third one.
+        if found.len() >= limits::REMOTE_REFERENCES {
+            let text = format!("More than {} references to other servers", limits::REMOTE_REFERENCES);
+            return Err(Refusal::reference(text));
+        }
+        found.push(Target { url, path: reference.path });
+    }
+    Ok(())
+}
+
+/// Asks the other servers.
+pub(crate) async fn ask(targets: Vec<Target>, remote: &Arc<dyn RemoteReferences>) -> Result<(), Refusal> {
+    let failed = |path: &str| Refusal::reference(format!("Reference target at {path} cannot be resolved (reason hidden)"));
+    let deadline = tokio::time::Instant::now() + limits::REMOTE_TIME;
+    for Target { url, path } in targets {
+        match tokio::time::timeout_at(deadline, remote.exists(url)).await {
+            Ok(RemoteAnswer::Exists) => {}
+            Ok(RemoteAnswer::Missing) => {
+                return Err(Refusal::reference(format!("Reference target at {path} not found on server")));
             }
-            RemoteAnswer::Failed => {
-                let text = format!("Reference target at {} cannot be resolved (reason hidden)", found.path);
-                return Err(Refusal::reference(text));
-            }
+            Ok(RemoteAnswer::Failed) | Err(_) => return Err(failed(&path)),
         }
     }
     Ok(())

@@ -101,13 +101,22 @@ pub enum AuditEvent<'a> {
 
 /// Tells the gateways about a new allow-list.
 pub trait AllowListPublisher: Send + Sync + 'static {
-    /// Called after the commit of a change; resolves when every connected gateway has acknowledged it. The endpoint
-    /// waits for at most one second before it answers the change.
-    fn publish(&self, allow_list: Arc<AllowList>) -> Boxed<'_, ()>;
+    /// Makes the list the newest snapshot and hands it to the gateways; gives its version. Called for one list after the
+    /// other, never for two at a time, and never cut short.
+    fn publish(&self, allow_list: Arc<AllowList>) -> Boxed<'_, Result<u64, PublishError>>;
+
+    /// Resolves when every connected gateway has acknowledged the version. The endpoint waits for at most one second
+    /// before it answers the change.
+    fn acknowledged(&self, version: u64) -> Boxed<'_, ()>;
 
     /// Version of the newest snapshot that was published; a permit of a newer one is not accepted.
     fn version(&self) -> u64;
 }
+
+/// The allow-list was not published; it will be tried again. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PublishError(pub String);
 
 // === impl LeaveTasks ===
 

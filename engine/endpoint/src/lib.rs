@@ -33,6 +33,7 @@ mod policy_history;
 mod precondition;
 mod prefer;
 mod profile;
+mod publication;
 mod raw_binary;
 mod references;
 mod refusal;
@@ -41,13 +42,15 @@ mod serve;
 mod service;
 mod session;
 mod shared;
+mod sources;
 mod terms;
 mod websocket;
 
 pub use endpoint::{Endpoint, LocalAnswer, LocalError, Options};
 pub use external::{NoRemoteReferences, RemoteAnswer, RemoteReferences};
 pub use hooks::{
-    AllowListPublisher, Audit, AuditError, AuditEvent, AuditRecord, Boxed, HandlerError, LeaveTasks, TaskHandler,
+    AllowListPublisher, Audit, AuditError, AuditEvent, AuditRecord, Boxed, HandlerError, LeaveTasks, PublishError,
+    TaskHandler,
 };
 pub use policy_history::PolicyHistory;
 pub use refusal::{CODE_SYSTEM, Code};

@@ -27,6 +27,17 @@ pub const CONNECTIONS: usize = 1024;
 /// Entries of one batch or transaction. The allow-list of a national network has a few thousand.
 pub const BUNDLE_ENTRIES: usize = 10_000;
 
+/// References of one request to other servers of the network, each of which is asked. The published processes send one
+/// or two.
+pub const REMOTE_REFERENCES: usize = 20;
+
+/// Time for all of them together.
+pub const REMOTE_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of all request bodies that are held at one time. A parsed body takes several times as much, so that this is
+/// what bounds the memory of requests; who finds it used up is told to come again.
+pub const BODIES_BYTES: usize = 192 * 1024 * 1024;
+
 /// Entries of one page. The reference has no upper bound (`fhir-api` 2.1); more are cut to this and the paging links
 /// name the count that was applied.
 pub const PAGE_ENTRIES: u32 = 1000;

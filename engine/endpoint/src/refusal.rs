@@ -80,6 +80,10 @@ codes! {
     Audit = "EN-FHIR-021",
     /// A precondition of a read does not hold.
     Precondition = "EN-FHIR-022",
+    /// The change would leave the node without its own organisation, endpoint or certificate.
+    OwnOrganization = "EN-FHIR-023",
+    /// The answer would be larger than a limit.
+    AnswerTooLarge = "EN-FHIR-024",
 }
 
 /// Why an interaction is not carried out.
@@ -151,6 +155,12 @@ impl Refusal {
     pub(crate) fn forbidden(operation: &str, reason: impl Into<String>) -> Self {
         let text = format!("Operation {operation} forbidden");
         Self::with_outcome(StatusCode::FORBIDDEN, Code::Forbidden, IssueCode::Forbidden, text).because(reason)
+    }
+
+    /// 403, the node would lock itself out. The one who asks is local and must know why.
+    pub(crate) fn own_organization(problem: &str) -> Self {
+        let text = format!("Own organization is protected: {problem}");
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::OwnOrganization, IssueCode::Forbidden, text)
     }
 
     /// 403, the body is no resource.
@@ -290,6 +300,12 @@ impl From<StoreError> for Refusal {
             StoreError::TooLarge { .. } => {
                 Self::empty(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge).because(error.to_string())
             }
+            StoreError::PageTooLarge { limit } => Self::with_outcome(
+                StatusCode::BAD_REQUEST,
+                Code::AnswerTooLarge,
+                IssueCode::TooCostly,
+                format!("The page is larger than {} MiB, ask for fewer entries with _count", limit >> 20),
+            ),
             StoreError::Unsearchable(_) => Self::bad_request("Search cannot be run").because(error.to_string()),
             _ => Self::store(error.to_string()),
         }

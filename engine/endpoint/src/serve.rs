@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::{Endpoint, limits};
 
@@ -118,8 +118,10 @@ async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body
         "/link/metrics" => return endpoint.metrics().map(Body::from),
         _ => {}
     }
-    match read_body(body).await {
-        Ok(body) => endpoint.answer(parts, body).await,
+    let space = endpoint.body_space();
+    match read_body(body, &space).await {
+        // The space is given back when the request is answered.
+        Ok((body, _held)) => endpoint.answer(parts, body).await,
         Err(status) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;
@@ -128,13 +130,39 @@ async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body
     }
 }
 
-/// The whole body, bounded in size and time.
-async fn read_body(body: Incoming) -> Result<Bytes, StatusCode> {
-    let collected = tokio::time::timeout(limits::BODY_TIME, Limited::new(body, limits::BODY_BYTES).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-    }
+/// The whole body, bounded in size and time, with the space that it takes.
+async fn read_body(mut body: Incoming, space: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), StatusCode> {
+    let read = async {
+        let mut collected = BytesMut::new();
+        let mut held = Vec::new();
+        let mut room = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
+            let length = collected.len() + data.len();
+            if length > limits::BODY_BYTES {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            while room < length {
+                // Doubled each time, so that there are few permits to hold.
+                let more = room.clamp(SPACE_UNIT, limits::BODY_BYTES);
+                held.push(take_space(space, more)?);
+                room += more;
+            }
+            collected.extend_from_slice(&data);
+        }
+        Ok((collected.freeze(), held))
+    };
+    tokio::time::timeout(limits::BODY_TIME, read).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+/// Bytes that one permit of the semaphore stands for.
+pub(crate) const SPACE_UNIT: usize = 16 * 1024;
+
+fn take_space(space: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, StatusCode> {
+    let units = u32::try_from(bytes.div_ceil(SPACE_UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(space).try_acquire_many_owned(units).map_err(|_| {
+        metrics::counter!("schleuse_endpoint_bodies_refused_total").increment(1);
+        tracing::warn!(limit = limits::BODIES_BYTES, "request refused, the bodies of others take all space");
+        StatusCode::SERVICE_UNAVAILABLE
+    })
 }

@@ -37,6 +37,8 @@ pub(crate) struct Session<'s, 't> {
     /// Who the caller is by the allow-list of this transaction.
     pub(crate) identity: Identity,
     allow_list: Arc<AllowList>,
+    /// The allow-list before this transaction.
+    before: Arc<AllowList>,
     /// Changes seen when the allow-list was built.
     allow_list_at: usize,
     pub(crate) profiles: View,
@@ -116,6 +118,7 @@ impl<'s, 't> Session<'s, 't> {
             shared,
             caller,
             identity,
+            before: Arc::clone(&allow_list),
             allow_list,
             allow_list_at: 0,
             profiles: View::new(conformance),
@@ -126,9 +129,47 @@ impl<'s, 't> Session<'s, 't> {
     }
 
     /// Ends the session; what is returned must be kept until the commit is known.
-    pub(crate) fn finish(mut self) -> Effects {
+    pub(crate) fn finish(mut self) -> Result<Effects, Refusal> {
         self.note_changes();
-        self.effects
+        self.protect_own_organization()?;
+        Ok(self.effects)
+    }
+
+    /// Refuses what would leave the node without the organisation, the endpoint or the certificate in whose name it
+    /// acts: nobody could put that right from outside, because nobody would be local any more.
+    fn protect_own_organization(&mut self) -> Result<(), Refusal> {
+        let before = Arc::clone(&self.before);
+        let own = before.organization(before.local()).map(|organization| organization.id.as_str());
+        let endpoint = before.local_endpoint().cloned();
+        let own_endpoint = before.endpoints().iter().find(|known| endpoint.as_ref() == Some(&known.identifier));
+        let own_endpoint = own_endpoint.map(|endpoint| endpoint.id.as_str());
+        let concerns_own = self.tx.changes().iter().any(|change| {
+            let id = Some(change.id.as_str());
+            (change.resource_type == ResourceType::Organization && id == own)
+                || (change.resource_type == ResourceType::Endpoint && id == own_endpoint)
+        });
+        if !concerns_own {
+            return Ok(());
+        }
+        let after = self.fresh_allow_list()?;
+        let thumbprints = |list: &AllowList| list.organization(list.local()).map(|own| own.thumbprints.clone());
+        let problem = match (thumbprints(&before), thumbprints(&after)) {
+            (Some(_), None) => "the organization of this node would no longer be active",
+            (Some(old), Some(new)) if !old.is_empty() && !old.iter().any(|known| new.contains(known)) => {
+                "the organization of this node would lose every certificate that it has"
+            }
+            _ if endpoint.is_some() && after.local_endpoint() != endpoint.as_ref() => {
+                "the endpoint of this node would no longer be active"
+            }
+            _ if self.caller_is_lost(&after) => "the caller's own certificate would no longer be known",
+            _ => return Ok(()),
+        };
+        Err(Refusal::own_organization(problem))
+    }
+
+    fn caller_is_lost(&self, after: &AllowList) -> bool {
+        let is_own_organization = matches!(self.identity, Identity::Local(_)) && !self.caller.is_internal;
+        is_own_organization && identify_again(&self.identity, after, &self.caller.policy).is_none()
     }
 
     /// What the caller may read.
@@ -136,7 +177,13 @@ impl<'s, 't> Session<'s, 't> {
         &self.filter
     }
 
-    /// The allow-list with what this transaction has changed.
+    /// The allow-list as it was when the transaction began: by it the caller is judged.
+    pub(crate) const fn allow_list(&self) -> &Arc<AllowList> {
+        &self.allow_list
+    }
+
+    /// The allow-list with what this transaction has changed. It is built from every organisation, so only what depends
+    /// on the changes asks for it; a Bundle that brings a whole network must not build it for each entry.
     pub(crate) fn fresh_allow_list(&mut self) -> Result<Arc<AllowList>, StoreError> {
         let changes = self.tx.changes();
         let is_changed = changes

@@ -12,15 +12,9 @@ use crate::conformance::{self, Conformance};
 use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
 use crate::policy_history::PolicyHistory;
+use crate::publication::Publications;
 use crate::serve::PeerCheck;
-
-/// The types that the allow-list is built from.
-pub(crate) const ALLOW_LIST_TYPES: &[ResourceType] = &[
-    ResourceType::Organization,
-    ResourceType::Endpoint,
-    ResourceType::OrganizationAffiliation,
-    ResourceType::ActivityDefinition,
-];
+use crate::sources::{ALLOW_LIST_TYPES, Kept};
 
 /// Shared by all requests.
 pub(crate) struct Shared {
@@ -40,6 +34,9 @@ pub(crate) struct Shared {
     pub(crate) allow_list: Arc<Cache<AllowList>>,
     pub(crate) conformance: Arc<Cache<Conformance>>,
     pub(crate) sockets: Arc<Semaphore>,
+    pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) sources: Kept,
+    pub(crate) publications: Publications,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -62,7 +59,16 @@ impl Shared {
             return Ok(kept);
         }
         let shared = Arc::clone(self);
-        let built: Arc<AllowList> = self.store.read(move |tx| shared.build_allow_list(tx)).await?;
+        let built: Arc<AllowList> = self
+            .store
+            .read(move |tx| {
+                let sources = shared.sources.kept().changed(tx)?;
+                let built = sources.allow_list(&shared.local, &shared.base_url);
+                // A snapshot of committed data; what a writing transaction reads may still be rolled back.
+                shared.sources.keep(sources);
+                Ok::<_, StoreError>(Arc::new(built))
+            })
+            .await?;
         self.allow_list.fill(generation, &built);
         Ok(built)
     }
@@ -80,12 +86,8 @@ impl Shared {
 
     /// The allow-list as a transaction sees it.
     pub(crate) fn build_allow_list(&self, tx: &mut Transaction<'_>) -> Result<Arc<AllowList>, StoreError> {
-        let mut resources = Vec::new();
-        for resource_type in ALLOW_LIST_TYPES {
-            resources.extend(tx.all(*resource_type)?.into_iter().map(|stored| stored.resource));
-        }
-        let resources = resources.iter().map(Arc::as_ref);
-        Ok(Arc::new(AllowList::from_resources(resources, self.local.clone(), &self.base_url)))
+        let sources = self.sources.kept().changed(tx)?;
+        Ok(Arc::new(sources.allow_list(&self.local, &self.base_url)))
     }
 
     /// Whether the allow-list or the profiles are built from resources of this type.

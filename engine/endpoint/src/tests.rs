@@ -5,6 +5,7 @@
 mod access;
 mod admission;
 mod bundles;
+mod protection;
 mod references;
 mod resources;
 mod searches;

@@ -89,6 +89,12 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// The resources of a page are larger than the store reads at one time.
+    #[error("the page has more than {limit} bytes; ask for fewer entries")]
+    PageTooLarge {
+        /// The limit.
+        limit: usize,
+    },
     /// The resource has no type that the store serves.
     #[error("resource type {0} is not served")]
     UnservedType(String),

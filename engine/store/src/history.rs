@@ -3,6 +3,7 @@
 use fhir::ResourceType;
 use time::OffsetDateTime;
 
+use crate::page::PageSpace;
 use crate::read_access::ReadFilter;
 use crate::resources::{StoredResource, parse_type, stored};
 use crate::sql::to_millis;
@@ -97,7 +98,9 @@ impl Transaction<'_> {
         let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id").with(&from);
         page.push(" ORDER BY v.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
         page.push(" OFFSET ").bind(i64::try_from(offset).unwrap_or(i64::MAX));
+        let mut space = PageSpace::new();
         let entries = self.rows(page.text(), page.params(), |row| {
+            space.take(row.optional_text(2)?.unwrap_or_default())?;
             let resource_type = parse_type(row.text(3)?)?;
             let id = row.string(4)?;
             let resource = row.optional_text(2)?.is_some().then(|| stored(row, resource_type, &id)).transpose()?;

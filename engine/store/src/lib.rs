@@ -27,6 +27,7 @@ pub mod history;
 mod index;
 pub mod limits;
 mod migrations;
+mod page;
 pub mod processes;
 pub mod read_access;
 pub mod resources;

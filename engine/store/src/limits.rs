@@ -44,6 +44,10 @@ pub const PAGE: u32 = 1000;
 /// Included resources of one page.
 pub const INCLUDES: usize = 5000;
 
+/// Bytes of all resources of one page with what is included, in their stored form. In memory they take several times as
+/// much, and several readers may ask at one time. A page of one resource may be larger, up to [`RESOURCE_BYTES`].
+pub const PAGE_BYTES: usize = 32 * 1024 * 1024;
+
 /// Bytes of a resource in its stored form.
 pub const RESOURCE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -64,7 +68,6 @@ pub(crate) const fn stored_content() -> fhir::Limits {
         depth: 256,
         members: 64 << 20,
         object_members: 1 << 20,
-        attributes: 1 << 20,
         attributes: 1 << 20,
         string_bytes: RESOURCE_BYTES * 2,
     }

@@ -399,6 +399,16 @@ impl Transaction<'_> {
         )
     }
 
+    /// Id and version of every current resource of the type, in the order of [`Self::all`]: enough to see what has
+    /// changed since they were read.
+    pub fn versions(&mut self, resource_type: ResourceType) -> Result<Vec<(String, u64)>, StoreError> {
+        self.rows(
+            "SELECT r.id, r.version FROM resource AS r WHERE r.type = ?1 AND r.deleted = 0 ORDER BY r.last_updated, r.id",
+            &[resource_type.as_str().into()],
+            |row| Ok((row.string(0)?, row.unsigned(1)?)),
+        )
+    }
+
     /// The resource that holds a unique key.
     pub fn holder(&mut self, kind: &str, key: &str) -> Result<Option<(ResourceType, String)>, StoreError> {
         let value = bounded(key);

@@ -16,6 +16,7 @@ use fhir::ResourceType;
 use fhir::search::{Direction, Filter, Kind, Query, SortKey};
 
 use crate::index::column;
+use crate::page::PageSpace;
 use crate::read_access::ReadFilter;
 use crate::resources::{StoredResource, stored};
 use crate::statement::Statement;
@@ -56,8 +57,9 @@ impl Transaction<'_> {
             return Ok(SearchResult { total, ..nothing });
         }
         let rids = self.page(query, &from, count, offset)?;
-        let matches = self.load(query.resource_type, &rids)?;
-        let includes = self.includes(query, &rids, &matches, filter)?;
+        let mut space = PageSpace::new();
+        let matches = self.load(query.resource_type, &rids, &mut space)?;
+        let includes = self.includes(query, &rids, &matches, filter, &mut space)?;
         Ok(SearchResult { total, count, matches, includes })
     }
 
@@ -153,14 +155,22 @@ impl Transaction<'_> {
     }
 
     /// The current versions of the resources, in the given order.
-    fn load(&mut self, resource_type: ResourceType, rids: &[i64]) -> Result<Vec<StoredResource>, StoreError> {
+    fn load(
+        &mut self,
+        resource_type: ResourceType,
+        rids: &[i64],
+        space: &mut PageSpace,
+    ) -> Result<Vec<StoredResource>, StoreError> {
         let mut all = Vec::with_capacity(rids.len());
         for rid in rids {
             let found = self.row(
                 "SELECT v.version, v.last_updated, v.content, r.id FROM resource AS r
                  JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version WHERE r.rid = ?1",
                 &[(*rid).into()],
-                |row| stored(row, resource_type, row.text(3)?),
+                |row| {
+                    space.take(row.text(2)?)?;
+                    stored(row, resource_type, row.text(3)?)
+                },
             )?;
             all.extend(found);
         }

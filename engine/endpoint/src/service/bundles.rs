@@ -6,17 +6,18 @@ use fhir::{Object, Resource};
 use http::StatusCode;
 use policies::{AllowList, CanonicalRequest};
 
-use super::transact::{audit_failed, not_routed, read, record, write};
+use super::transact::{audit_failed, not_routed, read, record, write, write_one_of_many};
 use crate::admit::Caller;
-use crate::bundle::plan::{Kind, Plan};
+use crate::bundle::plan::{Entry, Kind, Plan};
 use crate::bundle::{TemporaryIds, response, run_batch_entry, run_transaction};
 use crate::endpoint::LocalAnswer;
-use crate::external;
+use crate::{external, limits};
 use crate::hooks::AuditEvent;
 use crate::prefer::Prefer;
+use crate::publication;
 use crate::refusal::Refusal;
 use crate::reply::{Content, Reply};
-use crate::session::{CreateOptions, Prepared};
+use crate::session::{CreateOptions, Prepared, Session};
 use crate::shared::Shared;
 
 /// Processes a Bundle; `request` is absent for the engine's own.
@@ -34,13 +35,13 @@ pub(super) async fn run_bundle(
     if let (Some(request), Some(body)) = (request.cloned(), body) {
         read(shared, caller, move |session| session.authorize(&request, Some(&body))).await?;
     }
-    for entry in plan.entries.iter().flatten() {
-        if let Some((resource, is_update)) = entry.command.resource() {
-            // A batch answers a failing entry in its place; a transaction fails with it either way.
-            if kind == Kind::Transaction {
-                external::check(resource, is_update, &allow_list, &shared.remote).await?;
-            }
+    // A batch answers a failing entry in its place; a transaction fails with it either way.
+    if kind == Kind::Transaction {
+        let mut targets = Vec::new();
+        for (resource, is_update) in plan.entries.iter().flatten().filter_map(|entry| entry.command.resource()) {
+            external::targets(resource, is_update, &allow_list, &mut targets)?;
         }
+        external::ask(targets, &shared.remote).await?;
     }
     let entries = match plan.kind {
         Kind::Transaction => {
@@ -71,16 +72,13 @@ async fn run_batch(
     })
     .await?;
     let mut answers = Vec::with_capacity(entries.len());
+    let mut last_change = None;
+    let mut asked = 0;
     for entry in entries {
         let done = match entry {
             Err(refusal) => Err(refusal),
             Ok(entry) => {
-                let checked = match entry.command.resource() {
-                    Some((resource, is_update)) => {
-                        external::check(resource, is_update, allow_list, &shared.remote).await
-                    }
-                    None => Ok(()),
-                };
+                let checked = check_remote(shared, &entry, allow_list, &mut asked).await;
                 let temporary = Arc::clone(&temporary);
                 match checked {
                     Err(refusal) => Err(refusal),
@@ -88,7 +86,11 @@ async fn run_batch(
                         read(shared, caller, move |session| run_batch_entry(session, entry, &temporary, prefer)).await
                     }
                     Ok(()) => {
-                        write(shared, caller, move |session| run_batch_entry(session, entry, &temporary, prefer)).await
+                        let work = move |session: &mut Session<'_, '_>| run_batch_entry(session, entry, &temporary, prefer);
+                        write_one_of_many(shared, caller, work).await.map(|(done, requested)| {
+                            last_change = requested.or(last_change);
+                            done
+                        })
                     }
                 }
             }
@@ -98,7 +100,28 @@ async fn run_batch(
             Err(refusal) => response::refused(&refusal),
         });
     }
+    if let Some(requested) = last_change {
+        publication::acknowledged(shared, requested).await;
+    }
     Ok(answers)
+}
+
+/// Asks for the references of one entry of a batch; all entries together may ask as often as one request.
+async fn check_remote(
+    shared: &Arc<Shared>,
+    entry: &Entry,
+    allow_list: &AllowList,
+    asked: &mut usize,
+) -> Result<(), Refusal> {
+    let Some((resource, is_update)) = entry.command.resource() else { return Ok(()) };
+    let mut targets = Vec::new();
+    external::targets(resource, is_update, allow_list, &mut targets)?;
+    *asked += targets.len();
+    if *asked > limits::REMOTE_REFERENCES {
+        let text = format!("More than {} references to other servers", limits::REMOTE_REFERENCES);
+        return Err(Refusal::reference(text));
+    }
+    external::ask(targets, &shared.remote).await
 }
 
 /// A resource or Bundle of the engine itself.

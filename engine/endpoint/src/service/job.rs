@@ -229,13 +229,42 @@ impl Job {
         length.is_none_or(|length: usize| length > PARSE_INLINE_BYTES)
     }
 
+    /// Does before the transaction what takes long: asks other servers, validates.
     async fn prepare(&self, resource: Resource, is_update: bool) -> Result<Prepared, Refusal> {
         let allow_list = self.shared.allow_list().await?;
         let conformance = self.shared.conformance().await?;
         let mut prepared = Prepared::new(resource, &self.shared.base_url).ok_or_else(not_routed)?;
-        external::check(&prepared.resource, is_update, &allow_list, &self.shared.remote).await?;
-        prepared.validate_early(&conformance);
-        Ok(prepared)
+        let mut targets = Vec::new();
+        external::targets(&prepared.resource, is_update, &allow_list, &mut targets)?;
+        if !targets.is_empty() {
+            // Only for those whose request may succeed are others asked.
+            prepared = self.permitted(prepared, is_update).await?;
+            external::ask(targets, &self.shared.remote).await?;
+        }
+        if self.body_is_large() {
+            tokio::task::spawn_blocking(move || {
+                prepared.validate_early(&conformance);
+                prepared
+            })
+            .await
+            .map_err(|error| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
+        } else {
+            prepared.validate_early(&conformance);
+            Ok(prepared)
+        }
+    }
+
+    /// Judges a request by what is stored now; it is judged again in its own transaction.
+    async fn permitted(&self, prepared: Prepared, is_update: bool) -> Result<Prepared, Refusal> {
+        let request = self.request.clone();
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, Some(&prepared.resource))?;
+            if !is_update {
+                session.check_create(&prepared.resource, prepared.resource_type)?;
+            }
+            Ok(prepared)
+        })
+        .await
     }
 }
 

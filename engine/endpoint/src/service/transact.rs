@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::admit::Caller;
 use crate::hooks::{AuditEvent, AuditRecord};
-use crate::limits;
+use crate::publication::{self, Requested};
 use crate::refusal::{Code, Refusal};
 use crate::session::{Effects, Mode, Noted, Session};
 use crate::shared::Shared;
@@ -36,6 +36,23 @@ where
     F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
     R: Send + 'static,
 {
+    let (result, requested) = write_one_of_many(shared, caller, work).await?;
+    if let Some(requested) = requested {
+        publication::acknowledged(shared, requested).await;
+    }
+    Ok(result)
+}
+
+/// As [`write`], but leaves it to the caller to wait for the publication of a changed allow-list: a batch waits once.
+pub(super) async fn write_one_of_many<R, F>(
+    shared: &Arc<Shared>,
+    caller: &Arc<Caller>,
+    work: F,
+) -> Result<(R, Option<Requested>), Refusal>
+where
+    F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
+    R: Send + 'static,
+{
     let noted = note(shared).await?;
     let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
     let (result, effects): (R, Effects) = shared
@@ -43,19 +60,18 @@ where
         .write(move |tx| -> Result<(R, Effects), Refusal> {
             let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Write)?;
             let result = work(&mut session)?;
-            Ok((result, session.finish()))
+            Ok((result, session.finish()?))
         })
         .await?;
-    committed(shared, effects).await;
-    Ok(result)
+    Ok((result, committed(shared, effects)))
 }
 
 async fn note(shared: &Arc<Shared>) -> Result<Noted, Refusal> {
     Ok(Noted { allow_list: shared.allow_list().await?, conformance: shared.conformance().await? })
 }
 
-/// After a commit: the process engine is told, and a changed allow-list is published before the answer.
-async fn committed(shared: &Arc<Shared>, effects: Effects) {
+/// After a commit: the process engine is told, and a changed allow-list is published.
+fn committed(shared: &Shared, effects: Effects) -> Option<Requested> {
     let allow_list_changed = effects.allow_list_changed();
     let task_taken = effects.task_taken;
     // From here on the caches may be filled with the new state.
@@ -63,18 +79,7 @@ async fn committed(shared: &Arc<Shared>, effects: Effects) {
     if task_taken {
         shared.tasks.committed();
     }
-    if !allow_list_changed {
-        return;
-    }
-    match shared.allow_list().await {
-        Ok(allow_list) => {
-            let published = shared.publisher.publish(allow_list);
-            if tokio::time::timeout(limits::ALLOW_LIST_ACKNOWLEDGEMENT, published).await.is_err() {
-                tracing::warn!("a gateway has not acknowledged the changed allow-list in time");
-            }
-        }
-        Err(error) => tracing::error!(%error, "changed allow-list cannot be read and is not published"),
-    }
+    allow_list_changed.then(|| shared.publications.request())
 }
 
 /// Writes an audit record; what cannot be recorded is not done.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     AllowListPublisher, Audit, AuditError, AuditEvent, AuditRecord, Boxed, Endpoint, HandlerError, Options,
-    PolicyHistory, RemoteAnswer, RemoteReferences, Software, TaskHandler,
+    PolicyHistory, PublishError, RemoteAnswer, RemoteReferences, Software, TaskHandler,
 };
 
 pub(super) const BASE: &str = "https://test.example/fhir";
@@ -55,6 +55,11 @@ pub(super) struct Hooks {
     pub(super) records: Mutex<Vec<(String, String)>>,
     pub(super) audit_fails: std::sync::atomic::AtomicBool,
     pub(super) published: AtomicUsize,
+    /// How long a publication takes.
+    pub(super) publication_takes: Mutex<std::time::Duration>,
+    /// How many publications fail first.
+    pub(super) publications_fail: AtomicUsize,
+    pub(super) newest_list: Mutex<Option<Arc<AllowList>>>,
     pub(super) committed: AtomicUsize,
     /// Write version 2 in the transaction that accepts a Task.
     pub(super) takes_tasks: std::sync::atomic::AtomicBool,
@@ -104,8 +109,21 @@ impl Audit for Hooks {
 }
 
 impl AllowListPublisher for Hooks {
-    fn publish(&self, _: Arc<AllowList>) -> Boxed<'_, ()> {
-        self.published.fetch_add(1, Ordering::SeqCst);
+    fn publish(&self, allow_list: Arc<AllowList>) -> Boxed<'_, Result<u64, PublishError>> {
+        Box::pin(async move {
+            let takes = *self.publication_takes.lock().unwrap();
+            tokio::time::sleep(takes).await;
+            if self.publications_fail.load(Ordering::SeqCst) > 0 {
+                self.publications_fail.fetch_sub(1, Ordering::SeqCst);
+                return Err(PublishError("disk full".to_owned()));
+            }
+            self.published.fetch_add(1, Ordering::SeqCst);
+            *self.newest_list.lock().unwrap() = Some(allow_list);
+            Ok(7)
+        })
+    }
+
+    fn acknowledged(&self, _: u64) -> Boxed<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 

@@ -121,8 +121,12 @@ async fn a_client_that_is_no_longer_on_the_allow_list_is_told_nothing() {
     bind(&mut socket, &id).await;
     let local = node.find("/Organization?identifier=Test_Organization").await;
     let mut organization = node.get(Who::Loc, &format!("/Organization/{local}")).await.json();
-    organization["extension"][0]["valueString"] = json!(Who::Stranger.thumbprint().to_string());
-    node.put(Who::Loc, &format!("/Organization/{local}"), &organization).await.expect(200);
+    let mut renewed = organization["extension"][0].clone();
+    renewed["valueString"] = json!(Who::Stranger.thumbprint().to_string());
+    organization["extension"].as_array_mut().unwrap().push(renewed);
+    node.put(Who::Adm, &format!("/Organization/{local}"), &organization).await.expect(200);
+    organization["extension"].as_array_mut().unwrap().remove(0);
+    node.put(Who::Adm, &format!("/Organization/{local}"), &organization).await.expect(200);
     node.post(Who::Pra, "/Patient", &patient(&[tag_all()])).await.expect(201);
     assert_eq!(closed_with(&mut socket).await, (CloseCode::Policy, "Credentials expired".to_owned()));
 }

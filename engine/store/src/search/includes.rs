@@ -7,6 +7,7 @@ use fhir::search::{Include, Kind, Query};
 use fhir::Canonical;
 
 use crate::index::{bounded, column};
+use crate::page::PageSpace;
 use crate::read_access::ReadFilter;
 use crate::resources::{StoredResource, stored};
 use crate::statement::Statement;
@@ -23,8 +24,9 @@ impl Transaction<'_> {
         rids: &[i64],
         matches: &[StoredResource],
         filter: &ReadFilter,
+        space: &mut PageSpace,
     ) -> Result<Vec<StoredResource>, StoreError> {
-        let mut found = Included { known: rids.iter().copied().collect(), all: Vec::new() };
+        let mut found = Included { known: rids.iter().copied().collect(), all: Vec::new(), space };
         for include in &query.include {
             for batch in rids.chunks(BATCH) {
                 if include.parameter.kind == Kind::Canonical {
@@ -47,7 +49,7 @@ impl Transaction<'_> {
         include: &Include,
         rids: &[i64],
         filter: &ReadFilter,
-        found: &mut Included,
+        found: &mut Included<'_>,
     ) -> Result<(), StoreError> {
         for target in &include.targets {
             let mut rows = Statement::new(
@@ -70,7 +72,7 @@ impl Transaction<'_> {
         include: &Include,
         rids: &[i64],
         filter: &ReadFilter,
-        found: &mut Included,
+        found: &mut Included<'_>,
     ) -> Result<(), StoreError> {
         let mut values = Statement::new("SELECT DISTINCT i.value FROM uri_index AS i WHERE i.parameter = ");
         values.bind(column(include.source, include.parameter.name));
@@ -99,7 +101,7 @@ impl Transaction<'_> {
         searched: ResourceType,
         matches: &[StoredResource],
         filter: &ReadFilter,
-        found: &mut Included,
+        found: &mut Included<'_>,
     ) -> Result<(), StoreError> {
         let mut rows = Statement::new("r.rid IN (SELECT i.rid FROM reference_index AS i WHERE i.parameter = ");
         rows.bind(column(include.source, include.parameter.name));
@@ -115,7 +117,7 @@ impl Transaction<'_> {
         resource_type: ResourceType,
         condition: &Statement,
         filter: &ReadFilter,
-        found: &mut Included,
+        found: &mut Included<'_>,
     ) -> Result<(), StoreError> {
         let left = limits::INCLUDES.saturating_sub(found.all.len());
         if !filter.includes_type(resource_type) || left == 0 {
@@ -129,21 +131,22 @@ impl Transaction<'_> {
         select.push(" AND r.deleted = 0 AND ").append(condition);
         select.visible("r.rid", "r.version", filter.grants_for(resource_type));
         select.push(" ORDER BY r.last_updated, r.id LIMIT ").bind(i64::try_from(left).unwrap_or(i64::MAX));
-        let rows = self.rows(select.text(), select.params(), |row| {
-            Ok((row.integer(4)?, stored(row, resource_type, row.text(3)?)?))
-        })?;
-        for (rid, resource) in rows {
-            if found.known.insert(rid) {
-                found.all.push(resource);
+        let new = self.rows(select.text(), select.params(), |row| {
+            if !found.known.insert(row.integer(4)?) {
+                return Ok(None);
             }
-        }
+            found.space.take(row.text(2)?)?;
+            stored(row, resource_type, row.text(3)?).map(Some)
+        })?;
+        found.all.extend(new.into_iter().flatten());
         Ok(())
     }
 }
 
 /// What was included so far.
-struct Included {
+struct Included<'s> {
     /// The matches and what was included.
     known: BTreeSet<i64>,
     all: Vec<StoredResource>,
+    space: &'s mut PageSpace,
 }
