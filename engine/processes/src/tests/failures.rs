@@ -78,7 +78,7 @@ async fn bpmn_073_without_its_plug_in_an_instance_ends_at_its_next_step() {
     let network = network().await;
     let node = &network.nodes[0];
     let id = waiting(node).await;
-    let old = Node { extra: Vec::new, ..node.with_same_store() };
+    let old = node.with_same_store(Vec::new);
     node.kill().await;
     old.open().await;
     let go = old.create(new_task("http://test.org/bpe/Process/waits|1.0", "go", Some("A"), None)).await;
@@ -98,7 +98,7 @@ async fn bpmn_071_a_changed_model_leaves_running_instances_reachable() {
         let body = models::body_of("waits").replace("PT30S", "PT40S");
         vec![models::plugin(vec![models::bpmn("waits", "1.0", &body)])]
     }
-    let new = Node { extra: changed, ..node.with_same_store() };
+    let new = node.with_same_store(changed);
     node.kill().await;
     new.open().await;
     let go = new.create(new_task("http://test.org/bpe/Process/waits|1.0", "go", Some("A"), None)).await;

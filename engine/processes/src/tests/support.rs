@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::plugin::Plugin;
 use crate::runtime::{LocalNode, ProcessError, Runtime};
 use crate::{jobs, ping_pong, task, terms};
 
-/// A clock that the test moves.
+/// A clock that the test moves; at zero it is the clock of the machine.
 #[derive(Clone, Debug)]
 pub(super) struct Clock(Arc<AtomicI64>);
 
@@ -56,7 +56,7 @@ pub(super) struct Node {
     pub(super) name: &'static str,
     path: PathBuf,
     clock: Clock,
-    pub(super) extra: fn() -> Vec<Plugin>,
+    extra: fn() -> Vec<Plugin>,
     door: Door,
     post: Arc<Post>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
     pub(super) post: Arc<Post>,
     pub(super) clock: Clock,
-    _directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
 }
 
 // === impl Clock ===
@@ -75,8 +75,15 @@ impl Clock {
         Self(Arc::new(AtomicI64::new(1_700_000_000_000)))
     }
 
+    pub(super) fn of_the_machine() -> Self {
+        Self(Arc::new(AtomicI64::new(0)))
+    }
+
     pub(super) fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(self.0.load(Ordering::SeqCst))
+        match self.0.load(Ordering::SeqCst) {
+            0 => OffsetDateTime::now_utc(),
+            milliseconds => OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(milliseconds),
+        }
     }
 
     pub(super) fn advance(&self, by: Duration) {
@@ -191,12 +198,12 @@ impl Node {
     }
 
     /// The same node, to be opened with other plug-ins after this one is killed.
-    pub(super) fn with_same_store(&self) -> Self {
+    pub(super) fn with_same_store(&self, extra: fn() -> Vec<Plugin>) -> Self {
         Self {
             name: self.name,
             path: self.path.clone(),
             clock: self.clock.clone(),
-            extra: self.extra,
+            extra,
             door: Arc::clone(&self.door),
             post: Arc::clone(&self.post),
         }
@@ -314,19 +321,26 @@ impl Network {
 
     pub(super) async fn with_plugins(names: &[&'static str], extra: fn() -> Vec<Plugin>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (post, clock) = (Arc::new(Post::default()), Clock::new());
+        let mut network = Self::open(directory.path(), names, extra, Clock::new()).await;
+        network.directory = Some(directory);
+        network
+    }
+
+    /// A network whose stores are in a directory that the test owns.
+    pub(super) async fn open(directory: &Path, names: &[&'static str], extra: fn() -> Vec<Plugin>, clock: Clock) -> Self {
+        let post = Arc::new(Post::default());
         let mut nodes = Vec::new();
         for name in names {
             let door = Door::default();
             post.doors.lock().unwrap().insert(base_url(name), Arc::clone(&door));
-            let path = directory.path().join(format!("{name}.db"));
+            let path = directory.join(format!("{name}.db"));
             let node = Node { name, path, clock: clock.clone(), extra, door, post: Arc::clone(&post) };
             node.open().await;
             let partners = names.to_vec();
             node.write(move |tx| partners.iter().try_for_each(|partner| seed(tx, partner))).await;
             nodes.push(node);
         }
-        Self { nodes, post, clock, _directory: directory }
+        Self { nodes, post, clock, directory: None }
     }
 
     /// Takes every step that is due, on every node that runs.
@@ -371,6 +385,9 @@ impl Network {
 
 /// Organisation and endpoint of a node, as the allow-list brings them.
 pub(super) fn seed(tx: &mut Transaction<'_>, name: &str) -> Result<(), store::StoreError> {
+    if matches!(tx.read(ResourceType::Organization, &format!("organization-{name}"))?, store::Found::Current(_)) {
+        return Ok(());
+    }
     let identifier = |system: &str, value: &str| Object::new().with("system", system).with("value", value);
     let mut organization = Resource::new("Organization");
     organization.push("identifier", identifier(terms::ORGANIZATION_IDENTIFIER, name));
