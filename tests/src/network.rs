@@ -103,6 +103,24 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("schleuse-test-").tempdir().expect("a temporary folder")
 }
 
+// === impl Pair ===
+
+impl Pair {
+    /// Writes a certificate and its key as `NAME.pem` and `NAME.key`, the key for the owner alone.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    #[must_use]
+    pub fn write(folder: &Path, name: &str, issued: &certs::development::Issued) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let pair = Self { certificate: folder.join(format!("{name}.pem")), private_key: folder.join(format!("{name}.key")) };
+        std::fs::write(&pair.private_key, issued.private_key_pem()).expect("a key file");
+        std::fs::set_permissions(&pair.private_key, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        std::fs::write(&pair.certificate, issued.chain_pem()).expect("a certificate file");
+        pair
+    }
+}
+
 // === impl Network ===
 
 impl Network {

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use tests::client::{JSON, XML};
 use tests::network::{Network, Node};
-use tests::{Answer, Client, search, shared, tasks, until, websocket};
+use tests::{Answer, Client, Pair, search, shared, tasks, until, websocket};
 use uuid::Uuid;
 
 /// Every field by which a program behind a gateway of another kind would learn who asks, with values that lie.
@@ -137,20 +137,13 @@ async fn certificates_of_others_and_no_certificate_end_in_the_handshake() {
     for node in network.nodes() {
         assert!(is_refused_by_tls(&network.client(&node, None)).await, "no certificate at {}", node.name);
         for (name, issued) in &cases {
-            let pair = tests::Pair {
-                certificate: folder.path().join(format!("{name}.pem")),
-                private_key: folder.path().join(format!("{name}.key")),
-            };
-            std::fs::write(&pair.certificate, issued.chain_pem()).unwrap();
-            std::fs::write(&pair.private_key, issued.private_key_pem()).unwrap();
+            let pair = Pair::write(folder.path(), name, issued);
             assert!(is_refused_by_tls(&network.client(&node, Some(&pair))).await, "{name} at {}", node.name);
         }
     }
     // The name of a listed organisation in a certificate that is not listed makes a stranger.
     let namesake = own.issue_organization(&portal, &[], key, validity).unwrap();
-    let pair = tests::Pair { certificate: folder.path().join("namesake.pem"), private_key: folder.path().join("namesake.key") };
-    std::fs::write(&pair.certificate, namesake.chain_pem()).unwrap();
-    std::fs::write(&pair.private_key, namesake.private_key_pem()).unwrap();
+    let pair = Pair::write(folder.path(), "namesake", &namesake);
     tells_nothing(&network.client(&network.node("portal"), Some(&pair)).get("/metadata").await);
 }
 
