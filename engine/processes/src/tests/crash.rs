@@ -102,11 +102,10 @@ async fn bpmn_066_and_067_the_pinging_node_may_die_at_any_point() {
 #[tokio::test]
 async fn an_answering_node_may_die_at_any_point() {
     let mut point = 0;
-    // A node that has nothing to do can die as well, so the points never end; its work is over after these.
-    while point < 10 {
-        assert!(ping_with_death(1, point).await);
+    while ping_with_death(1, point).await {
         point += 1;
     }
+    assert!(point >= 4, "there are {point} points");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::support::{Clock, Network, results_of, start_ping};
 use crate::{task, terms};
 
 const DIRECTORY: &str = "SCHLEUSE_TEST_KILLED_DIRECTORY";
-const PINGS: usize = 60;
+const PINGS: usize = 200;
 const KILLS: u32 = 15;
 
 fn is_ping(task: &fhir::Resource) -> bool {
@@ -69,6 +69,11 @@ async fn no_task_is_lost_stuck_or_doubled_by_kills_at_random_moments() {
         tokio::time::sleep(Duration::from_millis(40 + (random >> 33) % 260)).await;
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+    let network = Network::open(directory.path(), &["a", "b"], Vec::new, Clock::of_the_machine()).await;
+    println!("{} Tasks after {KILLS} kills", network.nodes[0].tasks().await.len());
+    for node in &network.nodes {
+        node.kill().await;
     }
     let mut child = start();
     let deadline = Instant::now() + Duration::from_secs(90);

@@ -409,6 +409,7 @@ pub(super) fn new_task(process: &str, message: &str, business_key: Option<&str>,
     built.set("instantiatesCanonical", canonical);
     built.set("status", "requested");
     built.set("intent", "order");
+    built.set("authoredOn", "2026-01-01T00:00:00Z");
     let party = task::organization_reference("a");
     built.set("requester", party.clone());
     built.set("restriction", Object::new().with("recipient", vec![party.into()]));
