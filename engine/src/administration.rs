@@ -8,20 +8,21 @@ mod commands;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use endpoint::{Endpoint, PolicyHistory};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use policies::Identity;
 use processes::Runtime;
 use serde_json::{Value, json};
 use store::{Store, StoreError};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::bootstrap::own_identity;
 use crate::configuration::Configuration;
@@ -31,11 +32,18 @@ use crate::snapshots::Snapshots;
 /// Largest command.
 const COMMAND_BYTES: usize = 1 << 20;
 
+/// Time for the head and for the body of a command.
+const COMMAND_TIME: Duration = Duration::from_secs(10);
+
+/// Administrators at one time.
+const CONNECTIONS: usize = 32;
+
 /// What commands can see.
 pub(crate) struct Administration {
     identity: Identity,
     base_url: String,
-    client_certificate: certs::Certificate,
+    /// Replaced when the certificate is renewed.
+    client_certificate: Arc<ArcSwap<certs::Certificate>>,
     endpoint: Endpoint,
     store: Store,
     processes: Arc<Runtime>,
@@ -72,6 +80,7 @@ impl CommandError {
 }
 
 impl Administration {
+    #[expect(clippy::too_many_arguments, reason = "one of each part of the engine, called once")]
     pub(crate) fn new(
         configuration: &Configuration,
         endpoint: &Endpoint,
@@ -80,14 +89,12 @@ impl Administration {
         snapshots: &Arc<Snapshots>,
         policies: &Arc<PolicyHistory>,
         records: &Records,
+        client_certificate: &Arc<ArcSwap<certs::Certificate>>,
     ) -> Arc<Self> {
-        let mut chain = configuration.credentials.chain();
-        #[expect(clippy::expect_used, reason = "loading the credentials refuses an empty chain")]
-        let leaf = chain.next().expect("credentials have a leaf").clone();
         Arc::new(Self {
             identity: own_identity(configuration),
             base_url: configuration.settings.base_url.as_str().to_owned(),
-            client_certificate: leaf,
+            client_certificate: Arc::clone(client_certificate),
             endpoint: endpoint.clone(),
             store: store.clone(),
             processes: Arc::clone(processes),
@@ -100,18 +107,26 @@ impl Administration {
 
     /// Serves until `stop` turns true.
     pub(crate) async fn serve(self: Arc<Self>, listener: UnixListener, mut stop: watch::Receiver<bool>) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 _ = stop.changed() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    tokio::spawn(Arc::clone(&self).connection(stream));
-                }
+                Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
+                    Ok(slot) => {
+                        let connection = Arc::clone(&self).connection(stream);
+                        tokio::spawn(async move {
+                            connection.await;
+                            drop(slot);
+                        });
+                    }
+                    Err(_) => tracing::warn!(limit = CONNECTIONS, "administration refused, too many connections are open"),
+                },
                 Err(error) => {
                     tracing::error!(%error, "connection of an administrator cannot be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -131,7 +146,9 @@ impl Administration {
             let administration = Arc::clone(&self);
             async move { Ok::<_, Infallible>(administration.answer(request, uid).await) }
         });
-        if let Err(error) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+        let mut server = hyper::server::conn::http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(COMMAND_TIME);
+        if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "administration connection ended");
         }
     }
@@ -148,7 +165,8 @@ impl Administration {
 
     async fn run(&self, request: Request<Incoming>, uid: u32) -> Result<Value, CommandError> {
         let (head, body) = request.into_parts();
-        let body = Limited::new(body, COMMAND_BYTES).collect().await;
+        let body = tokio::time::timeout(COMMAND_TIME, Limited::new(body, COMMAND_BYTES).collect()).await;
+        let body = body.map_err(|_| CommandError::Usage("the command did not arrive in time".to_owned()))?;
         let body = body.map_err(|error| CommandError::Usage(error.to_string()))?.to_bytes();
         let path = head.uri.path();
         self.records.administration(&format!("{} {path}", head.method), uid).await?;

@@ -8,6 +8,9 @@ use certs::Credentials;
 use node::{Directory, Settings};
 use policies::{Policy, Thumbprint};
 use settings::{Finding, Severity};
+use time::OffsetDateTime;
+
+mod surroundings;
 
 /// Everything that comes from files.
 pub struct Configuration {
@@ -48,6 +51,10 @@ impl Configuration {
         match (settings, policy, credentials) {
             (Some(settings), Some(policy), Some((credentials, thumbprint))) => {
                 findings.extend(policy.warnings().iter().cloned());
+                findings.extend(surroundings::findings(&settings, &policy, &credentials, OffsetDateTime::now_utc()));
+                if findings.iter().any(Finding::is_error) {
+                    return Err(ConfigurationError(findings));
+                }
                 Ok(Self { settings, policy: Arc::new(policy), credentials, thumbprint, warnings: findings })
             }
             _ => Err(ConfigurationError(findings)),

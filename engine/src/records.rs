@@ -2,11 +2,15 @@
 //! touched and never what is in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::Log;
 use endpoint::{Audit, AuditError, AuditEvent, AuditRecord, Boxed};
 use serde::Serialize;
 use time::OffsetDateTime;
+
+/// Longest time that a record is in the file without being on disk.
+const LATEST_SYNC: Duration = Duration::from_secs(1);
 
 /// The chain.
 #[derive(Clone)]
@@ -56,6 +60,18 @@ impl Records {
         };
         self.append(OffsetDateTime::now_utc(), &line)?;
         self.on_disk().await
+    }
+
+    /// Brings to disk what nobody waits for: that requests ended, and what was only read.
+    pub(crate) async fn keep_on_disk(self) {
+        loop {
+            tokio::time::sleep(LATEST_SYNC).await;
+            if let Err(error) = Audit::on_disk(&self).await {
+                // The log takes nothing more until the next start, and every write is refused with this reason.
+                tracing::error!(%error, "audit log cannot be written; writes are refused until the node is restarted");
+                return std::future::pending().await;
+            }
+        }
     }
 
     fn append(&self, at: OffsetDateTime, line: &Line<'_>) -> Result<(), AuditError> {

@@ -1,9 +1,12 @@
 //! Start, work, stop.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -12,13 +15,14 @@ use client::Client;
 use daemon::{Arguments, EXIT_CONFIGURATION, Reloads};
 use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandler, peer_uids};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use node::{Processes, StoreUrl};
+use node::{Processes, Settings, StoreUrl};
 use policies::AllowList;
 use processes::{LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 use settings::Finding;
 use store::{IndexContext, Store, StoreError, StoreOptions};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::administration::Administration;
 use crate::base_resources::BaseResourceError;
@@ -33,6 +37,8 @@ use crate::tasks::Tasks;
 const OWNER: &str = "engine";
 /// Size at which the next audit file is begun.
 const AUDIT_FILE_BYTES: u64 = 256 << 20;
+/// Time that the parts have to finish what they are doing.
+const STOP_TIME: Duration = Duration::from_secs(10);
 /// Entries of a page when the client names no number (DSF: 20).
 const PAGE_COUNT: u32 = 20;
 
@@ -77,6 +83,18 @@ pub enum RunError {
         /// Cause.
         #[source]
         source: std::io::Error,
+    },
+    /// A part of the engine ended by itself.
+    #[error("{part} ended unexpectedly; the reason is in the log above, starting again continues where it stopped")]
+    Part {
+        /// Which.
+        part: &'static str,
+    },
+    /// A changed key that a reload cannot put in force.
+    #[error("{key} was changed, which takes effect at the next start; restart the node or restore the value")]
+    NeedsRestart {
+        /// Which.
+        key: &'static str,
     },
     /// The metrics recorder was set twice.
     #[error("metrics cannot be recorded")]
@@ -123,6 +141,8 @@ pub fn run(arguments: &Arguments) -> Result<(), RunError> {
 
 async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), RunError> {
     let started = Instant::now();
+    // First of all: until it is taken over, the signal ends the process.
+    let reloads = Reloads::new().map_err(|source| RunError::System { what: "SIGHUP", source })?;
     for warning in &configuration.warnings {
         tracing::warn!(finding = %warning, "configuration");
     }
@@ -162,32 +182,74 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     });
     bootstrap::own_node(&configuration, &endpoint, &store).await?;
     bootstrap::plugins(&configuration, &endpoint, &plugins).await?;
-    use endpoint::AllowListPublisher as _;
-    snapshots.publish(endpoint.allow_list().await?).await;
+    endpoint.publish_allow_list().await;
 
     let (stop, stopping) = watch::channel(false);
-    let snapshot_server = tokio::spawn(Arc::clone(&snapshots).serve(listen(link::socket::SNAPSHOT)?, own_user()));
-    let administration = Administration::new(&configuration, &endpoint, &store, &processes, &snapshots, &policies, &records);
-    let admin_server = tokio::spawn(administration.serve(listen(link::socket::ADMIN)?, stopping.clone()));
-    let workers = tokio::spawn(Arc::clone(&processes).work(Arc::clone(&outgoing) as Arc<dyn processes::Messenger>, stopping.clone()));
-    let closing = closed(stopping.clone());
-    let server = tokio::spawn(endpoint::serve(listen(link::socket::ENGINE)?, endpoint.clone(), closing));
-    let reloads = tokio::spawn(reload(Arc::clone(&policies), Arc::clone(&outgoing)));
-    daemon::notify_ready().map_err(|source| RunError::System { what: "the word to the service manager", source })?;
-    tracing::info!(milliseconds = started.elapsed().as_millis() as u64, organization = %settings.organization_identifier, "engine is ready");
+    let certificate = Arc::new(ArcSwap::from_pointee(configuration.credentials.certificate().clone()));
+    let administration =
+        Administration::new(&configuration, &endpoint, &store, &processes, &snapshots, &policies, &records, &certificate);
+    let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
+    let organization = settings.organization_identifier.clone();
+    let reload = Reload { settings: configuration.settings, policies, outgoing, endpoint: endpoint.clone(), store: store.clone(), certificate };
 
-    let reason = daemon::stopped(supervised).await.map_err(|source| RunError::System { what: "signals", source })?;
-    tracing::info!(reason, "engine stops");
+    let mut parts = Parts::default();
+    parts.start("publication of the allow-list", snapshots.serve(listen(link::socket::SNAPSHOT)?, own_user()));
+    parts.start("administration", administration.serve(listen(link::socket::ADMIN)?, stopping.clone()));
+    parts.start("processes", processes.work(messenger, stopping.clone()));
+    parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE)?, endpoint, closed(stopping)));
+    parts.start("audit", records.keep_on_disk());
+    parts.start("reload", reload.serve(reloads));
+    daemon::notify_ready().map_err(|source| RunError::System { what: "the word to the service manager", source })?;
+    tracing::info!(milliseconds = started.elapsed().as_millis() as u64, %organization, "engine is ready");
+
+    // A part that ends by itself has failed: limping on would lose work silently, a new start does not.
+    let result = tokio::select! {
+        reason = daemon::stopped(supervised) => {
+            let reason = reason.map_err(|source| RunError::System { what: "signals", source });
+            reason.map(|reason| tracing::info!(reason, "engine stops"))
+        }
+        part = parts.first_ended() => Err(RunError::Part { part }),
+    };
     stop.send_replace(true);
-    reloads.abort();
-    snapshot_server.abort();
-    for (name, task) in [("endpoint", server), ("workers", workers), ("administration", admin_server)] {
-        if tokio::time::timeout(Duration::from_secs(10), task).await.is_err() {
-            tracing::warn!(name, "did not stop in time");
+    parts.finish(&["publication of the allow-list", "audit", "reload"]).await;
+    store.close().await;
+    result
+}
+
+/// The tasks that the engine consists of.
+#[derive(Default)]
+struct Parts {
+    running: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Parts {
+    fn start(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.running.push((name, tokio::spawn(work)));
+    }
+
+    /// Resolves when one has ended, normally or by a panic.
+    async fn first_ended(&mut self) -> &'static str {
+        std::future::poll_fn(|context| {
+            let mut running = self.running.iter_mut();
+            let ended = running.find_map(|(name, task)| Pin::new(task).poll(context).is_ready().then_some(*name));
+            let Some(ended) = ended else { return Poll::Pending };
+            self.running.retain(|(name, _)| *name != ended);
+            Poll::Ready(ended)
+        })
+        .await
+    }
+
+    /// Waits for those that end by themselves when told to, and ends the others.
+    async fn finish(self, endless: &[&str]) {
+        let deadline = tokio::time::Instant::now() + STOP_TIME;
+        for (name, task) in self.running {
+            if endless.contains(&name) {
+                task.abort();
+            } else if tokio::time::timeout_at(deadline, task).await.is_err() {
+                tracing::warn!(name, "did not stop in time");
+            }
         }
     }
-    store.close().await;
-    Ok(())
 }
 
 fn record_metrics() -> Result<PrometheusHandle, RunError> {
@@ -258,28 +320,64 @@ async fn closed(mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Policies and certificates are read again on SIGHUP; what cannot be read leaves everything as it was.
-async fn reload(policies: Arc<PolicyHistory>, outgoing: Arc<Outgoing>) {
-    let Ok(mut reloads) = Reloads::new() else {
-        tracing::error!("SIGHUP cannot be received; reload needs a restart");
-        return;
-    };
-    loop {
-        reloads.next().await;
-        let result = Configuration::load().map_err(RunError::from).and_then(|configuration| {
-            outgoing.client.reload(client_settings(&configuration.settings, &configuration.policy, &outgoing.allow_list))?;
-            policies.activate(Arc::clone(&configuration.policy));
-            Ok(configuration.policy.version().to_owned())
-        });
-        match result {
-            Ok(policy_version) => {
-                metrics::counter!("schleuse_reloads_total", "result" => "done").increment(1);
-                tracing::info!(policy_version, "configuration reloaded");
-            }
-            Err(error) => {
-                metrics::counter!("schleuse_reloads_total", "result" => "failed").increment(1);
-                tracing::error!(%error, "configuration not reloaded; the one before stays in force");
+/// What SIGHUP reads again: policies, certificates, the way out. What cannot be read leaves everything as it was.
+struct Reload {
+    /// As they were at start.
+    settings: Settings,
+    policies: Arc<PolicyHistory>,
+    outgoing: Arc<Outgoing>,
+    endpoint: Endpoint,
+    store: Store,
+    certificate: Arc<ArcSwap<certs::Certificate>>,
+}
+
+impl Reload {
+    async fn serve(self, mut reloads: Reloads) {
+        loop {
+            reloads.next().await;
+            match self.reload().await {
+                Ok(policy_version) => {
+                    metrics::counter!("schleuse_reloads_total", "result" => "done").increment(1);
+                    tracing::info!(policy_version, "configuration reloaded");
+                }
+                Err(error) => {
+                    metrics::counter!("schleuse_reloads_total", "result" => "failed").increment(1);
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(%error, cause, "configuration not reloaded; the one before stays in force");
+                }
             }
         }
     }
+
+    async fn reload(&self) -> Result<String, RunError> {
+        let configuration = Configuration::load()?;
+        let settings = &configuration.settings;
+        if let Some(key) = needs_restart(&self.settings, settings) {
+            return Err(RunError::NeedsRestart { key });
+        }
+        for warning in &configuration.warnings {
+            tracing::warn!(finding = %warning, "configuration");
+        }
+        let outgoing = client_settings(settings, &configuration.policy, &self.outgoing.allow_list);
+        // A renewed certificate is on the own allow-list before it is shown to anybody.
+        Client::new(outgoing.clone())?;
+        bootstrap::own_node(&configuration, &self.endpoint, &self.store).await?;
+        self.outgoing.client.reload(outgoing)?;
+        self.certificate.store(Arc::new(configuration.credentials.certificate().clone()));
+        self.policies.activate(Arc::clone(&configuration.policy));
+        Ok(configuration.policy.version().to_owned())
+    }
+}
+
+/// The first key that was changed although it takes effect only at start.
+fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
+    let changed = [
+        ("node.organization-identifier", before.organization_identifier != now.organization_identifier),
+        ("node.base-url", before.base_url != now.base_url),
+        ("node.endpoint-identifier", before.endpoint_identifier != now.endpoint_identifier),
+        ("store", before.store != now.store),
+        ("workers.engine", before.workers.engine != now.workers.engine),
+        ("engine.processes", before.engine.processes != now.engine.processes),
+    ];
+    changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }

@@ -1,12 +1,14 @@
 //! Publication of the allow-list to the gateways (`run/snapshot.sock`, frames of the crate `link`).
 //!
-//! Versions are kept in the store, so that they grow over restarts. [`AllowListPublisher::publish`] resolves when every
-//! connected gateway has acknowledged the version; a gateway that does not is waited for by the endpoint no longer than
-//! a second, and its requests are refused by their old snapshot version only if the engine's rules say so.
+//! Versions are kept in the store, so that they grow over restarts. A change waits for the acknowledgement of every
+//! connected gateway, no longer than a second; the engine itself decides by the stored allow-list at once. A gateway that
+//! stops reading or acknowledging is disconnected: it is not ready then, and begins with the newest list when it is back.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use endpoint::{AllowListPublisher, Boxed, PeerCheck};
@@ -67,7 +69,7 @@ impl Snapshots {
                 }
                 Err(error) => {
                     tracing::error!(%error, "connection of a gateway cannot be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -85,20 +87,28 @@ impl Snapshots {
     }
 
     async fn speak(&self, stream: &mut UnixStream, id: u64) -> Result<(), frame::FrameError> {
-        match frame::read::<FromGateway>(stream).await? {
+        match in_time("hello", frame::read::<FromGateway>(stream)).await? {
             Some(FromGateway::Hello { build }) if build == BUILD => {}
-            _ => return frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() }).await,
+            _ => return in_time("refusal", frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() })).await,
         }
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(id, 0);
         let mut newest = self.newest.subscribe();
         newest.mark_changed();
+        let mut changed = self.changed.subscribe();
         let (mut reader, mut writer) = stream.split();
         let send = async {
             while newest.changed().await.is_ok() {
                 let snapshot = newest.borrow_and_update().clone();
-                if let Some(snapshot) = snapshot {
-                    frame::write(&mut writer, &FromEngine::Snapshot(Box::new((*snapshot).clone()))).await?;
-                }
+                let Some(snapshot) = snapshot else { continue };
+                let version = snapshot.version();
+                let message = FromEngine::Snapshot(Box::new((*snapshot).clone()));
+                drop(snapshot);
+                in_time("snapshot", frame::write(&mut writer, &message)).await?;
+                in_time("acknowledgement", async {
+                    while !self.has(id, version) && changed.changed().await.is_ok() {}
+                    Ok(())
+                })
+                .await?;
             }
             Ok(())
         };
@@ -118,26 +128,20 @@ impl Snapshots {
         self.changed.send_modify(|count| *count += 1);
     }
 
+    fn has(&self, id: u64, version: u64) -> bool {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).get(&id).is_some_and(|known| *known >= version)
+    }
+
     fn all_have(&self, version: u64) -> bool {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).values().all(|known| *known >= version)
     }
 
-    async fn publish_now(&self, allow_list: Arc<AllowList>) -> Result<(), PublishError> {
-        let version = {
-            let _one_at_a_time = self.publishing.lock().await;
-            if self.newest.borrow().as_ref().is_some_and(|newest| *newest.allow_list() == *allow_list) {
-                self.version.load(Ordering::Acquire)
-            } else {
-                self.next(allow_list).await?
-            }
-        };
-        let mut changed = self.changed.subscribe();
-        while !self.all_have(version) {
-            if changed.changed().await.is_err() {
-                break;
-            }
+    async fn publish_now(&self, allow_list: Arc<AllowList>) -> Result<u64, PublishError> {
+        let _one_at_a_time = self.publishing.lock().await;
+        if self.newest.borrow().as_ref().is_some_and(|newest| *newest.allow_list() == *allow_list) {
+            return Ok(self.version.load(Ordering::Acquire));
         }
-        Ok(())
+        self.next(allow_list).await
     }
 
     /// Stores the next version and hands the snapshot to the connections.
@@ -151,6 +155,18 @@ impl Snapshots {
         metrics::gauge!("schleuse_allow_list_version").set(version as f64);
         Ok(version)
     }
+}
+
+/// What a gateway owes the engine it gives within this time, or it is disconnected.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn in_time<T>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, frame::FrameError>>,
+) -> Result<T, frame::FrameError> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("{what} took longer than {PATIENCE:?}")).into())
+    })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -170,10 +186,19 @@ fn next_version(tx: &mut store::Transaction<'_>) -> Result<u64, StoreError> {
 }
 
 impl AllowListPublisher for Snapshots {
-    fn publish(&self, allow_list: Arc<AllowList>) -> Boxed<'_, ()> {
+    fn publish(&self, allow_list: Arc<AllowList>) -> Boxed<'_, Result<u64, endpoint::PublishError>> {
         Box::pin(async move {
-            if let Err(error) = self.publish_now(allow_list).await {
-                tracing::error!(%error, "allow-list could not be published; gateways keep the one before");
+            self.publish_now(allow_list).await.map_err(|error| endpoint::PublishError(error.to_string()))
+        })
+    }
+
+    fn acknowledged(&self, version: u64) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let mut changed = self.changed.subscribe();
+            while !self.all_have(version) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
             }
         })
     }

@@ -3,8 +3,9 @@
 //! The endpoint knows neither processes nor files; it calls these traits at fixed places of a request:
 //!
 //! ```text
-//! permit read ─▶ Audit::record ─▶ transaction { … TaskHandler::task_created … } ─▶ commit ─▶ TaskHandler::committed
-//!                                                     └▶ AllowListPublisher::publish ─▶ Audit::record ─▶ Audit::on_disk ─▶ answer
+//! permit read ─▶ Audit::record ┬▶ transaction { … TaskHandler::task_created … } ─▶ commit ─▶ TaskHandler::committed
+//!                              │                                └▶ AllowListPublisher::publish, acknowledged ─▶ Audit::record ─▶ answer
+//!                              └▶ Audit::on_disk ─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
 use std::future::Future;
@@ -52,7 +53,7 @@ pub trait Audit: Send + Sync + 'static {
     /// Appends a record. Called before anything is done and again with the result.
     fn record(&self, record: &AuditRecord<'_>) -> Result<(), AuditError>;
 
-    /// Resolves when every record made so far is on disk. Awaited before a write is answered.
+    /// Resolves when every record made so far is on disk. Begun when a write begins and awaited before it is answered.
     fn on_disk(&self) -> Boxed<'_, Result<(), AuditError>>;
 }
 

@@ -50,7 +50,7 @@ impl Administration {
             "gateways-connected": self.snapshots.gateways(),
             "policy-version": self.policies.active().version(),
             "allow-list-version": self.snapshots.version(),
-            "client-certificate-days-left": self.client_certificate.days_left(OffsetDateTime::now_utc()),
+            "client-certificate-days-left": self.client_certificate.load().days_left(OffsetDateTime::now_utc()),
             "messages-waiting": outbox,
             "instances": instances,
             "resources": resources,

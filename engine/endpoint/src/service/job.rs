@@ -36,23 +36,31 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Records, acts, records.
+    /// Records, acts, records. The record that a write begins is in the log before anything is done, and goes to disk
+    /// while the write goes to the store; the write is answered when both are there. That it ended is synced later.
     pub(super) async fn run(self, body: Bytes) -> Result<Reply, Refusal> {
-        let name = self.request.interaction().as_str();
+        let interaction = self.request.interaction();
+        let name = interaction.as_str();
         let (resource_type, id) = (self.request.resource_type(), self.request.id().map(|id| id.as_str().to_owned()));
         let begun = AuditEvent::Begun { rule: &self.caller.rule, policy_version: self.caller.policy.version() };
         record(&self.shared, &self.caller, name, resource_type, id.as_deref(), begun)?;
-        let result = self.act(body).await;
-        let (status, code) = match &result {
-            Ok(reply) => (reply.status.as_u16(), None),
-            Err(refusal) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
+        let on_disk = async {
+            if interaction.is_write() || interaction == Interaction::Bundle {
+                self.shared.audit.on_disk().await
+            } else {
+                Ok(())
+            }
+        };
+        let (result, on_disk) = tokio::join!(self.act(body), on_disk);
+        let (status, code) = match (&result, &on_disk) {
+            (_, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(Code::Audit.as_str())),
+            (Ok(reply), Ok(())) => (reply.status.as_u16(), None),
+            (Err(refusal), Ok(())) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
         };
         let touched = result.as_ref().ok().and_then(|reply| reply.version.as_ref()).map(|version| version.id.clone());
         let ended = AuditEvent::Ended { status, code };
         record(&self.shared, &self.caller, name, resource_type, touched.or(id).as_deref(), ended)?;
-        if self.request.interaction().is_write() || self.request.interaction() == Interaction::Bundle {
-            self.shared.audit.on_disk().await.map_err(|error| audit_failed(&error))?;
-        }
+        on_disk.map_err(|error| audit_failed(&error))?;
         result
     }
 

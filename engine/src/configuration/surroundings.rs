@@ -1,0 +1,105 @@
+//! What the files that `node.toml` names are worth: the organisation's certificate, the trust stores, the folders.
+//!
+//! An error is what the engine cannot run with. What partners would refuse, or what others on the machine could read, is
+//! a warning: the node still answers, and the administrator is told by `check` and in the log of every start.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use certs::chain::{self, Purpose};
+use certs::trust::TrustStore;
+use certs::{Certificate, Credentials};
+use client::Client;
+use node::{NODE_TOML, Settings, StoreUrl};
+use policies::{AllowList, Policy};
+use settings::{Finding, Severity};
+use time::OffsetDateTime;
+
+use crate::messenger::client_settings;
+
+/// Everything that is found.
+pub(super) fn findings(
+    settings: &Settings,
+    policy: &Policy,
+    credentials: &Credentials,
+    now: OffsetDateTime,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    certificate(settings, policy, credentials, now, &mut findings);
+    private_file("certificates.client", &settings.client_certificate.private_key, &mut findings);
+    if let Some(password) = settings.outgoing.proxy.as_ref().and_then(|proxy| proxy.password_file.as_deref()) {
+        private_file("outgoing.proxy", password, &mut findings);
+    }
+    outgoing(settings, policy, &mut findings);
+    let StoreUrl::Sqlite(store) = &settings.store;
+    for folder in [store.parent(), Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
+        writable(folder, &mut findings);
+    }
+    findings
+}
+
+fn error(text: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding::in_file(NODE_TOML, text, remedy)
+}
+
+fn warning(text: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { severity: Severity::Warning, ..error(text, remedy) }
+}
+
+/// Whether partners will accept the certificate, as far as this node can tell: by its own trust store for clients, which
+/// in a network is the same for all.
+fn certificate(
+    settings: &Settings,
+    policy: &Policy,
+    credentials: &Credentials,
+    now: OffsetDateTime,
+    findings: &mut Vec<Finding>,
+) {
+    let leaf = credentials.certificate();
+    let others: Vec<Certificate> = credentials.chain().skip(1).cloned().collect();
+    // The gateway reports a trust store that cannot be read.
+    if let Ok(trusted) = TrustStore::load(&settings.trust_stores.client)
+        && let Some(problem) = chain::verify(leaf, &others, &trusted, Purpose::Client, now).problem
+    {
+        let remedy = "partners and this node itself would refuse it: `schleuse cert inspect` shows why";
+        findings.push(warning(format!("certificates.client: {problem}"), remedy));
+    }
+    let left = Duration::try_from(leaf.not_after() - now).unwrap_or_default();
+    if leaf.is_valid_at(now) && policy.trust().warn_expiry.iter().any(|before| left <= *before) {
+        let text = format!("certificates.client: {} ends in {} days", leaf.subject(), leaf.days_left(now));
+        findings.push(warning(text, "renew it, tell the network its new thumbprint, and reload"));
+    }
+}
+
+fn private_file(key: &str, path: &Path, findings: &mut Vec<Finding>) {
+    // A file that cannot be read is reported by who reads it.
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let text = format!("{key}: {} can be read by other users (mode {mode:03o})", path.display());
+        findings.push(warning(text, format!("chmod 600 {}", path.display())));
+    }
+}
+
+fn outgoing(settings: &Settings, policy: &Policy, findings: &mut Vec<Finding>) {
+    let nobody = AllowList::empty(settings.organization_identifier.clone(), settings.base_url.as_str());
+    let nobody = Arc::new(ArcSwap::from_pointee(nobody));
+    if let Err(problem) = Client::new(client_settings(settings, policy, &nobody)) {
+        findings.push(error(format!("outgoing connections: {problem}"), problem.remedy()));
+    }
+}
+
+/// A folder that is missing is made at start, so the nearest one that exists counts.
+fn writable(folder: &Path, findings: &mut Vec<Finding>) {
+    let here = Path::new(".");
+    let existing = folder.ancestors().find(|known| known.metadata().is_ok()).unwrap_or(here);
+    let existing = if existing.as_os_str().is_empty() { here } else { existing };
+    let needed = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    if let Err(problem) = rustix::fs::access(existing, needed) {
+        let text = format!("the folder {} cannot be written to: {problem}", existing.display());
+        findings.push(error(text, "make the engine's user its owner"));
+    }
+}
