@@ -1,9 +1,11 @@
 //! Writing: append under a lock, sync in a thread that serves all who wait.
 //!
 //! The lock is held for serialising, hashing and one `write`; never across an await. The sync thread takes the newest
-//! position, runs `fdatasync` once and releases everybody whose record came before. An error of the disk is sticky: a
-//! log that could not be written or synced answers every further call with that error, so that the caller refuses
-//! requests instead of serving them unrecorded.
+//! position, runs `fdatasync` once and releases everybody whose record came before.
+//!
+//! A record that cannot be written is an error, so that the caller refuses the request instead of serving it unrecorded. A
+//! full disk can be emptied: each further call tries again, and the first that succeeds writes before its own record how
+//! many were refused. An error of a sync or of a change of files lasts, because what is on disk is not known any more.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -18,6 +20,9 @@ use tokio::sync::watch;
 
 use crate::chain::{self, GENESIS, Hash};
 use crate::limits;
+
+/// What failed when a line could not be written: the one error that need not last.
+const WRITTEN: &str = "written";
 
 /// Settings of a log.
 #[derive(Clone, Debug)]
@@ -95,6 +100,8 @@ struct State {
     previous: Hash,
     line: Vec<u8>,
     failed: Option<LogError>,
+    /// Records refused since the disk would take no more; `failed` is then not final.
+    refused: u64,
     /// Newest record that somebody waits for.
     wanted: u64,
     closing: bool,
@@ -138,6 +145,7 @@ impl Log {
             previous,
             line: Vec::with_capacity(2048),
             failed: None,
+            refused: 0,
             wanted: 0,
             closing: false,
         };
@@ -166,35 +174,14 @@ impl Log {
     /// Adds a record. When this returns it is in the file; [`Log::durable`] tells when it is on disk.
     pub fn append(&self, now: OffsetDateTime, record: &impl Serialize) -> Result<Position, LogError> {
         let mut state = self.shared.lock();
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
         let state = &mut *state;
-        state.line.clear();
-        let hash = chain::seal(&mut state.line, state.next, now, state.previous, record)
-            .map_err(|error| LogError::Record(error.to_string().into()))?;
-        if state.line.len() > limits::LINE_BYTES {
-            return Err(LogError::Record(format!("{} bytes", state.line.len()).into()));
-        }
-        let added = state.line.len() as u64;
-        if state.bytes > 0
-            && state.bytes.saturating_add(added) > self.shared.options.file_bytes
-            && let Err(error) = self.shared.rotate(state)
-        {
-            state.failed = Some(error.clone());
+        if let Err(error) = self.shared.resume(state, now) {
+            if state.refused > 0 {
+                state.refused = state.refused.saturating_add(1);
+            }
             return Err(error);
         }
-        if let Err(source) = state.file.write_all_at(&state.line, state.bytes) {
-            // Half a line may stand there now; the next start repairs it.
-            let error = io_error(&self.shared.path, "written", source);
-            state.failed = Some(error.clone());
-            return Err(error);
-        }
-        let position = Position(state.next);
-        state.bytes = state.bytes.saturating_add(added);
-        state.next = state.next.saturating_add(1);
-        state.previous = hash;
-        Ok(position)
+        self.shared.append(state, now, record)
     }
 
     /// Waits until the record at `position`, and with it all before, is on disk.
@@ -217,10 +204,11 @@ impl Log {
         Position(self.shared.lock().next.saturating_sub(1))
     }
 
-    /// The error that stopped this log, if one did.
+    /// The error because of which nothing is recorded now; tries again if it need not last.
     #[must_use]
     pub fn failure(&self) -> Option<LogError> {
-        self.shared.lock().failed.clone()
+        let mut state = self.shared.lock();
+        self.shared.resume(&mut state, OffsetDateTime::now_utc()).err()
     }
 }
 
@@ -240,6 +228,59 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held leaves the state between two lines at worst, which `write_all_at` repairs.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, state: &mut State, now: OffsetDateTime, record: &impl Serialize) -> Result<Position, LogError> {
+        state.line.clear();
+        let hash = chain::seal(&mut state.line, state.next, now, state.previous, record)
+            .map_err(|error| LogError::Record(error.to_string().into()))?;
+        if state.line.len() > limits::LINE_BYTES {
+            return Err(LogError::Record(format!("{} bytes", state.line.len()).into()));
+        }
+        let added = state.line.len() as u64;
+        if state.bytes > 0
+            && state.bytes.saturating_add(added) > self.options.file_bytes
+            && let Err(error) = self.rotate(state)
+        {
+            state.failed = Some(error.clone());
+            return Err(error);
+        }
+        if let Err(source) = state.file.write_all_at(&state.line, state.bytes) {
+            // Half a line may stand there now: it is cut off here, or written over, or repaired by the next start.
+            let _ = state.file.set_len(state.bytes);
+            let error = io_error(&self.path, WRITTEN, source);
+            state.refused = 1;
+            state.failed = Some(error.clone());
+            return Err(error);
+        }
+        let position = Position(state.next);
+        state.bytes = state.bytes.saturating_add(added);
+        state.next = state.next.saturating_add(1);
+        state.previous = hash;
+        Ok(position)
+    }
+
+    /// After records were refused for want of room: says so in the chain, or keeps refusing.
+    fn resume(&self, state: &mut State, now: OffsetDateTime) -> Result<(), LogError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Resumed {
+            event: &'static str,
+            refused_records: u64,
+        }
+        let Some(error) = &state.failed else { return Ok(()) };
+        if state.refused == 0 {
+            return Err(error.clone());
+        }
+        let refused_records = state.refused;
+        if let Err(error) = self.append(state, now, &Resumed { event: "resumed", refused_records }) {
+            // The attempt itself is no record that somebody asked for; what went wrong otherwise lasts.
+            let is_full = matches!(error, LogError::Io { action: WRITTEN, .. });
+            state.refused = if is_full { refused_records } else { 0 };
+            return Err(error);
+        }
+        (state.failed, state.refused) = (None, 0);
+        Ok(())
     }
 
     fn request(&self, sequence: u64) {
@@ -293,7 +334,9 @@ impl Shared {
                     }
                     Err(source) => {
                         let error = io_error(&self.path, "synced", source);
-                        self.lock().failed = Some(error.clone());
+                        let mut state = self.lock();
+                        (state.failed, state.refused) = (Some(error.clone()), 0);
+                        drop(state);
                         durable.send_modify(|durable| durable.error = Some(error));
                         return;
                     }

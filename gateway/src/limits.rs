@@ -70,6 +70,9 @@ pub const STRANGER_RECORDS_PER_ADDRESS: (u32, u32) = (2, 20);
 /// Records about strangers per second and at once, from all addresses: at most 2 GiB a day.
 pub const STRANGER_RECORDS: (u32, u32) = (20, 500);
 
+/// Requests of a stranger on one HTTP/2 connection, which has no other way to end after a refusal.
+pub const STRANGER_REQUESTS: u32 = 8;
+
 /// Time that a judged body may take besides its transfer at [`SLOWEST_BODY_RATE`].
 pub const BODY_TIME: Duration = Duration::from_secs(30);
 

@@ -113,3 +113,26 @@ proptest! {
         prop_assert!(found, "byte {at}");
     }
 }
+
+#[test]
+fn a_full_disk_refuses_and_an_emptied_one_goes_on_with_the_gap_in_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.log");
+    let log = Log::open(&path, Options::default()).unwrap();
+    let now = OffsetDateTime::now_utc();
+    log.append(now, &"before").unwrap();
+    let full = Arc::new(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let good = std::mem::replace(&mut log.shared.lock().file, full);
+    assert!(log.failure().is_none());
+    for _ in 0..3 {
+        assert!(matches!(log.append(now, &"lost"), Err(LogError::Io { action: "written", .. })));
+    }
+    assert!(log.failure().is_some());
+    log.shared.lock().file = good;
+    assert!(log.failure().is_none(), "there is room again");
+    log.append(now, &"after").unwrap();
+    drop(log);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"event\":\"resumed\",\"refused-records\":3") && !text.contains("lost"), "{text}");
+    assert_eq!(verify(&path).unwrap().records, 3);
+}

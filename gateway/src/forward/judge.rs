@@ -82,7 +82,10 @@ impl Gateway {
         let raw = RawTarget::of(session);
         let identity = match self.identify(&basis, connection) {
             Ok(identity) => identity,
-            Err(refused) => return Err(self.refuse(about(None), Some(Asked::Raw(&raw)), refused)),
+            Err(refused) => {
+                connection.refuse_stranger();
+                return Err(self.refuse(about(None), Some(Asked::Raw(&raw)), refused));
+            }
         };
         let refuse = |refused: Refused, asked: Asked<'_>| self.refuse(about(Some(&identity)), Some(asked), refused);
         let begun = self.begin(&basis, &identity).map_err(|refused| refuse(refused, Asked::Raw(&raw)))?;

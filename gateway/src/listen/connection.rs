@@ -4,7 +4,7 @@
 //! connection lives (allow-list, expiry, trust) is asked per request by [`crate::decide`].
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use certs::Certificate;
 use policies::Thumbprint;
 use rustls_pki_types::CertificateDer;
 
+use crate::limits::STRANGER_REQUESTS;
 use crate::request::HeadRefusal;
 
 /// The client of a connection, as proven by the handshake.
@@ -41,6 +42,8 @@ pub struct Connection {
     pub trust_generation: AtomicU64,
     head: Mutex<HeadState>,
     cut: AtomicBool,
+    /// Requests that were refused because nobody knows the client.
+    strange: AtomicU32,
     /// A WebSocket: no heads any more.
     upgraded: AtomicBool,
     reader: Mutex<Option<Waker>>,
@@ -72,6 +75,7 @@ impl Connection {
             trust_generation: AtomicU64::new(trust_generation),
             head: Mutex::new(HeadState::default()),
             cut: AtomicBool::new(false),
+            strange: AtomicU32::new(0),
             upgraded: AtomicBool::new(false),
             reader: Mutex::new(None),
             keep_alive,
@@ -136,6 +140,13 @@ impl Connection {
         self.cut.store(true, Ordering::Release);
         if let Some(waker) = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
+        }
+    }
+
+    /// Counts a request of a stranger; after some the connection is not worth its keep.
+    pub fn refuse_stranger(&self) {
+        if self.strange.fetch_add(1, Ordering::AcqRel) + 1 >= STRANGER_REQUESTS {
+            self.cut();
         }
     }
 
