@@ -57,3 +57,19 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     let days = text.strip_prefix('P').and_then(|rest| rest.strip_suffix('D')).unwrap_or(text);
     days.parse::<u32>().ok().map(|days| Duration::days(i64::from(days)))
 }
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::parse;
+
+    #[test]
+    fn a_time_to_live_is_a_number_of_days() {
+        assert_eq!(parse("180"), Some(Duration::days(180)));
+        assert_eq!(parse("P30D"), Some(Duration::days(30)));
+        for text in ["", "P", "PD", "P1M", "-1", "P-1D", "99999999999", "one"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod crash;
 mod failures;
 mod interleaving;
 mod killed;
+mod loading;
 mod models;
 mod ping_pong;
 mod support;
