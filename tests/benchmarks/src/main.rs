@@ -45,6 +45,12 @@ struct Arguments {
     /// Wait up to this many seconds before each benchmark until the machine is idle, so that verdicts can be given
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=7200))]
     wait: u64,
+    /// `gateway`: only these tests, without the other measurements; for profiling
+    #[arg(long, value_enum, value_name = "TEST")]
+    test: Vec<gateway_run::Test>,
+    /// `gateway`: only servers whose name begins so; for profiling
+    #[arg(long, value_name = "NAME")]
+    server: Vec<String>,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -80,6 +86,10 @@ struct Run {
     programs: PathBuf,
     /// Where results and what is expensive to make are kept.
     results: PathBuf,
+    /// Tests to restrict `gateway` to; empty: everything.
+    tests: Vec<gateway_run::Test>,
+    /// Beginnings of names of servers to restrict `gateway` to; empty: all.
+    servers: Vec<String>,
 }
 
 // === impl Name ===
@@ -99,13 +109,23 @@ impl Name {
 // === impl Run ===
 
 impl Run {
-    fn new(quick: bool) -> Outcome<Self> {
+    fn new(arguments: &Arguments) -> Outcome<Self> {
         let own = std::env::current_exe().during("finding this program")?;
         let programs = own.parent().map(PathBuf::from).unwrap_or_default();
         // target/PROFILE/benchmarks -> target/benchmarks
         let results = programs.parent().map(PathBuf::from).unwrap_or_default().join("benchmarks");
         std::fs::create_dir_all(&results).during(format!("creating {}", results.display()))?;
-        Ok(Self { quick, programs, results })
+        let (tests, servers) = (arguments.test.clone(), arguments.server.clone());
+        Ok(Self { quick: arguments.quick, programs, results, tests, servers })
+    }
+
+    /// Whether only a part of `gateway` is asked for.
+    fn is_partial(&self) -> bool {
+        !self.tests.is_empty() || !self.servers.is_empty()
+    }
+
+    fn wants_server(&self, label: &str) -> bool {
+        self.servers.is_empty() || self.servers.iter().any(|start| label.starts_with(start.as_str()))
     }
 
     /// A program of the product.
@@ -140,7 +160,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
-    let run = Run::new(arguments.quick)?;
+    let run = Run::new(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().during("starting threads")?;
     for name in &arguments.names {
         // Everything that was started is owned by this future and ends with it, on Ctrl-C too.
@@ -175,9 +195,8 @@ async fn http_status(port: u16, path: &str) -> Option<u16> {
 }
 
 async fn interrupted() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(_) => return std::future::pending().await,
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

@@ -81,11 +81,11 @@ impl Peer {
         let program = self.find().during(format!("looking for {}", self.program()))?;
         let output = Command::new(program).arg(option).output().during(format!("asking {} for its version", self.program()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let line = |start: &str| text.lines().find(|line| line.to_ascii_lowercase().starts_with(start)).unwrap_or_default();
+        let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default().trim();
         Ok(match self {
-            Self::Nginx => format!("{}, {}", line("nginx version:"), line("built with")),
-            Self::Haproxy => format!("{}, {}", line("haproxy version"), line("running on openssl")),
-            Self::Httpd => line("server version").to_owned(),
+            Self::Nginx => format!("{}, built with {}", after("nginx version: nginx/"), after("built with ")),
+            Self::Haproxy => format!("{}, {}", after("HAProxy version "), after("Running on OpenSSL version : ")),
+            Self::Httpd => after("Server version: Apache/").to_owned(),
         })
     }
 

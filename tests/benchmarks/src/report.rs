@@ -82,6 +82,11 @@ impl Report {
         self.tables.push(table);
     }
 
+    /// A table, if there is anything to show.
+    pub(crate) fn tables(&mut self, table: Option<Table>) {
+        self.tables.extend(table);
+    }
+
     /// How something was measured, where the name does not say it.
     pub(crate) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -146,8 +151,10 @@ impl Report {
             vec![figure.name.clone(), number(figure.value), figure.unit.to_owned(), target, verdict]
         });
         let header = ["figure", "measured", "unit", "must be", "verdict"];
-        text.push('\n');
-        text.push_str(&Table::new("Figures", &header, rows.collect()).text());
+        if !self.figures.is_empty() {
+            text.push('\n');
+            text.push_str(&Table::new("Figures", &header, rows.collect()).text());
+        }
         for note in &self.notes {
             text.push_str(&format!("- {note}\n"));
         }

@@ -1,9 +1,9 @@
 //! The engine's place in the gateway benchmark: one process that all servers forward to, in its own process so that
 //! neither the servers nor the load generator carry its work.
 //!
-//! On every `--http` socket it answers reads with a small or a 64 KiB body; on every `--snapshot` socket it speaks the
-//! engine's side of the link and publishes the allow-list of the file that is named after it. It leaves when its standard
-//! input closes.
+//! On the socket `--http` and on `run/engine.sock` of every node it answers reads with a small or a 64 KiB body; on
+//! `run/snapshot.sock` of every node it speaks the engine's side of the link and publishes the allow-list of the file that
+//! is named after the node. It leaves when its standard input closes.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,12 @@ pub(crate) const LARGE_TARGET: &str = "/fhir/Binary/3c7f0b8e-0d6e-4a57-8f60-0f2a
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Socket to answer requests on
+    /// Socket to answer requests of other servers on
     #[arg(long, value_name = "SOCKET")]
-    http: Vec<PathBuf>,
-    /// Socket to publish an allow-list on, and the file with it
-    #[arg(long, num_args = 2, value_names = ["SOCKET", "FILE"])]
-    snapshot: Vec<PathBuf>,
+    http: PathBuf,
+    /// Directory of a node whose engine to stand for, and file with the allow-list to publish
+    #[arg(long, num_args = 2, value_names = ["DIR", "FILE"])]
+    node: Vec<PathBuf>,
 }
 
 /// The two bodies.
@@ -53,14 +53,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().during("starting threads")?;
     runtime.block_on(async {
         let bodies = Bodies { small: small_body(), large: Bytes::from(vec![b'x'; LARGE]) };
-        for socket in &arguments.http {
-            tokio::spawn(serve_http(listen(socket)?, bodies.clone()));
-        }
-        for pair in arguments.snapshot.chunks(2) {
-            let [socket, file] = pair else { return Err(Failure::new("--snapshot takes a socket and a file")) };
+        tokio::spawn(serve_http(listen(&arguments.http)?, bodies.clone()));
+        for pair in arguments.node.chunks(2) {
+            let [directory, file] = pair else { return Err(Failure::new("--node takes a directory and a file")) };
             let json = std::fs::read(file).during(format!("reading {}", file.display()))?;
             let snapshot = Snapshot::from_json(&json).during(format!("reading {}", file.display()))?;
-            tokio::spawn(serve_snapshots(listen(socket)?, snapshot));
+            // As the engine does it, and it matters: the gateway compares the path that it connects to, which is relative
+            // to the node's directory, with the one that the other end was bound to, before it uses a connection again.
+            std::env::set_current_dir(directory).during(format!("entering {}", directory.display()))?;
+            tokio::spawn(serve_http(listen(Path::new(link::socket::ENGINE))?, bodies.clone()));
+            tokio::spawn(serve_snapshots(listen(Path::new(link::socket::SNAPSHOT))?, snapshot));
         }
         println!("ready");
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()))

@@ -57,10 +57,10 @@ impl Lab {
         let socket = folder.path().join("upstream.sock");
         let upstream = start_upstream(folder.path(), &socket, &nodes).await?;
         let mut servers = Vec::new();
-        for (label, directory) in &nodes {
+        for (label, directory) in nodes.iter().filter(|(label, _)| run.wants_server(label)) {
             servers.push(start_gateway(run, label, directory, &client).await?);
         }
-        for peer in Peer::ALL {
+        for peer in Peer::ALL.into_iter().filter(|peer| run.wants_server(peer.label())) {
             servers.push(peer.start(folder.path(), &files, &socket, &client, SMALL_QUESTION).await?);
         }
         let (_, directory) = nodes.into_iter().next().during("the directory of the gateway")?;
@@ -76,10 +76,8 @@ impl Lab {
 async fn start_upstream(folder: &Path, socket: &Path, nodes: &[(&str, NodeDirectory)]) -> Outcome<Process> {
     let mut arguments = vec!["upstream".to_owned(), "--http".to_owned(), socket.display().to_string()];
     for (_, directory) in nodes {
-        let of_node = |path: &str| directory.root.join(path).display().to_string();
-        arguments.extend(["--http".to_owned(), of_node(link::socket::ENGINE)]);
-        let snapshot = directory.snapshot.display().to_string();
-        arguments.extend(["--snapshot".to_owned(), of_node(link::socket::SNAPSHOT), snapshot]);
+        let (root, snapshot) = (directory.root.display().to_string(), directory.snapshot.display().to_string());
+        arguments.extend(["--node".to_owned(), root, snapshot]);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let own = std::env::current_exe().during("finding this program")?;

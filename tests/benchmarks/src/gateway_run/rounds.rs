@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::lab::{LARGE_QUESTION, Lab, NGINX, OURS, SMALL, SMALL_QUESTION, at};
+use crate::Run;
 use crate::error::Outcome;
 use crate::limits::{CONNECTIONS, H2, HANDSHAKE_LOOPS};
 use crate::load::{Handshakes, KeepAlive, Kind, Sample, Streams};
@@ -12,8 +13,8 @@ use crate::report::{Table, number};
 use crate::statistics::{Values, median, ratio};
 
 /// What is asked of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Test {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Test {
     /// Small GET, HTTP/1.1 keep-alive.
     Small,
     /// Full handshake and small GET.
@@ -51,12 +52,30 @@ struct Series {
 /// All samples of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
+    order: Vec<&'static str>,
     series: BTreeMap<(Test, &'static str), Series>,
 }
 
 // === impl Test ===
 
 impl Test {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Small, Self::Full, Self::FullRsa, Self::Resumed, Self::Large, Self::Http2];
+
+    /// The tests of the run that need servers with P-256 certificates.
+    pub(super) fn with_p256(run: &Run) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|test| *test != Self::FullRsa && test.is_wanted(run)).collect()
+    }
+
+    /// The tests of the run that need servers with RSA certificates.
+    pub(super) fn with_rsa(run: &Run) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|test| *test == Self::FullRsa && test.is_wanted(run)).collect()
+    }
+
+    fn is_wanted(self, run: &Run) -> bool {
+        run.tests.is_empty() || run.tests.contains(&self)
+    }
+
     const fn title(self) -> &'static str {
         match self {
             Self::Small => "Small GET, HTTP/1.1 keep-alive (447 bytes, 32 connections)",
@@ -98,6 +117,7 @@ impl Rounds {
     /// One test on every server; each round begins with another server.
     pub(super) async fn run(&mut self, test: Test, lab: &mut Lab, round: usize, time: Duration) -> Outcome<()> {
         let count = lab.servers.len();
+        self.order = lab.servers.iter().map(|server| server.label).collect();
         for number in 0..count {
             let Some(server) = lab.servers.get_mut((number + round) % count) else { continue };
             server.process.must_run()?;
@@ -146,13 +166,14 @@ impl Rounds {
             .map_or(f64::NAN, |series| (series.resumed as f64) / (series.answers.max(1) as f64))
     }
 
-    pub(super) fn table(&self, test: Test) -> Table {
-        let of_test = self.series.iter().filter(|((known, _), _)| *known == test);
-        let mut rows: Vec<Vec<String>> = of_test
-            .map(|((_, label), series)| {
+    /// The servers of a test in the order in which they were started; none if the test did not run.
+    pub(super) fn table(&self, test: Test) -> Option<Table> {
+        let of_test = self.order.iter().filter_map(|label| Some((*label, self.series.get(&(test, *label))?)));
+        let rows: Vec<Vec<String>> = of_test
+            .map(|(label, series)| {
                 let compared = |measure| number(self.ratio(test, measure, label, NGINX));
                 vec![
-                    (*label).to_owned(),
+                    label.to_owned(),
                     number(self.typical(test, label, Measure::Rate)),
                     compared(Measure::Rate),
                     // Microseconds per answer and seconds per 100,000 answers differ by a factor of ten.
@@ -163,9 +184,7 @@ impl Rounds {
                 ]
             })
             .collect();
-        // Ours first, then by name.
-        rows.sort_by_key(|row| (!row.first().is_some_and(|label| label == OURS), row.first().cloned()));
         let header = ["server", "req/s", "/ nginx", "CPU s/100k", "/ nginx", "p99 ms", "unexpected"];
-        Table::new(test.title(), &header, rows)
+        (!rows.is_empty()).then(|| Table::new(test.title(), &header, rows))
     }
 }
