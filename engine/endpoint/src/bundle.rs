@@ -157,9 +157,10 @@ fn run_entry(
     let resource_type = request.resource_type().ok_or_else(|| Refusal::bad_request("entry without type"))?;
     let id = request.id().map(|id| id.as_str().to_owned()).unwrap_or_default();
     let known_id = entry.temporary_id.as_deref().and_then(|temporary_id| temporary.get(temporary_id)).map(|(_, id)| id);
+    let early = entry.early;
     match entry.command {
         Command::Create { resource, if_none_exist } => {
-            let prepared = prepare(session, resource, temporary)?;
+            let prepared = prepare(session, resource, early, temporary)?;
             session.authorize(&request, Some(&prepared.resource))?;
             let options = CreateOptions {
                 if_none_exist,
@@ -172,13 +173,13 @@ fn run_entry(
             Ok((reply, shown))
         }
         Command::Update { resource, if_match } => {
-            let prepared = prepare(session, resource, temporary)?;
+            let prepared = prepare(session, resource, early, temporary)?;
             session.authorize(&request, Some(&prepared.resource))?;
             let options = UpdateOptions { if_match, returns: prefer.returns, id: None, in_bundle: true };
             Ok((session.update(&prepared, &id, &options)?, Shown::Resource))
         }
         Command::ConditionalUpdate { resource, if_match } => {
-            let prepared = prepare(session, resource, temporary)?;
+            let prepared = prepare(session, resource, early, temporary)?;
             session.authorize(&request, Some(&prepared.resource))?;
             let options = UpdateOptions {
                 if_match,
@@ -255,7 +256,15 @@ fn run_temporary_read(
 }
 
 /// Puts literals where the Bundle has temporary or conditional references.
-fn prepare(session: &mut Session<'_, '_>, resource: Resource, temporary: &TemporaryIds) -> Result<Prepared, Refusal> {
+fn prepare(
+    session: &mut Session<'_, '_>,
+    resource: Resource,
+    early: Option<Box<Prepared>>,
+    temporary: &TemporaryIds,
+) -> Result<Prepared, Refusal> {
+    if let Some(early) = early {
+        return Ok(*early);
+    }
     let resource = temporary.rewrite(session, resource)?;
     Prepared::new(resource, &session.shared.base_url)
         .ok_or_else(|| Refusal::empty(StatusCode::BAD_REQUEST, Code::BadRequest))

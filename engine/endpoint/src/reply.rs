@@ -111,11 +111,16 @@ impl Reply {
         if let Some(version) = &self.version {
             insert(&mut headers, ETAG, &etag(version.version));
             insert(&mut headers, LAST_MODIFIED, &http_date::format(version.last_updated));
-            insert(&mut headers, VARY, "Accept");
-            insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
             if self.located {
                 insert(&mut headers, LOCATION, &version.location(base_url));
             }
+        }
+        // Nothing that is told to one caller may be kept for another. What everybody may know has no such headers in the
+        // reference either (`fhir-api` 1.12).
+        let is_public = matches!(&self.content, Content::Resource(resource) if resource.type_name() == "CapabilityStatement");
+        if !is_public {
+            insert(&mut headers, VARY, "Accept");
+            insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
         }
         let body = match self.content {
             Content::Empty => Bytes::new(),

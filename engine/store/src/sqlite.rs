@@ -58,7 +58,7 @@ impl SqliteFile {
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
              PRAGMA journal_size_limit = 67108864;
-             PRAGMA cache_size = -16000;"
+             PRAGMA cache_size = -8000;"
         );
         connection.execute_batch(&setup).map_err(|error| self.explain(&error))?;
         Ok(SqliteConnection { connection, writes: true })
@@ -68,7 +68,7 @@ impl SqliteFile {
     pub(crate) fn reader(&self) -> Result<SqliteConnection, StoreError> {
         let connection = self.connect()?;
         connection
-            .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4000;")
+            .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")
             .map_err(|error| self.explain(&error))?;
         Ok(SqliteConnection { connection, writes: false })
     }

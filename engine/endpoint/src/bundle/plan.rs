@@ -4,14 +4,19 @@
 //! a request could not. What is wrong with the Bundle as a whole refuses it; what is wrong with one entry is kept in the
 //! plan, so that a batch answers it in its place and a transaction fails with it.
 
+use std::sync::Arc;
+
 use fhir::{Object, Resource, ResourceType, Value};
 use policies::interaction::Interaction;
 use policies::request::CanonicalRequest;
 use time::OffsetDateTime;
 
+use crate::conformance::{self, Conformance};
 use crate::limits;
 use crate::precondition::{Preconditions, parse_etag};
+use crate::references::rewrite::is_self_contained;
 use crate::refusal::Refusal;
+use crate::session::Prepared;
 
 /// How the entries belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub(crate) struct Entry {
     /// The entry as a request; for a read of a `urn:uuid:` it is known only when that is resolved.
     pub(crate) request: Option<CanonicalRequest>,
     pub(crate) command: Command,
+    /// The resource, if it was made ready and validated before the transaction.
+    pub(crate) early: Option<Box<Prepared>>,
 }
 
 /// What an entry wants.
@@ -129,6 +136,29 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Validates what can be validated before the transaction, so that the writer does not wait for it: resources that
+    /// refer to no other entry, in Bundles that bring no profiles.
+    pub(crate) fn validate_early(&mut self, conformance: &Arc<Conformance>, base_url: &str) {
+        let brings_profiles = |entry: &Entry| {
+            let resource_type = entry.command.resource().and_then(|(resource, _)| resource.resource_type());
+            resource_type.is_some_and(|kind| conformance::TYPES.contains(&kind))
+        };
+        if self.entries.iter().flatten().any(brings_profiles) {
+            return;
+        }
+        for entry in self.entries.iter_mut().flatten() {
+            let Some((resource, _)) = entry.command.resource() else { continue };
+            if is_self_contained(resource)
+                && let Some(mut prepared) = Prepared::new(resource.clone(), base_url)
+            {
+                prepared.validate_early(conformance);
+                entry.early = Some(Box::new(prepared));
+            }
+        }
+    }
+}
+
 fn bad_bundle(reason: &str) -> Refusal {
     Refusal::bad_request(format!("Bad bundle request - {reason}"))
 }
@@ -171,7 +201,7 @@ fn plan_command(
             return Err(Refusal::bad_request("DELETE of a temporary id"));
         }
         let command = Command::ReadTemporary { temporary_id: url.to_owned(), head: method == "HEAD" };
-        return Ok(Entry { temporary_id: None, request: None, command });
+        return Ok(Entry { temporary_id: None, request: None, command, early: None });
     }
     let request = policies::request::for_bundle_entry(method, url)
         .map_err(|error| Refusal::bad_request("request.url is not supported in a Bundle").because(error.to_string()))?;
@@ -217,7 +247,7 @@ fn plan_command(
         }
         _ => return Err(Refusal::bad_request("request is not supported in a Bundle")),
     };
-    Ok(Entry { temporary_id, request: Some(request), command })
+    Ok(Entry { temporary_id, request: Some(request), command, early: None })
 }
 
 /// Entries without an id of their own must have a temporary one, and only that.

@@ -104,5 +104,15 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
+/// Whether no reference of the resource is temporary or conditional, so that [`rewrite`] would leave it as it is.
+pub(crate) fn is_self_contained(resource: &Resource) -> bool {
+    let mut found = false;
+    rewrite(resource.clone(), &mut |_, text| {
+        found |= text.starts_with("urn:uuid:") || conditional(text).is_some();
+        None
+    });
+    !found
+}
+
 #[cfg(test)]
 mod tests;

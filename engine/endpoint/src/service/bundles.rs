@@ -15,7 +15,7 @@ use crate::{external, limits};
 use crate::hooks::AuditEvent;
 use crate::prefer::Prefer;
 use crate::publication;
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::reply::{Content, Reply};
 use crate::session::{CreateOptions, Prepared, Session};
 use crate::shared::Shared;
@@ -43,6 +43,7 @@ pub(super) async fn run_bundle(
         }
         external::ask(targets, &shared.remote).await?;
     }
+    let plan = validated_early(shared, plan).await?;
     let entries = match plan.kind {
         Kind::Transaction => {
             let entries = plan.entries;
@@ -55,6 +56,18 @@ pub(super) async fn run_bundle(
         Kind::Batch => run_batch(shared, caller, plan, &allow_list, prefer).await?,
     };
     Ok(Reply::resource(StatusCode::OK, None, response::bundle(kind.response_type(), entries)))
+}
+
+async fn validated_early(shared: &Arc<Shared>, mut plan: Plan) -> Result<Plan, Refusal> {
+    let conformance = shared.conformance().await?;
+    let base_url = shared.base_url.clone();
+    let work = move || {
+        plan.validate_early(&conformance, &base_url);
+        plan
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
 }
 
 /// Runs the entries one after the other, each in its own transaction.

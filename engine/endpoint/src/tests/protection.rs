@@ -92,6 +92,17 @@ async fn edge_a29_nobody_can_take_the_own_organization_or_endpoint_off_the_allow
 }
 
 #[tokio::test]
+async fn what_one_caller_is_told_is_not_kept_for_another() {
+    let node = Node::start().await;
+    for path in ["/Organization", "/Organization?_count=0", "/_history", "/Organization/_history"] {
+        let answer = node.get(Who::Loc, path).await.expect(200);
+        assert_eq!(answer.header("cache-control"), "private, no-cache, no-transform", "{path}");
+        assert_eq!(answer.header("vary"), "Accept", "{path}");
+    }
+    assert_eq!(node.get(Who::Loc, "/metadata").await.expect(200).header("cache-control"), "");
+}
+
+#[tokio::test]
 async fn a_publication_that_takes_long_is_not_cut_short() {
     let node = Node::start().await;
     *node.hooks.publication_takes.lock().unwrap() = Duration::from_millis(1300);
