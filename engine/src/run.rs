@@ -337,11 +337,11 @@ impl Reload {
             reloads.next().await;
             match self.reload().await {
                 Ok(policy_version) => {
-                    metrics::counter!("schleuse_reloads_total", "result" => "done").increment(1);
+                    metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
                     tracing::info!(policy_version, "configuration reloaded");
                 }
                 Err(error) => {
-                    metrics::counter!("schleuse_reloads_total", "result" => "failed").increment(1);
+                    metrics::counter!("schleuse_reload_failures_total").increment(1);
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "configuration not reloaded; the one before stays in force");
                 }
@@ -380,4 +380,11 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("engine.processes", before.engine.processes != now.engine.processes),
     ];
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
+}
+
+#[cfg(test)]
+mod tests;
+
+fn unix_seconds() -> f64 {
+    (time::OffsetDateTime::now_utc() - time::OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
 }
