@@ -382,9 +382,9 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }
 
-#[cfg(test)]
-mod tests;
-
 fn unix_seconds() -> f64 {
     (time::OffsetDateTime::now_utc() - time::OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,3 +207,6 @@ impl AllowListPublisher for Snapshots {
         self.version.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests;
