@@ -5,7 +5,7 @@
 //! it is on disk; many waiting records share one `fdatasync`.
 //!
 //! Every line carries the SHA-256 of itself and, through the `previous` field, of everything before it, over rotated
-//! files too. [`verify`] reads the files again and names the first line that was changed, removed or inserted. What a
+//! files too. [`verify()`] reads the files again and names the first line that was changed, removed or inserted. What a
 //! chain alone cannot show is a cut at the very end: compare [`Report::last_hash`] with a copy kept elsewhere.
 
 mod chain;

@@ -2,7 +2,7 @@
 //!
 //! Every certificate of the product enters through this crate: files named in `node.toml` ([`pem`]), the leaf that a
 //! partner presents in a TLS handshake ([`Certificate::from_der`]), the trust store that verifies it ([`trust`]) and the
-//! rules of the security officer about it ([`rules`]). `schleuse cert` prints what [`inspect`] finds, the demonstration
+//! rules of the security officer about it ([`rules`]). `schleuse cert` prints what [`inspect()`] finds, the demonstration
 //! network gets its certificates from [`development`].
 //!
 //! Invariants: a [`Certificate`] is parsed once and its facts never disagree with its DER; nothing in here panics on

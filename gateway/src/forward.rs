@@ -1,8 +1,8 @@
 //! From a verified client to the engine: judge, record, hand over, clean what comes back.
 //!
-//! [`Gateway`] is what the proxy calls for each request. The order is fixed in [`judge`]: nothing is forwarded without a
+//! [`Gateway`] is what the proxy calls for each request. The order is fixed in `judge`: nothing is forwarded without a
 //! [`link::Permit`], the permit exists only after a decision, the decision is recorded before anything goes on, and the
-//! head that goes on is built from the canonical request ([`head::EngineHead`]).
+//! head that goes on is built from the canonical request (`head::EngineHead`).
 
 mod engine;
 mod head;

@@ -1,7 +1,7 @@
 //! The gateway: everything of a Schleuse node that touches the partner network.
 //!
 //! A request flows through the folders in this order: [`listen`] verifies the client, [`request`] brings what it sent into
-//! one form, [`decide`] asks policy and allow-list, [`record`] writes the audit record, [`forward`] hands over to the
+//! one form, [`decide`] asks policy and allow-list, `record` writes the audit record, [`forward`] hands over to the
 //! engine. [`reload`] holds what is in force, [`allow_list`] gets it from the engine, [`admin`] tells how it goes.
 //!
 //! Three invariants hold everywhere: no request reaches the engine without a permit; what was judged is what is forwarded;

@@ -1,6 +1,6 @@
 //! What is in force: certificates, policy and allow-list, each validated before it replaces what was there.
 //!
-//! [`Active`] is what requests read, [`load`] is how it is made, at start and on SIGHUP by the same code. Readers take one
+//! [`Active`] is what requests read, [`load()`] is how it is made, at start and on SIGHUP by the same code. Readers take one
 //! [`Basis`] per request, so that a request is decided by one policy and one allow-list, never by a mixture. A failed load
 //! changes nothing: at start the process refuses to run, at reload the last good state stays and the failure is counted.
 

@@ -3,7 +3,7 @@
 //! `node.toml` and the policy files go through this one reader. It walks the parsed document and takes each key once
 //! ([`Section::string`], [`Section::duration`], ...); what was not taken when a section is [`Section::finish`]ed is an
 //! unknown key and an error, with the nearest known name as remedy. The caller builds its typed value and may use it only
-//! if [`Reader::into_result`] has no error: a file in doubt is refused as a whole.
+//! if [`Reader::has_errors`] says no: a file in doubt is refused as a whole.
 
 mod finding;
 mod reader;

@@ -1,7 +1,7 @@
 //! Execution: commands in, events out.
 //!
-//! [`step`] takes a command, lets the processors under [`element`] append events until every token waits or has ended, and
-//! returns them. A processor never touches the instance: [`apply`] is the only writer, one applier per event.
+//! [`step`] takes a command, lets the processors under `element` append events until every token waits or has ended, and
+//! returns them. A processor never touches the instance: `apply` is the only writer, one applier per event.
 
 pub mod command;
 pub mod environment;

@@ -3,7 +3,7 @@
 //! Everything that leaves the node goes through [`Client`]. A call passes three gates in this order: the destination
 //! list of the security officer ([`destination`]), the guard against private addresses (on the addresses that are then
 //! connected to, so a name cannot change its meaning in between), and TLS with the organisation's certificate and a
-//! verified server name ([`connect`]). Connections are kept and shared; certificates, lists and proxy are replaced as a
+//! verified server name (`connect`). Connections are kept and shared; certificates, lists and proxy are replaced as a
 //! whole while calls run ([`Client::reload`]).
 //!
 //! What goes wrong is a [`ClientError`] that says which part failed, whether trying again can help ([`Retry`]) and what

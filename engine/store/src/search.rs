@@ -1,6 +1,6 @@
 //! Search: `fhir::search::Query` as SQL over the index tables.
 //!
-//! Each filter is a condition on the rows of a resource in one index table ([`conditions`]); it says in SQL what
+//! Each filter is a condition on the rows of a resource in one index table (`conditions`); it says in SQL what
 //! `fhir::search::FilterValue::matches` says in Rust, and the tests compare the two. What the read filter hides is hidden
 //! in the same statement, so totals and pages are exact.
 //!

@@ -3,7 +3,7 @@
 //! Each `section!` is one table of the file: field, type, reader of the key, default. The defaults are DSF's behaviour
 //! (`access-and-edge` 1.2, 8.2). Most of these values are consumed by the gateway; they are validated here, because a
 //! policy is accepted or refused as a whole. What this version does not enforce is refused when it is set to anything
-//! that would restrict ([`super::unenforced`]): a key that is accepted holds.
+//! that would restrict (`super::unenforced`): a key that is accepted holds.
 
 use std::time::Duration;
 
@@ -359,7 +359,7 @@ pub enum Approval {
     TwoPerson,
 }
 
-/// `[allow-list]`: what a downloaded allow-list may change. Nothing is downloaded yet; see [`super::unenforced`].
+/// `[allow-list]`: what a downloaded allow-list may change. Nothing is downloaded yet; see `super::unenforced`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowListSection {
     /// URLs from which lists are taken, exact or with `*` at the end; empty: any endpoint of the list.

@@ -43,7 +43,7 @@ where
     Ok(result)
 }
 
-/// As [`write`], but leaves it to the caller to wait for the publication of a changed allow-list: a batch waits once.
+/// As [`write()`], but leaves it to the caller to wait for the publication of a changed allow-list: a batch waits once.
 pub(super) async fn write_one_of_many<R, F>(
     shared: &Arc<Shared>,
     caller: &Arc<Caller>,

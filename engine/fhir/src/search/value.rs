@@ -102,7 +102,7 @@ pub enum ReferenceFilter {
     /// An absolute URL.
     Url(String),
     /// `:identifier`: the identifier of the reference, or of the resource that it points to. The second half needs the
-    /// target, so only a store can answer it; [`super::matches`] looks at the first.
+    /// target, so only a store can answer it; [`super::matches()`] looks at the first.
     Identifier(TokenFilter),
 }
 

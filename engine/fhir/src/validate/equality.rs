@@ -16,7 +16,7 @@ pub(crate) fn same_object(a: &Object, b: &Object) -> bool {
     a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| same(value, other)))
 }
 
-/// Whether `value` has everything that `pattern` has (ElementDefinition.pattern[x]).
+/// Whether `value` has everything that `pattern` has (`ElementDefinition.pattern[x]`).
 pub(crate) fn fits(value: &Value, pattern: &Value) -> bool {
     match (value, pattern) {
         (Value::Object(value), Value::Object(pattern)) => {
