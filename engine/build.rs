@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("processes/resources/dsf-base");
+    let root =
+        PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("processes/resources/dsf-base");
     let mut list = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
     for folder in ["CodeSystem", "ValueSet", "StructureDefinition", "NamingSystem", "Subscription"] {
         for file in files(&root.join(folder)) {

@@ -84,15 +84,22 @@ pub fn inspect(bytes: &[u8], file: &str, now: OffsetDateTime) -> Result<Vec<Insp
     Ok(inspections)
 }
 
-/// The lines of `schleuse cert thumbprint`: thumbprint, two spaces, subject; CA certificates of a chain are left out.
-pub fn thumbprints(bytes: &[u8], file: &str) -> Result<String, CertError> {
-    let certificates = pem::read_certificates(bytes, file)?;
+/// The certificates of a file that stand on allow-lists: those of a chain without its CAs, or all if they are all CAs.
+pub fn holders(bytes: &[u8], file: &str) -> Result<Vec<Certificate>, CertError> {
+    let mut certificates = pem::read_certificates(bytes, file)?;
     let only_authorities = certificates.iter().all(Certificate::is_authority);
+    certificates.retain(|certificate| only_authorities || !certificate.is_authority());
+    Ok(certificates)
+}
+
+/// The lines of `schleuse cert thumbprint`: thumbprint, two spaces, subject.
+#[must_use]
+pub fn thumbprints(holders: &[Certificate]) -> String {
     let mut out = String::new();
-    for certificate in certificates.iter().filter(|certificate| only_authorities || !certificate.is_authority()) {
+    for certificate in holders {
         let _ = writeln!(out, "{}  {}", certificate.thumbprint(), certificate.subject());
     }
-    Ok(out)
+    out
 }
 
 /// Verifies the first certificate of the file against a trust store, with the other certificates' help.

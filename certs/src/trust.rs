@@ -272,7 +272,12 @@ impl ClientVerifier {
     #[must_use]
     pub fn with_direct_issuers(mut self) -> Self {
         let store = &self.timed.store;
-        let depth = self.depth.take().unwrap_or_else(|| Depth { most: usize::MAX, tallest: 1, known: store.clone(), direct: true });
+        let depth = self.depth.take().unwrap_or_else(|| Depth {
+            most: usize::MAX,
+            tallest: 1,
+            known: store.clone(),
+            direct: true,
+        });
         self.depth = Some(Depth { direct: true, ..depth });
         self
     }

@@ -21,7 +21,9 @@ pub(crate) struct Node {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
     /// Nothing listens.
-    #[error("the node in {directory} is not running or not reachable ({source}); start it with `schleuse run {directory}`")]
+    #[error(
+        "the node in {directory} is not running or not reachable ({source}); start it with `schleuse run {directory}`"
+    )]
     NotReachable {
         /// Node directory.
         directory: PathBuf,
@@ -64,7 +66,11 @@ impl Node {
     }
 
     /// Sends JSON and reads the JSON answer.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, content: &serde_json::Value) -> Result<T, AdminError> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content: &serde_json::Value,
+    ) -> Result<T, AdminError> {
         self.call(Method::POST, path, content.to_string().into_bytes()).await
     }
 

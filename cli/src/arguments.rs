@@ -62,7 +62,9 @@ pub(crate) struct Directory {
 ///
 /// DIR/demo.json describes the running network for tools: addresses, process ids, certificates.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  schleuse demo                            the whole thing in a temporary folder\n  schleuse demo --once                     run, print the table, stop; exit 0 only if every site answered\n  schleuse demo --directory net --no-run   start the network in ./net for your own experiments")]
+#[command(
+    after_help = "Examples:\n  schleuse demo                            the whole thing in a temporary folder\n  schleuse demo --once                     run, print the table, stop; exit 0 only if every site answered\n  schleuse demo --directory net --no-run   start the network in ./net for your own experiments"
+)]
 pub(crate) struct Demo {
     /// Run the demonstration, print the table, stop every process; exit 0 only if every step succeeded
     #[arg(long, conflicts_with = "no_run")]
@@ -86,7 +88,9 @@ pub(crate) struct Demo {
 
 /// Writes a commented node.toml and the default policies. Nothing that exists is overwritten.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  schleuse init /srv/schleuse --organization-identifier hospital.example --base-url https://dsf.hospital.example/fhir\n\nThen put the certificates where node.toml names them and run `schleuse check /srv/schleuse`.")]
+#[command(
+    after_help = "Example:\n  schleuse init /srv/schleuse --organization-identifier hospital.example --base-url https://dsf.hospital.example/fhir\n\nThen put the certificates where node.toml names them and run `schleuse check /srv/schleuse`."
+)]
 pub(crate) struct Init {
     /// Directory to create
     #[arg(value_name = "DIR")]

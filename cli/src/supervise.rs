@@ -63,7 +63,9 @@ pub(crate) enum SuperviseError {
         source: std::io::Error,
     },
     /// It refused its configuration; its own message says why.
-    #[error("{program} refused the configuration of {directory}; see its message above, or run `schleuse check {directory}`")]
+    #[error(
+        "{program} refused the configuration of {directory}; see its message above, or run `schleuse check {directory}`"
+    )]
     Configuration {
         /// File name.
         program: &'static str,

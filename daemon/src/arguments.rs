@@ -29,7 +29,9 @@ pub struct Arguments {
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
     /// Another build.
-    #[error("this program is of build {own}, but was started by one of build {theirs}; install all programs of one release together")]
+    #[error(
+        "this program is of build {own}, but was started by one of build {theirs}; install all programs of one release together"
+    )]
     OtherBuild {
         /// Build of this program.
         own: &'static str,

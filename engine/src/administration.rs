@@ -122,7 +122,9 @@ impl Administration {
                             drop(slot);
                         });
                     }
-                    Err(_) => tracing::warn!(limit = CONNECTIONS, "administration refused, too many connections are open"),
+                    Err(_) => {
+                        tracing::warn!(limit = CONNECTIONS, "administration refused, too many connections are open")
+                    }
                 },
                 Err(error) => {
                     tracing::error!(%error, "connection of an administrator cannot be accepted");
@@ -137,7 +139,10 @@ impl Administration {
         let uid = match stream.peer_cred() {
             Ok(credentials) if credentials.uid() == own || credentials.uid() == 0 => credentials.uid(),
             Ok(credentials) => {
-                tracing::warn!(uid = credentials.uid(), "a user without right asked for administration and was refused");
+                tracing::warn!(
+                    uid = credentials.uid(),
+                    "a user without right asked for administration and was refused"
+                );
                 return;
             }
             Err(_) => return,

@@ -37,7 +37,9 @@ pub enum BootstrapError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// The stored Endpoint has another address, which cannot be changed.
-    #[error("the stored Endpoint {identifier} has the address {stored}, but base-url is {configured}; an address cannot change: restore base-url, or choose a new endpoint-identifier")]
+    #[error(
+        "the stored Endpoint {identifier} has the address {stored}, but base-url is {configured}; an address cannot change: restore base-url, or choose a new endpoint-identifier"
+    )]
     OtherAddress {
         /// Identifier of the endpoint.
         identifier: String,
@@ -64,8 +66,11 @@ pub(crate) async fn own_node(
     store: &Store,
 ) -> Result<(), BootstrapError> {
     let settings = &configuration.settings;
-    let organization = find(store, ResourceType::Organization, ORGANIZATION_IDENTIFIER, settings.organization_identifier.as_str()).await?;
-    let stored_endpoint = find(store, ResourceType::Endpoint, ENDPOINT_IDENTIFIER, settings.endpoint_identifier.as_str()).await?;
+    let organization =
+        find(store, ResourceType::Organization, ORGANIZATION_IDENTIFIER, settings.organization_identifier.as_str())
+            .await?;
+    let stored_endpoint =
+        find(store, ResourceType::Endpoint, ENDPOINT_IDENTIFIER, settings.endpoint_identifier.as_str()).await?;
     check_address(configuration, stored_endpoint.as_ref(), &settings.endpoint_identifier)?;
     let bundle = match (&organization, &stored_endpoint) {
         (Some(organization), Some(_)) if has_thumbprint(organization, configuration) => return Ok(()),
@@ -73,7 +78,10 @@ pub(crate) async fn own_node(
         _ => first_bundle(configuration),
     };
     let result = endpoint.execute_local(own_identity(configuration), bundle).await;
-    result.map(drop).map_err(|source| BootstrapError::Refused { what: "the node's own Organization and Endpoint".to_owned(), source })
+    result.map(drop).map_err(|source| BootstrapError::Refused {
+        what: "the node's own Organization and Endpoint".to_owned(),
+        source,
+    })
 }
 
 fn check_address(
@@ -92,7 +100,12 @@ fn check_address(
     }
 }
 
-async fn find(store: &Store, resource_type: ResourceType, system: &str, value: &str) -> Result<Option<StoredResource>, StoreError> {
+async fn find(
+    store: &Store,
+    resource_type: ResourceType,
+    system: &str,
+    value: &str,
+) -> Result<Option<StoredResource>, StoreError> {
     let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let query = fhir::search::parse_query(resource_type, &format!("identifier={system}%7C{value}"));
     let found = store.read(move |tx| tx.search(&query, &ReadFilter::everything())).await?;
@@ -101,7 +114,8 @@ async fn find(store: &Store, resource_type: ResourceType, system: &str, value: &
 
 fn has_thumbprint(organization: &StoredResource, configuration: &Configuration) -> bool {
     organization.resource.list("extension").iter().any(|extension| {
-        extension.str("url") == Some(THUMBPRINT) && extension.str("valueString") == Some(configuration.thumbprint.as_str())
+        extension.str("url") == Some(THUMBPRINT)
+            && extension.str("valueString") == Some(configuration.thumbprint.as_str())
     })
 }
 
@@ -130,7 +144,10 @@ fn first_bundle(configuration: &Configuration) -> Resource {
     let mut endpoint = tagged("Endpoint", "endpoint");
     endpoint.push("identifier", identifier(ENDPOINT_IDENTIFIER, settings.endpoint_identifier.as_str()));
     endpoint.set("status", "active");
-    endpoint.set("connectionType", coding("http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "hl7-fhir-rest"));
+    endpoint.set(
+        "connectionType",
+        coding("http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "hl7-fhir-rest"),
+    );
     endpoint.set("name", settings.endpoint_identifier.as_str());
     endpoint.set("managingOrganization", reference("Organization", &organization_urn));
     let task = coding("http://hl7.org/fhir/resource-types", "Task");
@@ -140,18 +157,33 @@ fn first_bundle(configuration: &Configuration) -> Resource {
     endpoint.set("address", settings.base_url.as_str());
 
     transaction(vec![
-        put(&organization_urn, organization, &format!("Organization?identifier={ORGANIZATION_IDENTIFIER}|{}", settings.organization_identifier)),
-        put(&endpoint_urn, endpoint, &format!("Endpoint?identifier={ENDPOINT_IDENTIFIER}|{}", settings.endpoint_identifier)),
+        put(
+            &organization_urn,
+            organization,
+            &format!("Organization?identifier={ORGANIZATION_IDENTIFIER}|{}", settings.organization_identifier),
+        ),
+        put(
+            &endpoint_urn,
+            endpoint,
+            &format!("Endpoint?identifier={ENDPOINT_IDENTIFIER}|{}", settings.endpoint_identifier),
+        ),
     ])
 }
 
 /// Stores the resources of the installed processes that are not stored yet.
-pub(crate) async fn plugins(configuration: &Configuration, endpoint: &Endpoint, plugins: &[Plugin]) -> Result<(), BootstrapError> {
+pub(crate) async fn plugins(
+    configuration: &Configuration,
+    endpoint: &Endpoint,
+    plugins: &[Plugin],
+) -> Result<(), BootstrapError> {
     let organization = configuration.settings.organization_identifier.as_str();
     for plugin in plugins {
         let entries = plugin.resources(organization)?.into_iter().map(post_if_missing).collect();
         let result = endpoint.execute_local(own_identity(configuration), transaction(entries)).await;
-        result.map_err(|source| BootstrapError::Refused { what: format!("the resources of plug-in {}", plugin.name), source })?;
+        result.map_err(|source| BootstrapError::Refused {
+            what: format!("the resources of plug-in {}", plugin.name),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -160,9 +192,17 @@ fn post_if_missing(resource: Resource) -> Value {
     let resource_type = resource.type_name().to_owned();
     let condition = match resource.list("identifier").first() {
         Some(identifier) if resource_type == "Task" => {
-            format!("identifier={}|{}", identifier.str("system").unwrap_or_default(), identifier.str("value").unwrap_or_default())
+            format!(
+                "identifier={}|{}",
+                identifier.str("system").unwrap_or_default(),
+                identifier.str("value").unwrap_or_default()
+            )
         }
-        _ => format!("url={}&version={}", resource.str("url").unwrap_or_default(), resource.str("version").unwrap_or_default()),
+        _ => format!(
+            "url={}&version={}",
+            resource.str("url").unwrap_or_default(),
+            resource.str("version").unwrap_or_default()
+        ),
     };
     let request = Object::new().with("method", "POST").with("url", resource_type).with("ifNoneExist", condition);
     Object::new()

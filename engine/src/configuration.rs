@@ -74,17 +74,17 @@ fn load_credentials(settings: &Settings, findings: &mut Vec<Finding>) -> Option<
     let credentials = match loaded {
         Ok(credentials) => credentials,
         Err(error) => {
-            findings.push(Finding::in_file(
-                node::NODE_TOML,
-                format!("certificates.client: {error}"),
-                "correct the file, or name another in [certificates] client",
-            ));
+            findings.push(Finding::in_file(node::NODE_TOML, format!("certificates.client: {error}"), error.remedy()));
             return None;
         }
     };
     let thumbprint = credentials.chain().next().and_then(|leaf| leaf.thumbprint().parse().ok());
     if thumbprint.is_none() {
-        findings.push(Finding::in_file(node::NODE_TOML, "certificates.client holds no certificate", "add the leaf certificate"));
+        findings.push(Finding::in_file(
+            node::NODE_TOML,
+            "certificates.client holds no certificate",
+            "add the leaf certificate",
+        ));
     }
     Some((credentials, thumbprint?))
 }

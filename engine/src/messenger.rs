@@ -98,10 +98,7 @@ pub(crate) fn client_settings(
             policies::policy::OutboundMode::List => OutboundMode::List,
         },
         // The own endpoint too: processes send Tasks to their own node.
-        endpoints: Arc::new(move |base_url| {
-            base_url == own
-                || is_active_endpoint(&known.load(), base_url)
-        }),
+        endpoints: Arc::new(move |base_url| base_url == own || is_active_endpoint(&known.load(), base_url)),
         extra: outbound.extra.clone(),
         deny_private_addresses: outbound.deny_private_addresses,
         private_hosts: outbound.private_hosts.clone(),

@@ -37,9 +37,19 @@ struct Line<'l> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 enum Event<'l> {
-    Begun { rule: &'l str, policy_version: &'l str },
-    Ended { status: u16, #[serde(skip_serializing_if = "Option::is_none")] code: Option<&'l str> },
-    Administration { command: &'l str, uid: u32 },
+    Begun {
+        rule: &'l str,
+        policy_version: &'l str,
+    },
+    Ended {
+        status: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'l str>,
+    },
+    Administration {
+        command: &'l str,
+        uid: u32,
+    },
 }
 
 impl Records {
@@ -98,8 +108,6 @@ impl Audit for Records {
     }
 
     fn on_disk(&self) -> Boxed<'_, Result<(), AuditError>> {
-        Box::pin(async {
-            self.log.durable(self.log.newest()).await.map_err(|error| AuditError(error.to_string()))
-        })
+        Box::pin(async { self.log.durable(self.log.newest()).await.map_err(|error| AuditError(error.to_string())) })
     }
 }

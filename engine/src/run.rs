@@ -1,7 +1,7 @@
 //! Start, work, stop.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -105,10 +105,7 @@ impl RunError {
     /// Whether starting again without a change of files is useless.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(
-            self,
-            Self::Configuration(_) | Self::Client(_) | Self::Bootstrap(BootstrapError::OtherAddress { .. })
-        )
+        matches!(self, Self::Configuration(_) | Self::Client(_) | Self::Bootstrap(BootstrapError::OtherAddress { .. }))
     }
 }
 
@@ -146,10 +143,15 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     for warning in &configuration.warnings {
         tracing::warn!(finding = %warning, "configuration");
     }
-    configuration.settings.directory.create().map_err(|source| RunError::System { what: "the folders of the node", source })?;
+    configuration
+        .settings
+        .directory
+        .create()
+        .map_err(|source| RunError::System { what: "the folders of the node", source })?;
     let metrics = record_metrics()?;
     let StoreUrl::Sqlite(path) = &configuration.settings.store;
-    let context = IndexContext { base: Some(configuration.settings.base_url.as_str().to_owned()), ..IndexContext::default() };
+    let context =
+        IndexContext { base: Some(configuration.settings.base_url.as_str().to_owned()), ..IndexContext::default() };
     let store = Store::open_sqlite(path, StoreOptions { context, ..StoreOptions::default() }).await?;
     crate::base_resources::store_missing(&store).await?;
 
@@ -186,11 +188,26 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
 
     let (stop, stopping) = watch::channel(false);
     let certificate = Arc::new(ArcSwap::from_pointee(configuration.credentials.certificate().clone()));
-    let administration =
-        Administration::new(&configuration, &endpoint, &store, &processes, &snapshots, &policies, &records, &certificate);
+    let administration = Administration::new(
+        &configuration,
+        &endpoint,
+        &store,
+        &processes,
+        &snapshots,
+        &policies,
+        &records,
+        &certificate,
+    );
     let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
     let organization = settings.organization_identifier.clone();
-    let reload = Reload { settings: configuration.settings, policies, outgoing, endpoint: endpoint.clone(), store: store.clone(), certificate };
+    let reload = Reload {
+        settings: configuration.settings,
+        policies,
+        outgoing,
+        endpoint: endpoint.clone(),
+        store: store.clone(),
+        certificate,
+    };
 
     let mut parts = Parts::default();
     parts.start("publication of the allow-list", snapshots.serve(listen(link::socket::SNAPSHOT)?, own_user()));

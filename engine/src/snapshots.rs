@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -89,7 +89,9 @@ impl Snapshots {
     async fn speak(&self, stream: &mut UnixStream, id: u64) -> Result<(), frame::FrameError> {
         match in_time("hello", frame::read::<FromGateway>(stream)).await? {
             Some(FromGateway::Hello { build }) if build == BUILD => {}
-            _ => return in_time("refusal", frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() })).await,
+            _ => {
+                return in_time("refusal", frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() })).await;
+            }
         }
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(id, 0);
         let mut newest = self.newest.subscribe();

@@ -48,9 +48,9 @@ impl Memory {
     pub fn begin(&self, who: &str) -> Held {
         let share = match self.shares.get(who) {
             Some(share) => share,
-            None => self
-                .shares
-                .get_with(who.to_owned(), || Arc::new(Semaphore::new(BUFFERED_BYTES_PER_IDENTITY / PIECE))),
+            None => {
+                self.shares.get_with(who.to_owned(), || Arc::new(Semaphore::new(BUFFERED_BYTES_PER_IDENTITY / PIECE)))
+            }
         };
         Held { all: Part::of(Arc::clone(&self.all)), share: Part::of(share), pieces: 0 }
     }
@@ -111,7 +111,8 @@ mod tests {
     fn all_clients_together_stay_within_the_whole() {
         let memory = Memory::default();
         let mut held: Vec<Held> = (0..10).map(|number| memory.begin(&number.to_string())).collect();
-        let granted = held.iter_mut().filter_map(|held| held.grow_to(BUFFERED_BYTES_PER_IDENTITY).then_some(())).count();
+        let granted =
+            held.iter_mut().filter_map(|held| held.grow_to(BUFFERED_BYTES_PER_IDENTITY).then_some(())).count();
         assert_eq!(granted, BUFFERED_BYTES / BUFFERED_BYTES_PER_IDENTITY);
     }
 }

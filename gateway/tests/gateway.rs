@@ -640,8 +640,10 @@ async fn a_chain_deeper_than_the_policy_allows_is_refused_in_the_handshake() {
         std::fs::write(path, text.replace(from, to)).unwrap();
     };
     let node = Node::start_with(|root| replace(root, "max-depth = 3", "max-depth = 1")).await;
-    let (key, validity) =
-        (certs::development::KeyType::EcdsaP256, certs::development::Validity::days(time::OffsetDateTime::now_utc(), 9));
+    let (key, validity) = (
+        certs::development::KeyType::EcdsaP256,
+        certs::development::Validity::days(time::OffsetDateTime::now_utc(), 9),
+    );
     let subject = |name| certs::development::Subject::german("Test", name);
     let issuing = node.pki.root.issuing(&subject("Issuing CA"), key, validity).unwrap();
     let deep = issuing.issue_organization(&subject("deep.example"), &["deep.example"], key, validity).unwrap();
@@ -670,7 +672,8 @@ async fn values_of_queries_are_recorded_only_if_the_policy_says_so() {
         let node = Node::start_with(|root| {
             let path = root.join("policies/audit.toml");
             let text = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(path, text.replace("log-query-values = false", &format!("log-query-values = {wanted}"))).unwrap();
+            std::fs::write(path, text.replace("log-query-values = false", &format!("log-query-values = {wanted}")))
+                .unwrap();
         })
         .await;
         // One that is permitted, one that has no canonical form, one of a stranger.
@@ -708,7 +711,8 @@ async fn a_flood_of_strangers_does_not_fill_the_audit_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_head_of_a_partner_and_a_change_of_the_allow_list_are_recorded_under_their_names() {
     let node = Node::start().await;
-    let smuggled = format!("POST /fhir/Task HTTP/1.1\r\n{}Content-Length: 5\r\nContent-Length: 6\r\n\r\n", fields(&node));
+    let smuggled =
+        format!("POST /fhir/Task HTTP/1.1\r\n{}Content-Length: 5\r\nContent-Length: 6\r\n\r\n", fields(&node));
     assert_eq!(node.send(&node.pki.remote, smuggled).await.unwrap().status, 400);
     node.publish(2, &[(LOCAL, node.pki.local.certificate())]).await;
     let records = std::fs::read_to_string(node.path("audit/gateway.log")).unwrap();

@@ -254,7 +254,10 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     })
 }
 
-fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(OrganizationIdentifier, Address, EndpointIdentifier, Sandbox)> {
+fn read_node(
+    mut node: Section<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<(OrganizationIdentifier, Address, EndpointIdentifier, Sandbox)> {
     let remedy = "write the identifier under which the allow-list names your organisation";
     let identifier = node.required_string(reader, "organization-identifier", remedy).and_then(|item| {
         let identifier = item.value.parse::<OrganizationIdentifier>().ok();
@@ -287,7 +290,8 @@ fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(Organiza
         // Missing means required: whoever does without says so.
         let span = sandbox.as_ref().map_or_else(|| node.span(), |item| item.span.clone());
         let text = "cannot be met: the processes of this version do not confine themselves";
-        let remedy = "write sandbox = \"best-effort\", and confine the processes from outside (systemd units, containers)";
+        let remedy =
+            "write sandbox = \"best-effort\", and confine the processes from outside (systemd units, containers)";
         reader.error(&span, &node.key("sandbox"), text, remedy);
     }
     let sandbox = sandbox.map_or(Sandbox::Required, |item| item.value);
@@ -296,7 +300,8 @@ fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<(Organiza
 }
 
 fn read_listen(mut listen: Section<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {
-    let address = socket_address(reader, &mut listen, "address", "write an address and a port, such as \"0.0.0.0:443\"");
+    let address =
+        socket_address(reader, &mut listen, "address", "write an address and a port, such as \"0.0.0.0:443\"");
     listen.finish(reader);
     address.map(|item| item.value)
 }
@@ -375,7 +380,12 @@ fn read_proxy(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Dir
     let password_file = section.string(reader, "password-file");
     let exceptions = hosts(&mut section, reader, "exceptions");
     if username.is_some() != password_file.is_some() {
-        reader.error(&section.span(), section.path(), "has only one of username and password-file", "give both or none");
+        reader.error(
+            &section.span(),
+            section.path(),
+            "has only one of username and password-file",
+            "give both or none",
+        );
     }
     section.finish(reader);
     Some(Proxy {
@@ -391,7 +401,12 @@ fn hosts(section: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str)
 }
 
 fn read_management(mut section: Section<'_>, reader: &mut Reader<'_>) -> Option<Management> {
-    let address = socket_address(reader, &mut section, "address", "write a loopback address and a port, such as \"127.0.0.1:9443\"");
+    let address = socket_address(
+        reader,
+        &mut section,
+        "address",
+        "write a loopback address and a port, such as \"127.0.0.1:9443\"",
+    );
     section.finish(reader);
     let item = address?;
     if !item.value.ip().is_loopback() {

@@ -182,12 +182,7 @@ impl<'d> Section<'d> {
         elements.iter().map(|element| self.as_section(reader, key.clone(), Some(element))).collect()
     }
 
-    fn as_section(
-        &self,
-        reader: &mut Reader<'_>,
-        path: String,
-        found: Option<&'d Spanned<DeValue<'d>>>,
-    ) -> Self {
+    fn as_section(&self, reader: &mut Reader<'_>, path: String, found: Option<&'d Spanned<DeValue<'d>>>) -> Self {
         let table = match found.map(Spanned::get_ref) {
             Some(DeValue::Table(table)) => Some(table),
             Some(_) => {
@@ -209,7 +204,12 @@ impl<'d> Section<'d> {
     }
 
     /// A string that must stand in the file; its absence is an error with this remedy.
-    pub fn required_string(&mut self, reader: &mut Reader<'_>, name: &'static str, remedy: &str) -> Option<Item<String>> {
+    pub fn required_string(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        remedy: &str,
+    ) -> Option<Item<String>> {
         let present = self.table.is_some_and(|table| table.get(name).is_some());
         let item = self.string(reader, name);
         if !present {
@@ -265,7 +265,9 @@ impl<'d> Section<'d> {
         let mut items = Vec::with_capacity(elements.len());
         for element in elements {
             match element.get_ref() {
-                DeValue::String(text) => items.push(Item { value: text.to_string(), key: key.clone(), span: element.span() }),
+                DeValue::String(text) => {
+                    items.push(Item { value: text.to_string(), key: key.clone(), span: element.span() })
+                }
                 _ => reader.error(&element.span(), &key, "is not a list of strings", "write [\"...\", \"...\"]"),
             }
         }

@@ -299,10 +299,15 @@ fn a_private_key_that_everybody_can_read_is_refused() {
     let key = folder.path().join("server.key");
     std::fs::write(&key, "x").unwrap();
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    let refused = |path: &Path| matches!(read_key_file(path), Err(CertError { problem: Problem::ExposedKey { .. }, .. }));
-    for (folder_mode, key_mode, expected) in
-        [(0o755, 0o644, true), (0o755, 0o602, true), (0o755, 0o640, false), (0o755, 0o600, false), (0o700, 0o644, false)]
-    {
+    let refused =
+        |path: &Path| matches!(read_key_file(path), Err(CertError { problem: Problem::ExposedKey { .. }, .. }));
+    for (folder_mode, key_mode, expected) in [
+        (0o755, 0o644, true),
+        (0o755, 0o602, true),
+        (0o755, 0o640, false),
+        (0o755, 0o600, false),
+        (0o700, 0o644, false),
+    ] {
         set(folder.path(), folder_mode);
         set(&key, key_mode);
         assert_eq!(refused(&key), expected, "{folder_mode:o} {key_mode:o}");

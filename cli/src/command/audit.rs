@@ -23,7 +23,11 @@ pub(super) fn verify(path: &Path, format: Format) -> u8 {
                 let cut = if report.unfinished_bytes > 0 { ", the last line is unfinished" } else { "" };
                 lines.push(format!(
                     "{}: intact, {} records from {} to {}{cut}\n    last hash {}",
-                    chain.display(), report.records, report.first_time, report.last_time, report.last_hash
+                    chain.display(),
+                    report.records,
+                    report.first_time,
+                    report.last_time,
+                    report.last_hash
                 ));
                 values.push(json!({ "file": chain, "intact": true, "report": report }));
             }

@@ -19,12 +19,12 @@ pub(super) fn inspect(files: &[PathBuf], format: Format) -> u8 {
 
 pub(super) fn thumbprint(files: &[PathBuf], format: Format) -> u8 {
     each(files, format, |bytes, file| {
-        let text = certs::inspect::thumbprints(bytes, file)?;
-        let list: Vec<_> = certs::read_certificates(bytes, file)?
+        let holders = certs::inspect::holders(bytes, file)?;
+        let list: Vec<_> = holders
             .iter()
             .map(|certificate| json!({ "file": file, "thumbprint": certificate.thumbprint(), "subject": certificate.subject().to_string() }))
             .collect();
-        Ok((text, json!(list)))
+        Ok((certs::inspect::thumbprints(&holders), json!(list)))
     })
 }
 

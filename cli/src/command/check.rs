@@ -33,7 +33,10 @@ enum CheckError {
 
 pub(super) async fn run(directory: &Path, format: Format) -> u8 {
     if let Err(error) = std::fs::read_dir(directory) {
-        eprintln!("schleuse: {}: {error}; name the directory of a node, or create one with `schleuse init DIR`", directory.display());
+        eprintln!(
+            "schleuse: {}: {error}; name the directory of a node, or create one with `schleuse init DIR`",
+            directory.display()
+        );
         return 78;
     }
     let mut findings = Vec::new();

@@ -12,7 +12,9 @@ use crate::output::answer;
 
 #[derive(Debug, thiserror::Error)]
 enum InitError {
-    #[error("--base-url {0} is not usable; write https://, the host and port that partners use, and /fhir, without a slash at the end")]
+    #[error(
+        "--base-url {0} is not usable; write https://, the host and port that partners use, and /fhir, without a slash at the end"
+    )]
     BaseUrl(String),
     #[error("--organization-identifier {0} is not usable; write the domain of your home page")]
     Organization(String),
@@ -34,10 +36,16 @@ pub(super) fn run(arguments: &Init, format: Format) -> u8 {
             let directory = arguments.directory.display();
             let text = || {
                 let certificates = match &thumbprint {
-                    Some(thumbprint) => format!("Development certificates are in {directory}/certificates; thumbprint for the allow-list:\n  {thumbprint}\n"),
-                    None => format!("Put the certificates and trusted authorities where {directory}/node.toml names them.\n"),
+                    Some(thumbprint) => format!(
+                        "Development certificates are in {directory}/certificates; thumbprint for the allow-list:\n  {thumbprint}\n"
+                    ),
+                    None => format!(
+                        "Put the certificates and trusted authorities where {directory}/node.toml names them.\n"
+                    ),
                 };
-                format!("Created {directory}.\n{certificates}Then: schleuse check {directory} && schleuse run {directory}\n")
+                format!(
+                    "Created {directory}.\n{certificates}Then: schleuse check {directory} && schleuse run {directory}\n"
+                )
             };
             answer(format, text, || json!({ "directory": arguments.directory, "thumbprint": thumbprint }));
             0
@@ -58,7 +66,10 @@ fn create(arguments: &Init) -> Result<Option<String>, InitError> {
     if directory.node_toml().is_file() {
         return Err(InitError::Exists(directory.node_toml()));
     }
-    let fail = |path: &Path| { let path = path.to_owned(); move |source| InitError::File { path, source } };
+    let fail = |path: &Path| {
+        let path = path.to_owned();
+        move |source| InitError::File { path, source }
+    };
     directory.create().map_err(fail(directory.root()))?;
     let listen = arguments.listen.clone().unwrap_or_else(|| format!("0.0.0.0:{}", address.port()));
     let template = Template {
@@ -72,7 +83,11 @@ fn create(arguments: &Init) -> Result<Option<String>, InitError> {
         let path = directory.policies().join(name);
         // On one machine partners are on loopback, which the shipped policy refuses as destination.
         let is_local = address.host() == "localhost" && *name == "outbound.toml";
-        let text = if is_local { text.replacen("private-hosts = []", "private-hosts = [\"localhost\"]", 1) } else { (*text).to_owned() };
+        let text = if is_local {
+            text.replacen("private-hosts = []", "private-hosts = [\"localhost\"]", 1)
+        } else {
+            (*text).to_owned()
+        };
         files::write(&path, text.as_bytes(), 0o644).map_err(fail(&path))?;
     }
     let thumbprint = certificates(arguments, &directory, &address)?;

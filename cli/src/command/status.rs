@@ -46,7 +46,10 @@ fn text(status: &Value) -> String {
     for instance in status.get("instances").and_then(Value::as_array).into_iter().flatten() {
         let word = |name: &str| instance.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
         let count = instance.get("count").and_then(Value::as_u64).unwrap_or(0);
-        table.row([format!("instances of {} {} {}", word("process"), word("version"), word("state")), count.to_string()]);
+        table.row([
+            format!("instances of {} {} {}", word("process"), word("version"), word("state")),
+            count.to_string(),
+        ]);
     }
     table.to_string()
 }

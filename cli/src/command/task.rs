@@ -18,7 +18,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) async fn start(arguments: &TaskStart, format: Format) -> u8 {
     let inputs: Option<Vec<Value>> = arguments.input.iter().map(|input| read_input(input)).collect();
     let Some(inputs) = inputs else {
-        eprintln!("schleuse: --input is SYSTEM|CODE=VALUE, such as \"http://dsf.dev/fhir/CodeSystem/ping|target-endpoints=Endpoint?status=active\"");
+        eprintln!(
+            "schleuse: --input is SYSTEM|CODE=VALUE, such as \"http://dsf.dev/fhir/CodeSystem/ping|target-endpoints=Endpoint?status=active\""
+        );
         return 2;
     };
     let command = json!({ "process": arguments.process, "message": arguments.message, "inputs": inputs });
@@ -28,7 +30,11 @@ pub(super) async fn start(arguments: &TaskStart, format: Format) -> u8 {
     };
     match result {
         Ok(task) => {
-            answer(format, || format!("{}{}", tasks_text(std::slice::from_ref(&task), None), outputs_text(&task)), || task.clone());
+            answer(
+                format,
+                || format!("{}{}", tasks_text(std::slice::from_ref(&task), None), outputs_text(&task)),
+                || task.clone(),
+            );
             u8::from(arguments.wait && task.get("status").and_then(Value::as_str) != Some("completed"))
         }
         Err(error) => fail_admin(&error),
@@ -77,7 +83,15 @@ fn tasks_text(tasks: &[Value], total: Option<u64>) -> String {
     for task in tasks {
         let word = |name: &str| task.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
         let error = task.get("error").and_then(Value::as_str).unwrap_or_default().to_owned();
-        table.row([word("last-updated"), word("status"), word("process"), word("message"), word("requester"), word("id"), error]);
+        table.row([
+            word("last-updated"),
+            word("status"),
+            word("process"),
+            word("message"),
+            word("requester"),
+            word("id"),
+            error,
+        ]);
     }
     match total {
         Some(total) => format!("{table}{} of {total} Tasks\n", tasks.len()),
@@ -130,7 +144,8 @@ mod tests {
 
     #[test]
     fn outputs_are_shown_with_what_their_extensions_say() {
-        let organization = json!({ "url": "organization-identifier", "valueIdentifier": { "system": "s", "value": "dic-1.example" } });
+        let organization =
+            json!({ "url": "organization-identifier", "valueIdentifier": { "system": "s", "value": "dic-1.example" } });
         let round_trip = json!({ "url": "round-trip", "valueDuration": { "value": 18, "unit": "ms" } });
         let output = json!({
             "extension": [{ "url": "status", "extension": [organization, round_trip] }],

@@ -39,10 +39,12 @@ pub(crate) fn members(network: &Network, thumbprints: &[String]) -> Vec<Member> 
 /// The transaction Bundle.
 pub(crate) fn bundle(members: &[Member]) -> Resource {
     let parent = urn();
-    let mut entries = vec![entry(&parent, parent_organization(), &by_identifier("Organization", ORGANIZATION_IDENTIFIER, PARENT))];
+    let mut entries =
+        vec![entry(&parent, parent_organization(), &by_identifier("Organization", ORGANIZATION_IDENTIFIER, PARENT))];
     for member in members {
         let (organization, endpoint) = (urn(), urn());
-        let organization_query = by_identifier("Organization", ORGANIZATION_IDENTIFIER, &member.organization_identifier);
+        let organization_query =
+            by_identifier("Organization", ORGANIZATION_IDENTIFIER, &member.organization_identifier);
         let endpoint_query = by_identifier("Endpoint", ENDPOINT_IDENTIFIER, &member.endpoint_identifier);
         let affiliation_query = format!(
             "OrganizationAffiliation?primary-organization:identifier={ORGANIZATION_IDENTIFIER}|{PARENT}&participating-organization:identifier={ORGANIZATION_IDENTIFIER}|{}",
@@ -119,9 +121,8 @@ fn affiliation(member: &Member, parent: &str, organization: &str, endpoint: &str
 fn tagged(resource_type: &str, profile: &str) -> Resource {
     let mut resource = Resource::new(resource_type);
     let tag = coding("http://dsf.dev/fhir/CodeSystem/read-access-tag", "ALL");
-    let meta = Object::new()
-        .with("profile", vec![Value::from(format!("{PROFILES}/{profile}"))])
-        .with("tag", vec![tag.into()]);
+    let meta =
+        Object::new().with("profile", vec![Value::from(format!("{PROFILES}/{profile}"))]).with("tag", vec![tag.into()]);
     resource.set("meta", meta);
     resource
 }

@@ -62,7 +62,11 @@ impl DemoAuthority {
 
     /// A server certificate for localhost and `host`.
     pub(crate) fn server(&self, organization: &str, host: &str, key: KeyType) -> Result<Issued, CertificateError> {
-        let hosts = if host == "localhost" { vec!["localhost", "127.0.0.1", "::1"] } else { vec![host, "localhost", "127.0.0.1", "::1"] };
+        let hosts = if host == "localhost" {
+            vec!["localhost", "127.0.0.1", "::1"]
+        } else {
+            vec![host, "localhost", "127.0.0.1", "::1"]
+        };
         Ok(self.authority.issue_server(&Subject::german(organization, host), &hosts, key, validity())?)
     }
 

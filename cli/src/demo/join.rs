@@ -20,7 +20,9 @@ pub(crate) enum JoinError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{0} holds no authority; name the folder with ca.pem and ca.key, for a demonstration network DIR/authority")]
+    #[error(
+        "{0} holds no authority; name the folder with ca.pem and ca.key, for a demonstration network DIR/authority"
+    )]
     NoAuthority(PathBuf),
 }
 
@@ -42,7 +44,8 @@ pub(crate) fn development_certificates(
     save(&certificates, "client", &authority.organization(organization, KeyType::EcdsaP256)?)?;
     for store in ["client-authorities.pem", "server-authorities.pem"] {
         let path = directory.trust().join(store);
-        files::write(&path, authority.certificate_pem().as_bytes(), 0o644).map_err(|source| JoinError::File { path, source })?;
+        files::write(&path, authority.certificate_pem().as_bytes(), 0o644)
+            .map_err(|source| JoinError::File { path, source })?;
     }
     Ok(certificates.join("client.pem"))
 }

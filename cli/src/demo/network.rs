@@ -51,7 +51,9 @@ pub(crate) enum NetworkError {
     },
     #[error("{0} holds no readable network plan ({1}); remove the directory to begin anew")]
     Plan(PathBuf, serde_json::Error),
-    #[error("{directory} belongs to a network of {found} data integration centres; leave --sites out or remove the directory")]
+    #[error(
+        "{directory} belongs to a network of {found} data integration centres; leave --sites out or remove the directory"
+    )]
     OtherSize { directory: PathBuf, found: usize },
     #[error("the directory {0} is in use by another `schleuse demo`; stop it or choose another --directory")]
     InUse(PathBuf),
@@ -71,7 +73,8 @@ impl Network {
             Ok(bytes) => Self::read(root, &path, &bytes, data_integration_centres),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let network = Self::new(data_integration_centres, first_port)?;
-                let text = serde_json::to_vec_pretty(&network).map_err(|error| NetworkError::Plan(path.clone(), error))?;
+                let text =
+                    serde_json::to_vec_pretty(&network).map_err(|error| NetworkError::Plan(path.clone(), error))?;
                 super::files::write(&path, &text, 0o644).map_err(|source| NetworkError::File { path, source })?;
                 Ok(network)
             }
@@ -80,7 +83,8 @@ impl Network {
     }
 
     fn read(root: &Path, path: &Path, bytes: &[u8], wanted: u8) -> Result<Self, NetworkError> {
-        let network: Self = serde_json::from_slice(bytes).map_err(|error| NetworkError::Plan(path.to_owned(), error))?;
+        let network: Self =
+            serde_json::from_slice(bytes).map_err(|error| NetworkError::Plan(path.to_owned(), error))?;
         let found = network.sites.iter().filter(|site| site.role == "DIC").count();
         if found == usize::from(wanted) {
             Ok(network)
@@ -105,7 +109,12 @@ impl Network {
     /// Refuses ports that others listen on, with a better message than a node would give.
     pub(crate) fn check_ports(&self) -> Result<(), NetworkError> {
         for port in self.sites.iter().flat_map(|site| [site.port, site.management_port]) {
-            if std::net::TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), std::time::Duration::from_millis(200)).is_ok() {
+            if std::net::TcpStream::connect_timeout(
+                &([127, 0, 0, 1], port).into(),
+                std::time::Duration::from_millis(200),
+            )
+            .is_ok()
+            {
                 return Err(NetworkError::PortInUse(port));
             }
         }
@@ -133,7 +142,8 @@ fn free_ports(count: usize) -> Result<Vec<(u16, u16)>, NetworkError> {
         let (_, chance, _, _) = uuid::Uuid::new_v4().as_fields();
         let first = LOWEST_FREE_PORT + chance % span.max(1);
         let ports = first..first.saturating_add(wanted);
-        let held: Result<Vec<TcpListener>, _> = ports.clone().map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        let held: Result<Vec<TcpListener>, _> =
+            ports.clone().map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
         if held.is_ok() {
             let (gateways, managements) = (ports.clone().take(count), ports.skip(count));
             return Ok(gateways.zip(managements).collect());
@@ -205,7 +215,10 @@ mod tests {
     fn the_contracts_first_node_has_the_documented_ports() {
         let network = Network::new(3, 20443).unwrap();
         let names: Vec<_> = network.sites.iter().map(|site| (site.name.as_str(), site.role.as_str())).collect();
-        assert_eq!(names, [("portal", "HRP"), ("dic-1", "DIC"), ("dic-2", "DIC"), ("dic-3", "DIC"), ("dms", "DMS"), ("ttp", "TTP")]);
+        assert_eq!(
+            names,
+            [("portal", "HRP"), ("dic-1", "DIC"), ("dic-2", "DIC"), ("dic-3", "DIC"), ("dms", "DMS"), ("ttp", "TTP")]
+        );
         assert_eq!((network.sites[0].port, network.sites[0].management_port), (20443, 20480));
     }
 

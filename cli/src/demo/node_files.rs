@@ -75,11 +75,16 @@ fn persons(directory: &Directory) -> std::io::Result<String> {
     Ok(tables)
 }
 
-fn write_missing(path: &Path, content: impl FnOnce() -> std::io::Result<String>) -> Result<(), (PathBuf, std::io::Error)> {
+fn write_missing(
+    path: &Path,
+    content: impl FnOnce() -> std::io::Result<String>,
+) -> Result<(), (PathBuf, std::io::Error)> {
     if path.is_file() {
         return Ok(());
     }
-    content().and_then(|content| files::write(path, content.as_bytes(), 0o644)).map_err(|error| (path.to_owned(), error))
+    content()
+        .and_then(|content| files::write(path, content.as_bytes(), 0o644))
+        .map_err(|error| (path.to_owned(), error))
 }
 
 #[cfg(test)]

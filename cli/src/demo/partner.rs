@@ -90,11 +90,8 @@ impl Partner {
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| no_answer(error.to_string()))?;
         let stream = self.connect(site.port).await.map_err(|error| no_answer(error.to_string()))?;
-        let server_certificate = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(|chain| certs::Certificate::from_der(chain.first()?).ok());
+        let server_certificate =
+            stream.get_ref().1.peer_certificates().and_then(|chain| certs::Certificate::from_der(chain.first()?).ok());
         let answer = exchange(stream, request).await.map_err(|error| no_answer(error.to_string()))?;
         let status = answer.status();
         let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);

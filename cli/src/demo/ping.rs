@@ -73,12 +73,10 @@ pub(crate) async fn run(partner: &Partner, network: &Network) -> Result<BTreeMap
 }
 
 fn start_task(portal: &Site) -> Resource {
-    let organization = Object::new()
-        .with("type", "Organization")
-        .with(
-            "identifier",
-            Object::new().with("system", ORGANIZATION_IDENTIFIER).with("value", portal.organization_identifier()),
-        );
+    let organization = Object::new().with("type", "Organization").with(
+        "identifier",
+        Object::new().with("system", ORGANIZATION_IDENTIFIER).with("value", portal.organization_identifier()),
+    );
     let message_type = Object::new()
         .with("coding", vec![Object::new().with("system", BPMN_MESSAGE).with("code", "message-name").into()]);
     let mut task = Resource::new("Task");
@@ -97,7 +95,8 @@ fn replies(task: &Resource) -> BTreeMap<String, Reply> {
     let mut replies = BTreeMap::new();
     for output in task.list("output") {
         let Some(status) = output.get("valueCoding").and_then(|coding| coding.str("code")) else { continue };
-        let Some(details) = output.list("extension").iter().find(|extension| extension.str("url") == Some(PING_STATUS_EXTENSION))
+        let Some(details) =
+            output.list("extension").iter().find(|extension| extension.str("url") == Some(PING_STATUS_EXTENSION))
         else {
             continue;
         };
@@ -106,7 +105,8 @@ fn replies(task: &Resource) -> BTreeMap<String, Reply> {
                 extension.str("url").is_some_and(|url| url == name || url.ends_with(&format!("/{name}")))
             })
         };
-        let organization = child("organization-identifier").and_then(|child| child.get("valueIdentifier")?.str("value"));
+        let organization =
+            child("organization-identifier").and_then(|child| child.get("valueIdentifier")?.str("value"));
         let reply = Reply {
             status: status.to_owned(),
             round_trip: child("extension-ping-round-trip").and_then(round_trip),

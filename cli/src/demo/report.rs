@@ -66,7 +66,10 @@ impl Progress {
 
     /// Says that the network serves and how to use it.
     pub(crate) fn serving(&self, root: &Path, network: &Network) {
-        eprintln!("\nThe network is running; Ctrl-C stops it. Everything about it: {}", root.join("demo.json").display());
+        eprintln!(
+            "\nThe network is running; Ctrl-C stops it. Everything about it: {}",
+            root.join("demo.json").display()
+        );
         if let Some(site) = network.sites.first() {
             eprintln!("Try, as the portal's organisation:");
             let folder = root.join(site.folder()).join("certificates");
@@ -127,7 +130,8 @@ impl Row {
 /// Prints the table.
 pub(crate) fn print(format: Format, rows: &[Row]) {
     let text = || {
-        let mut table = Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
+        let mut table =
+            Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
         for row in rows {
             table.row(row.cells());
         }

@@ -27,7 +27,8 @@ pub(crate) fn read_filter(identity: &Identity, allow_list: &AllowList) -> ReadFi
                 &roles,
                 person.is_admin(),
             );
-            let may_read = |resource_type: &ResourceType| identity.has_dsf_role(DsfOperation::Read, Some(*resource_type));
+            let may_read =
+                |resource_type: &ResourceType| identity.has_dsf_role(DsfOperation::Read, Some(*resource_type));
             filter.restricted_to(ResourceType::ALL.iter().copied().filter(may_read))
         }
         Identity::Unknown => ReadFilter::nothing(),

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::StatusCode;
+use http::request::Parts;
 use link::{CorrelationId, PERMIT_HEADER, Permit};
 use policies::request::RequestError;
 use policies::{CanonicalRequest, Identity, Policy};

@@ -181,12 +181,8 @@ fn run_entry(
         Command::ConditionalUpdate { resource, if_match } => {
             let prepared = prepare(session, resource, early, temporary)?;
             session.authorize(&request, Some(&prepared.resource))?;
-            let options = UpdateOptions {
-                if_match,
-                returns: prefer.returns,
-                id: known_id.map(str::to_owned),
-                in_bundle: true,
-            };
+            let options =
+                UpdateOptions { if_match, returns: prefer.returns, id: known_id.map(str::to_owned), in_bundle: true };
             let mut reply = session.conditional_update(prepared, &request.raw_query(), &options)?;
             // As the reference reports it, also when nothing matched and the resource was created.
             reply.status = StatusCode::OK;
@@ -247,8 +243,9 @@ fn run_temporary_read(
     let Some((resource_type, id)) = temporary.get(temporary_id) else {
         return Err(Refusal::bad_request("request.url names no entry of the Bundle"));
     };
-    let request = policies::request::for_bundle_entry(if *head { "HEAD" } else { "GET" }, &format!("{resource_type}/{id}"))
-        .map_err(|error| Refusal::bad_request("request.url is not supported").because(error.to_string()))?;
+    let request =
+        policies::request::for_bundle_entry(if *head { "HEAD" } else { "GET" }, &format!("{resource_type}/{id}"))
+            .map_err(|error| Refusal::bad_request("request.url is not supported").because(error.to_string()))?;
     debug_assert!(matches!(request.interaction(), Interaction::Read | Interaction::Head));
     session.authorize(&request, None)?;
     let reply = session.read(resource_type, id, None, &crate::precondition::Preconditions::default())?;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use fhir::reference::{Reference, collect};
 use fhir::Resource;
+use fhir::reference::{Reference, collect};
 use policies::AllowList;
 
 use crate::hooks::Boxed;
@@ -84,7 +84,8 @@ pub(crate) fn targets(
 
 /// Asks the other servers.
 pub(crate) async fn ask(targets: Vec<Target>, remote: &Arc<dyn RemoteReferences>) -> Result<(), Refusal> {
-    let failed = |path: &str| Refusal::reference(format!("Reference target at {path} cannot be resolved (reason hidden)"));
+    let failed =
+        |path: &str| Refusal::reference(format!("Reference target at {path} cannot be resolved (reason hidden)"));
     let deadline = tokio::time::Instant::now() + limits::REMOTE_TIME;
     for Target { url, path } in targets {
         match tokio::time::timeout_at(deadline, remote.exists(url)).await {

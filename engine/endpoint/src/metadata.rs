@@ -1,7 +1,7 @@
 //! `GET metadata`: the CapabilityStatement, generated from what routes and searches (`fhir-api` 1.12).
 
-use fhir::search::{common_parameters, include_rules, parameters, revinclude_rules};
 use fhir::search::{IncludeRule, SearchParameter};
+use fhir::search::{common_parameters, include_rules, parameters, revinclude_rules};
 use fhir::{Object, Resource, ResourceType, Value};
 use policies::Interaction;
 
@@ -34,7 +34,8 @@ pub(crate) fn capability_statement(shared: &Shared, conformance: &Conformance) -
         .with("version", shared.software.version.as_str())
         .with("releaseDate", shared.software.release_date.as_str());
     statement.set("software", software);
-    let implementation = Object::new().with("description", shared.software.name.as_str()).with("url", shared.base_url.as_str());
+    let implementation =
+        Object::new().with("description", shared.software.name.as_str()).with("url", shared.base_url.as_str());
     statement.set("implementation", implementation);
     statement.set("fhirVersion", "4.0.1");
     statement.set("format", strings(["application/fhir+json", "application/fhir+xml"]));

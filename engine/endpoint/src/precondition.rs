@@ -87,7 +87,8 @@ impl Preconditions {
         if self.if_none_match == Some(version) {
             return Verdict::NotModified;
         }
-        if !self.has_if_none_match && self.if_modified_since.is_some_and(|since| last_updated <= since.unix_timestamp()) {
+        if !self.has_if_none_match && self.if_modified_since.is_some_and(|since| last_updated <= since.unix_timestamp())
+        {
             return Verdict::NotModified;
         }
         Verdict::Proceed

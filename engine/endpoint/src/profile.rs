@@ -28,7 +28,8 @@ pub(crate) fn add_default(mut resource: Resource, resource_type: ResourceType) -
     let is_named = resource.profiles().any(|profile| {
         let url = profile.split('|').next().unwrap_or_default();
         url == default
-            || (resource_type == ResourceType::Organization && url == format!("{}organization-parent", terms::PROFILE_BASE))
+            || (resource_type == ResourceType::Organization
+                && url == format!("{}organization-parent", terms::PROFILE_BASE))
     });
     if is_named {
         return resource;

@@ -122,7 +122,10 @@ fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
     /// Both ends are within the content.
-    Part { first: usize, last: usize },
+    Part {
+        first: usize,
+        last: usize,
+    },
     Unsatisfiable,
 }
 

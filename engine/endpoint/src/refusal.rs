@@ -6,8 +6,8 @@
 
 use fhir::Resource;
 use fhir::outcome::{Issue, IssueCode, OperationOutcome, Severity};
-use http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue};
 use store::StoreError;
 use time::OffsetDateTime;
 
@@ -179,7 +179,8 @@ impl Refusal {
     pub(crate) fn profile(issues: Vec<Issue>) -> Self {
         let evidence = issues.iter().find(|issue| matches!(issue.severity, Severity::Error | Severity::Fatal));
         // Element and kind only: texts of issues can quote the resource.
-        let evidence = evidence.map(|issue| format!("{} at {}", issue.code, issue.expression.as_deref().unwrap_or("?")));
+        let evidence =
+            evidence.map(|issue| format!("{} at {}", issue.code, issue.expression.as_deref().unwrap_or("?")));
         Self { status: StatusCode::FORBIDDEN, code: Code::Profile, issues, headers: Vec::new(), evidence }
     }
 

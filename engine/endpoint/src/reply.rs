@@ -117,7 +117,8 @@ impl Reply {
         }
         // Nothing that is told to one caller may be kept for another. What everybody may know has no such headers in the
         // reference either (`fhir-api` 1.12).
-        let is_public = matches!(&self.content, Content::Resource(resource) if resource.type_name() == "CapabilityStatement");
+        let is_public =
+            matches!(&self.content, Content::Resource(resource) if resource.type_name() == "CapabilityStatement");
         if !is_public {
             insert(&mut headers, VARY, "Accept");
             insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
@@ -234,7 +235,9 @@ fn element(type_name: &str, name: &str) -> Option<&'static ElementDefinition> {
 
 /// FHIR R4 section 3.1.1.5.9: a trimmed resource says so, so that nobody writes it back.
 fn tag_subsetted(tree: &mut Object) {
-    let tag = Object::new().with("system", "http://terminology.hl7.org/CodeSystem/v3-ObservationValue").with("code", "SUBSETTED");
+    let tag = Object::new()
+        .with("system", "http://terminology.hl7.org/CodeSystem/v3-ObservationValue")
+        .with("code", "SUBSETTED");
     if tree.get("meta").is_none() {
         tree.set("meta", Object::new());
     }

@@ -131,7 +131,10 @@ async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body
 }
 
 /// The whole body, bounded in size and time, with the space that it takes.
-async fn read_body(mut body: Incoming, space: &Arc<Semaphore>) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), StatusCode> {
+async fn read_body(
+    mut body: Incoming,
+    space: &Arc<Semaphore>,
+) -> Result<(Bytes, Vec<OwnedSemaphorePermit>), StatusCode> {
     let read = async {
         let mut collected = BytesMut::new();
         let mut held = Vec::new();

@@ -83,7 +83,8 @@ impl Endpoint {
             Ok(_) => (StatusCode::SWITCHING_PROTOCOLS, None),
             Err(refusal) => (refusal.status, Some(refusal.code.as_str())),
         };
-        let recorded = record(shared, caller, "websocket", None, None, AuditEvent::Ended { status: status.as_u16(), code });
+        let recorded =
+            record(shared, caller, "websocket", None, None, AuditEvent::Ended { status: status.as_u16(), code });
         match (result, recorded) {
             (Ok((upgrade, slot)), Ok(())) => {
                 let (endpoint, caller) = (self.clone(), Arc::clone(caller));
@@ -117,9 +118,9 @@ impl Endpoint {
         let slot = Arc::clone(&shared.sockets).try_acquire_owned().map_err(|_| {
             Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::TooLarge).because("too many websockets")
         })?;
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await.map_err(|rejection| {
-            Refusal::bad_request("No WebSocket handshake").because(rejection.to_string())
-        })?;
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
+            .await
+            .map_err(|rejection| Refusal::bad_request("No WebSocket handshake").because(rejection.to_string()))?;
         Ok((upgrade, slot))
     }
 }

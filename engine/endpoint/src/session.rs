@@ -13,8 +13,8 @@ mod search;
 mod update;
 
 pub(crate) use create::{CreateOptions, Prepared};
-pub(crate) use update::UpdateOptions;
 pub(crate) use search::Found;
+pub(crate) use update::UpdateOptions;
 
 use std::sync::Arc;
 
@@ -111,8 +111,7 @@ impl<'s, 't> Session<'s, 't> {
                     .because("identity of the permit is not on the allow-list")
             })?
         };
-        let filter =
-            if caller.is_internal { ReadFilter::everything() } else { read_filter(&identity, &allow_list) };
+        let filter = if caller.is_internal { ReadFilter::everything() } else { read_filter(&identity, &allow_list) };
         Ok(Self {
             tx,
             shared,
@@ -224,15 +223,8 @@ impl<'s, 't> Session<'s, 't> {
     }
 
     /// Whether the caller may read a version.
-    pub(crate) fn may_read(
-        &mut self,
-        resource_type: ResourceType,
-        id: &str,
-        version: u64,
-    ) -> Result<bool, StoreError> {
-        if !self.caller.is_internal
-            && !self.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type))
-        {
+    pub(crate) fn may_read(&mut self, resource_type: ResourceType, id: &str, version: u64) -> Result<bool, StoreError> {
+        if !self.caller.is_internal && !self.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type)) {
             return Ok(false);
         }
         self.tx.is_readable(resource_type, id, version, &self.filter)

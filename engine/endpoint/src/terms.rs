@@ -5,5 +5,4 @@ pub(crate) const ENDPOINT_IDENTIFIER: &str = "http://dsf.dev/sid/endpoint-identi
 pub(crate) const PROFILE_BASE: &str = "http://dsf.dev/fhir/StructureDefinition/";
 pub(crate) const CHECK_LOGICAL_REFERENCE: &str =
     "http://dsf.dev/fhir/StructureDefinition/extension-check-logical-reference";
-pub(crate) const WEBSOCKET_EXTENSION: &str =
-    "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket";
+pub(crate) const WEBSOCKET_EXTENSION: &str = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket";

@@ -214,9 +214,7 @@ impl Side {
                 }
                 Ok(())
             }
-            None => {
-                Err(Some(Close { code: close_code::UNSUPPORTED, reason: subscription_not_found(&change.id) }))
-            }
+            None => Err(Some(Close { code: close_code::UNSUPPORTED, reason: subscription_not_found(&change.id) })),
         }
     }
 
@@ -265,4 +263,3 @@ pub(crate) fn bounded(upgrade: axum::extract::ws::WebSocketUpgrade) -> axum::ext
         .max_frame_size(limits::SOCKET_MESSAGE_BYTES)
         .max_write_buffer_size(limits::SOCKET_FRAME_BYTES)
 }
-

@@ -56,7 +56,9 @@ impl Definition {
     pub fn parse(xml: &[u8]) -> Result<Self, DefinitionError> {
         let model = Model::parse(xml).map_err(DefinitionError::Model)?;
         let mut executable = model.processes.iter().filter(|process| process.is_executable);
-        let (Some(process), None) = (executable.next(), executable.next()) else { return Err(DefinitionError::OneProcess) };
+        let (Some(process), None) = (executable.next(), executable.next()) else {
+            return Err(DefinitionError::OneProcess);
+        };
         let key = process.id.to_string();
         let version = process.version_tag.clone().ok_or_else(|| DefinitionError::NoVersion(key.clone()))?;
         let digest = Sha256::digest(xml).iter().map(|byte| format!("{byte:02x}")).collect();

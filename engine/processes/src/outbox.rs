@@ -21,7 +21,10 @@ use crate::{limits, task, terms};
 /// Delivers Tasks to partners.
 pub trait Messenger: Send + Sync + 'static {
     /// Creates the Task at the endpoint unless one with this identifier exists.
-    fn deliver<'m>(&'m self, delivery: Delivery<'m>) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>>;
+    fn deliver<'m>(
+        &'m self,
+        delivery: Delivery<'m>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>>;
 }
 
 /// A Task on its way.
@@ -226,7 +229,13 @@ fn record(
 ) -> Result<(), ProcessError> {
     if let Err(failure) = result {
         let attempts = message.attempts + 1;
-        tracing::warn!(message = message.id, recipient = message.target_organization, attempts, reason = failure.text, "delivery failed");
+        tracing::warn!(
+            message = message.id,
+            recipient = message.target_organization,
+            attempts,
+            reason = failure.text,
+            "delivery failed"
+        );
         if failure.may_pass && attempts < limits::DELIVERY_ATTEMPTS {
             let pause = limits::DELIVERY_PAUSES.get(message.attempts as usize).copied().unwrap_or_default();
             return Ok(tx.reschedule_outbox(&message.id, tx.now() + pause, &failure.text)?);

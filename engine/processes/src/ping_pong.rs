@@ -106,7 +106,9 @@ const fn status_of(failure: &DeliveryFailure) -> &'static str {
 /// An output of type `ping-status` or `pong-status` (DSF profile `extension-ping-status`; order of children as DSF).
 fn result_output(code: &str, result: &PingResult<'_>) -> Object {
     let identifier = |url: &str, system: &str, value: &str| {
-        Object::new().with("url", url).with("valueIdentifier", Object::new().with("system", system).with("value", value))
+        Object::new()
+            .with("url", url)
+            .with("valueIdentifier", Object::new().with("system", system).with("value", value))
     };
     let mut children: Vec<Value> = vec![
         Object::new().with("url", "correlation-key").with("valueString", result.correlation_key).into(),

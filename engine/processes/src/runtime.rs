@@ -17,9 +17,9 @@ use crate::definition::{Definition, Definitions};
 use crate::plugin::{Implementations, Plugin, PluginError};
 use crate::{jobs, outbox, retention};
 pub(crate) use condemn::fail_instance;
+pub(crate) use settle::fail as fail_task;
 #[cfg(test)]
 pub(crate) use takeover::take_over;
-pub(crate) use settle::fail as fail_task;
 pub(crate) use unit::{UNABLE_TO_CORRELATE, Unit};
 
 /// The node that runs the processes.

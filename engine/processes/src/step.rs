@@ -27,7 +27,11 @@ pub trait SendStep: Send + Sync {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError>;
 
     /// Says what the outcome means. The default fails the step as DSF does when a message cannot be sent.
-    fn delivered(&self, context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) -> Result<(), StepError> {
+    fn delivered(
+        &self,
+        context: &mut StepContext<'_, '_>,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), StepError> {
         match result {
             Ok(()) => Ok(()),
             Err(failure) => Err(context.send_failed(failure)),

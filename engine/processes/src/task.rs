@@ -26,10 +26,15 @@ impl ProcessName {
         let rest = canonical.strip_prefix("http://").or_else(|| canonical.strip_prefix("https://"))?;
         let (domain, rest) = rest.split_once("/bpe/Process/")?;
         let (name, version) = rest.split_once('|')?;
-        let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let is_word =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (major, minor) = version.split_once('.')?;
-        let usable = domain.contains('.') && domain.split('.').all(is_word) && is_word(name) && is_number(major) && is_number(minor);
+        let usable = domain.contains('.')
+            && domain.split('.').all(is_word)
+            && is_word(name)
+            && is_number(major)
+            && is_number(minor);
         usable.then(|| Self { key: format!("{}_{name}", domain.replace('.', "")), version: version.to_owned() })
     }
 }
@@ -110,9 +115,17 @@ mod tests {
     #[test]
     fn other_canonicals_name_nothing() {
         let refused = [
-            "", "ping|1.0", "http://dsf.dev/bpe/Process/ping", "http://dsf.dev/bpe/Process/ping|1", "http://dsf.dev/bpe/Process/|1.0",
-            "http://dsf.dev/bpe/Process/ping|1.0.0", "http://dsfdev/bpe/Process/ping|1.0", "ftp://dsf.dev/bpe/Process/ping|1.0",
-            "http://dsf..dev/bpe/Process/ping|1.0", "http://dsf.dev/bpe/Process/pi ng|1.0", "http://dsf.dev/bpe/Process/ping|1.x",
+            "",
+            "ping|1.0",
+            "http://dsf.dev/bpe/Process/ping",
+            "http://dsf.dev/bpe/Process/ping|1",
+            "http://dsf.dev/bpe/Process/|1.0",
+            "http://dsf.dev/bpe/Process/ping|1.0.0",
+            "http://dsfdev/bpe/Process/ping|1.0",
+            "ftp://dsf.dev/bpe/Process/ping|1.0",
+            "http://dsf..dev/bpe/Process/ping|1.0",
+            "http://dsf.dev/bpe/Process/pi ng|1.0",
+            "http://dsf.dev/bpe/Process/ping|1.x",
         ];
         for text in refused {
             assert_eq!(ProcessName::parse(text), None, "{text:?}");

@@ -66,7 +66,9 @@ impl Administration {
             .map(|definition| {
                 let running: u64 = counts
                     .iter()
-                    .filter(|(key, version, state, _)| *key == definition.key && *version == definition.version && !state.has_ended())
+                    .filter(|(key, version, state, _)| {
+                        *key == definition.key && *version == definition.version && !state.has_ended()
+                    })
                     .map(|(_, _, _, count)| count)
                     .sum();
                 let messages: Vec<String> = definition
@@ -114,11 +116,13 @@ impl Administration {
 
     /// Creates a Task as the node's own organisation, through the rules and the validation of the endpoint.
     pub(super) async fn start_task(&self, body: &[u8]) -> Result<Value, CommandError> {
-        let command: StartTask = serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let command: StartTask =
+            serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
         let profile = self.profile_of(&command).await?;
         let task = self.build_task(&command, &profile);
         let answer = self.endpoint.execute_local(self.identity.clone(), task).await;
-        let answer = answer.map_err(|error| CommandError::Refused(format!("the Task was refused: {}", error.diagnostics)))?;
+        let answer =
+            answer.map_err(|error| CommandError::Refused(format!("the Task was refused: {}", error.diagnostics)))?;
         let task = answer.resource.ok_or_else(|| CommandError::Refused("the endpoint gave no Task".to_owned()))?;
         Ok(summary(&task))
     }
@@ -126,15 +130,24 @@ impl Administration {
     /// The task profile that the process's ActivityDefinition names for the message.
     async fn profile_of(&self, command: &StartTask) -> Result<String, CommandError> {
         let allow_list = self.endpoint.allow_list().await?;
-        let definition = allow_list.processes().iter().find(|known| format!("{}|{}", known.url, known.version) == command.process);
+        let definition =
+            allow_list.processes().iter().find(|known| format!("{}|{}", known.url, known.version) == command.process);
         let definition = definition.ok_or_else(|| {
-            CommandError::Usage(format!("process {} is not installed; `schleuse process list` shows those that are", command.process))
+            CommandError::Usage(format!(
+                "process {} is not installed; `schleuse process list` shows those that are",
+                command.process
+            ))
         })?;
         let messages = definition.messages.iter();
         let message = messages.clone().find(|known| known.message_name == command.message);
         message.map(|known| known.task_profile.clone()).ok_or_else(|| {
             let names: Vec<_> = messages.map(|known| known.message_name.as_str()).collect();
-            CommandError::Usage(format!("process {} takes no message {}, but {}", command.process, command.message, names.join(", ")))
+            CommandError::Usage(format!(
+                "process {} takes no message {}, but {}",
+                command.process,
+                command.message,
+                names.join(", ")
+            ))
         })
     }
 

@@ -144,6 +144,7 @@ async fn search(store: &Store, raw: &str) -> Outcome<()> {
 
 fn percentiles(mut all: Vec<Duration>) -> String {
     all.sort_unstable();
-    let at = |part: usize| all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or_default();
+    let at =
+        |part: usize| all.get((all.len() * part / 100).min(all.len().saturating_sub(1))).copied().unwrap_or_default();
     format!("p50 {:>8.3} ms  p99 {:>8.3} ms", at(50).as_secs_f64() * 1e3, at(99).as_secs_f64() * 1e3)
 }

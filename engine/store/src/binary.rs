@@ -35,11 +35,8 @@ impl Transaction<'_> {
         if data.len() > limits::CHUNK_BYTES {
             return Err(StoreError::TooLarge { what: "chunk", size: data.len(), limit: limits::CHUNK_BYTES });
         }
-        let before = self.row(
-            "SELECT size FROM upload WHERE id = ?1 AND adopted = 0",
-            &[upload.into()],
-            |row| row.unsigned(0),
-        )?;
+        let before =
+            self.row("SELECT size FROM upload WHERE id = ?1 AND adopted = 0", &[upload.into()], |row| row.unsigned(0))?;
         let chunk = limits::CHUNK_BYTES as u64;
         let Some(before) = before.filter(|size| size % chunk == 0) else {
             return Err(StoreError::NoRecord { what: "unfinished upload", id: upload.to_owned() });
@@ -90,7 +87,8 @@ impl Transaction<'_> {
 
     /// Removes an upload that was not adopted, for example because the client went away.
     pub fn abandon_upload(&mut self, upload: &str) -> Result<bool, StoreError> {
-        let open = self.row("SELECT 1 FROM upload WHERE id = ?1 AND adopted = 0", &[upload.into()], |row| row.integer(0))?;
+        let open =
+            self.row("SELECT 1 FROM upload WHERE id = ?1 AND adopted = 0", &[upload.into()], |row| row.integer(0))?;
         if open.is_none() {
             return Ok(false);
         }
@@ -114,18 +112,14 @@ impl Transaction<'_> {
 
     /// Removes the content of a resource that is permanently deleted.
     pub(crate) fn remove_contents(&mut self, rid: i64) -> Result<(), StoreError> {
-        let uploads = self.rows(
-            "SELECT DISTINCT upload FROM binary_content WHERE rid = ?1",
-            &[rid.into()],
-            |row| row.string(0),
-        )?;
+        let uploads =
+            self.rows("SELECT DISTINCT upload FROM binary_content WHERE rid = ?1", &[rid.into()], |row| row.string(0))?;
         self.execute("DELETE FROM binary_content WHERE rid = ?1", &[rid.into()])?;
         for upload in uploads {
-            let shared = self.row(
-                "SELECT 1 FROM binary_content WHERE upload = ?1 LIMIT 1",
-                &[upload.as_str().into()],
-                |row| row.integer(0),
-            )?;
+            let shared =
+                self.row("SELECT 1 FROM binary_content WHERE upload = ?1 LIMIT 1", &[upload.as_str().into()], |row| {
+                    row.integer(0)
+                })?;
             if shared.is_none() {
                 self.remove_upload(&upload)?;
             }

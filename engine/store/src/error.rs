@@ -105,13 +105,17 @@ pub enum StoreError {
     #[error("write in a read-only transaction")]
     ReadOnly,
     /// Another process uses the database file.
-    #[error("the store {path} is in use by another process; stop the other engine or give this node a directory of its own")]
+    #[error(
+        "the store {path} is in use by another process; stop the other engine or give this node a directory of its own"
+    )]
     InUse {
         /// The database file.
         path: String,
     },
     /// The file cannot be opened or created.
-    #[error("the store {path} cannot be opened: {cause}; check that the directory exists and that the engine's user owns it")]
+    #[error(
+        "the store {path} cannot be opened: {cause}; check that the directory exists and that the engine's user owns it"
+    )]
     CannotOpen {
         /// The database file.
         path: String,

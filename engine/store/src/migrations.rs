@@ -29,7 +29,8 @@ macro_rules! step {
 /// All steps, in order.
 pub(crate) const STEPS: &[Step] = &[step!(1, "initial", "0001_initial.sql")];
 
-const RECORD: &str = "CREATE TABLE IF NOT EXISTS schema_step (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)";
+const RECORD: &str =
+    "CREATE TABLE IF NOT EXISTS schema_step (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)";
 
 /// Brings the schema up to date, in one transaction.
 pub(crate) fn migrate(connection: &mut dyn Connection) -> Result<(), StoreError> {

@@ -28,8 +28,7 @@ pub const ORGANIZATION_IDENTIFIER: &str = "http://dsf.dev/sid/organization-ident
 pub const PRACTITIONER_IDENTIFIER: &str = "http://dsf.dev/sid/practitioner-identifier";
 
 const READ_ACCESS_ORGANIZATION: &str = "http://dsf.dev/fhir/StructureDefinition/extension-read-access-organization";
-const READ_ACCESS_ROLE: &str =
-    "http://dsf.dev/fhir/StructureDefinition/extension-read-access-parent-organization-role";
+const READ_ACCESS_ROLE: &str = "http://dsf.dev/fhir/StructureDefinition/extension-read-access-parent-organization-role";
 const QUESTIONNAIRE_AUTHORIZATION: &str =
     "http://dsf.dev/fhir/StructureDefinition/extension-questionnaire-authorization";
 
@@ -65,7 +64,10 @@ pub struct ReadFilter {
 pub(crate) enum Access {
     Own(BTreeSet<Grant>),
     /// Type and id of the `securityContext` of a Binary.
-    As { resource_type: String, id: String },
+    As {
+        resource_type: String,
+        id: String,
+    },
 }
 
 // === impl Grant ===
@@ -330,7 +332,8 @@ fn task_grants(task: &Resource) -> BTreeSet<Grant> {
 fn answer_grants(response: &Resource) -> BTreeSet<Grant> {
     let mut grants = BTreeSet::from([Grant::administration()]);
     let mut restricted = false;
-    for found in response.list("extension").iter().filter(|found| found.str("url") == Some(QUESTIONNAIRE_AUTHORIZATION)) {
+    for found in response.list("extension").iter().filter(|found| found.str("url") == Some(QUESTIONNAIRE_AUTHORIZATION))
+    {
         restricted = true;
         for part in found.list("extension") {
             grants.extend(match part.str("url") {
@@ -338,9 +341,9 @@ fn answer_grants(response: &Resource) -> BTreeSet<Grant> {
                     .get("valueIdentifier")
                     .and_then(|identifier| identifier_value(identifier, PRACTITIONER_IDENTIFIER))
                     .and_then(Grant::person),
-                Some("practitioner-role") => part
-                    .get("valueCoding")
-                    .and_then(|role| Grant::person_role(role.str("system")?, role.str("code")?)),
+                Some("practitioner-role") => {
+                    part.get("valueCoding").and_then(|role| Grant::person_role(role.str("system")?, role.str("code")?))
+                }
                 _ => None,
             });
         }

@@ -110,7 +110,12 @@ impl Transaction<'_> {
         if let Some(expected) = expected
             && expected != head.version
         {
-            return Err(StoreError::VersionConflict { resource_type, id: id.to_owned(), expected, actual: head.version });
+            return Err(StoreError::VersionConflict {
+                resource_type,
+                id: id.to_owned(),
+                expected,
+                actual: head.version,
+            });
         }
         let next = Head { version: head.version + 1, ..head };
         let now = self.now();
@@ -422,11 +427,9 @@ impl Transaction<'_> {
 
     /// How many current resources there are of each type.
     pub fn count_resources(&mut self) -> Result<Vec<(ResourceType, u64)>, StoreError> {
-        self.rows(
-            "SELECT type, COUNT(*) FROM resource WHERE deleted = 0 GROUP BY type ORDER BY type",
-            &[],
-            |row| Ok((parse_type(row.text(0)?)?, row.unsigned(1)?)),
-        )
+        self.rows("SELECT type, COUNT(*) FROM resource WHERE deleted = 0 GROUP BY type ORDER BY type", &[], |row| {
+            Ok((parse_type(row.text(0)?)?, row.unsigned(1)?))
+        })
     }
 
     /// The row of an existing resource, kept from other writers until the end of the transaction.

@@ -83,7 +83,8 @@ impl Transaction<'_> {
         filter: &ReadFilter,
         few: &[i64],
     ) -> Result<Statement, StoreError> {
-        let conditions = filters.iter().map(|filter| condition(resource_type, filter)).collect::<Result<Vec<_>, _>>()?;
+        let conditions =
+            filters.iter().map(|filter| condition(resource_type, filter)).collect::<Result<Vec<_>, _>>()?;
         let first = self.first_condition(resource_type, &conditions, filter, few)?;
 
         // CROSS JOIN makes SQLite begin with the few rows instead of walking through the order of the result.

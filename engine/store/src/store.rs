@@ -139,8 +139,7 @@ impl Store {
         let last_time = crate::resources::last_time(writer.sql())?;
         update_index(&mut *writer, &shared.context)?;
         let size = u32::try_from(readers.len()).unwrap_or(u32::MAX);
-        let readers =
-            Readers { permits: Semaphore::new(readers.len()), connections: Mutex::new(readers), size };
+        let readers = Readers { permits: Semaphore::new(readers.len()), connections: Mutex::new(readers), size };
         let writer = Writer::start(writer, guard, Arc::clone(&shared), last_time)?;
         Ok(Self { inner: Arc::new(Inner { writer, readers, shared }) })
     }

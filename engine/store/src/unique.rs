@@ -116,7 +116,8 @@ fn affiliation(resource: &Resource, base: Option<&str>, keys: &mut BTreeSet<Uniq
 }
 
 fn subscription(resource: &Resource, keys: &mut BTreeSet<UniqueKey>) {
-    let channel = |name: &str| resource.get("channel").and_then(|channel: &Value| channel.str(name)).unwrap_or_default();
+    let channel =
+        |name: &str| resource.get("channel").and_then(|channel: &Value| channel.str(name)).unwrap_or_default();
     if let Some(criteria) = resource.str("criteria") {
         add(keys, "subscription", &[criteria, channel("type"), channel("payload")]);
     }

@@ -110,9 +110,7 @@ pub async fn read_body(
     continue_if_expected(session).await?;
     let mut memory = memory.begin(who);
     let collect = collect(session, limit, limits.body_idle, &mut memory);
-    let bytes = tokio::time::timeout(longest(announced, limit), collect)
-        .await
-        .map_err(|_| BodyRefusal::TimedOut)??;
+    let bytes = tokio::time::timeout(longest(announced, limit), collect).await.map_err(|_| BodyRefusal::TimedOut)??;
     let parser = if format == Format::Json { limits.json } else { limits.xml };
     let parser_limits = fhir::Limits { bytes: limit, ..parser };
     let resource = parse(format, &bytes, &parser_limits).await?;
@@ -128,12 +126,7 @@ async fn continue_if_expected(session: &mut Session) -> Result<(), BodyRefusal> 
     Ok(())
 }
 
-async fn collect(
-    session: &mut Session,
-    limit: usize,
-    idle: Duration,
-    memory: &mut Held,
-) -> Result<Bytes, BodyRefusal> {
+async fn collect(session: &mut Session, limit: usize, idle: Duration, memory: &mut Held) -> Result<Bytes, BodyRefusal> {
     let mut collected = BytesMut::new();
     let mut first = None;
     let mut pace = Pace::new(Instant::now());

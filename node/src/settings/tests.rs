@@ -15,7 +15,9 @@ fn template() -> String {
 
 fn read(text: &str) -> Result<Settings, Vec<String>> {
     let directory = Directory::new(Path::new("/node"));
-    parse(&directory, text).map(|(settings, _)| settings).map_err(|found| found.iter().map(ToString::to_string).collect())
+    parse(&directory, text)
+        .map(|(settings, _)| settings)
+        .map_err(|found| found.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -38,7 +40,10 @@ fn every_mistake_is_reported_at_once_with_its_line() {
         .replace("\"60s\"", "60");
     let found = read(&text).unwrap_err();
     for key in ["management.address", "worker", "node.base-url", "outgoing.read-timeout"] {
-        assert!(found.iter().any(|line| line.contains(&format!("{key}: ")) && line.starts_with("node.toml:")), "{key}: {found:#?}");
+        assert!(
+            found.iter().any(|line| line.contains(&format!("{key}: ")) && line.starts_with("node.toml:")),
+            "{key}: {found:#?}"
+        );
     }
 }
 
@@ -71,8 +76,18 @@ fn only_plain_https_addresses_are_base_urls() {
         assert!(Address::parse(text).is_some(), "{text}");
     }
     let refused = [
-        "http://a/fhir", "https://a", "https://a/", "https://a/fhir/", "https://u@a/fhir", "https://a/fhir?x", "https://A/fhir",
-        "https://a:0/fhir", "https://a:99999/fhir", "https:///fhir", "https://a//fhir", "https://a/fh ir",
+        "http://a/fhir",
+        "https://a",
+        "https://a/",
+        "https://a/fhir/",
+        "https://u@a/fhir",
+        "https://a/fhir?x",
+        "https://A/fhir",
+        "https://a:0/fhir",
+        "https://a:99999/fhir",
+        "https:///fhir",
+        "https://a//fhir",
+        "https://a/fh ir",
     ];
     for text in refused {
         assert!(Address::parse(text).is_none(), "{text}");

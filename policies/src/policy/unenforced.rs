@@ -10,10 +10,8 @@ use super::sections::{AllowListDraft, AuditDraft, DeltaDraft, RevocationDraft};
 use super::{Approval, AuditFormat, RevocationMode, sections};
 
 /// `time-zone`
-pub(super) const TIME_ZONE: (&str, &str) = (
-    "has no effect: no rule of this version has a time window",
-    "leave the key out, or write \"Europe/Berlin\"",
-);
+pub(super) const TIME_ZONE: (&str, &str) =
+    ("has no effect: no rule of this version has a time window", "leave the key out, or write \"Europe/Berlin\"");
 
 /// `[trust.revocation]`
 pub(super) fn refuse_revocation(draft: &RevocationDraft, readers: &mut [Reader<'_>]) {

@@ -42,12 +42,16 @@ fn a_missing_string_and_a_wrong_type_are_told_apart() {
         assert!(node.required_string(reader, "url", "name it").is_none());
         assert!(node.required_string(reader, "name", "name it").is_none());
     });
-    assert_eq!(found.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>(), ["is missing", "is not a string in quotes"]);
+    assert_eq!(
+        found.iter().map(|finding| finding.text.as_str()).collect::<Vec<_>>(),
+        ["is missing", "is not a string in quotes"]
+    );
 }
 
 #[test]
 fn values_are_taken_with_their_types() {
-    let text = "list = [\"a\", \"b\"]\none = \"c\"\nflag = true\nnumber = 0x10\n[[rule]]\nid = \"x\"\n[[rule]]\nid = \"y\"\n";
+    let text =
+        "list = [\"a\", \"b\"]\none = \"c\"\nflag = true\nnumber = 0x10\n[[rule]]\nid = \"x\"\n[[rule]]\nid = \"y\"\n";
     let found = findings(text, |reader, document| {
         let mut root = document.root();
         assert_eq!(root.strings(reader, "list").unwrap().len(), 2);

@@ -88,11 +88,9 @@ impl Command {
         match self {
             Self::Create { resource, .. } => Some((resource, false)),
             Self::Update { resource, .. } | Self::ConditionalUpdate { resource, .. } => Some((resource, true)),
-            Self::Delete
-            | Self::ConditionalDelete
-            | Self::Read { .. }
-            | Self::Search
-            | Self::ReadTemporary { .. } => None,
+            Self::Delete | Self::ConditionalDelete | Self::Read { .. } | Self::Search | Self::ReadTemporary { .. } => {
+                None
+            }
         }
     }
 
@@ -168,9 +166,7 @@ fn plan_entry(entry: Value, base_url: &str) -> Result<Result<Entry, Refusal>, Re
     let Value::Object(mut entry) = entry else { return Err(bad_bundle("entry is no object")) };
     let resource = match entry.remove("resource") {
         None => None,
-        Some(Value::Object(tree)) => {
-            Some(Resource::from_tree(tree).map_err(|_| bad_bundle("resource without type"))?)
-        }
+        Some(Value::Object(tree)) => Some(Resource::from_tree(tree).map_err(|_| bad_bundle("resource without type"))?),
         Some(_) => return Err(bad_bundle("resource is no object")),
     };
     let full_url = entry.str("fullUrl").map(str::to_owned);

@@ -29,7 +29,9 @@ impl TemporaryIds {
         let mut by_condition: HashMap<(ResourceType, String), String> = HashMap::new();
         for entry in entries {
             let Some(temporary_id) = &entry.temporary_id else { continue };
-            let Some(resource_type) = entry.request.as_ref().and_then(|request| request.resource_type()) else { continue };
+            let Some(resource_type) = entry.request.as_ref().and_then(|request| request.resource_type()) else {
+                continue;
+            };
             let condition = match &entry.command {
                 Command::Create { if_none_exist: Some(criteria), .. } => {
                     Some(criteria.trim().trim_start_matches('?').to_owned())

@@ -19,10 +19,7 @@ pub(crate) enum Place {
 const WITH_URL: &[&str] = &["relatedArtifact", "attachment", "valueAttachment", "photo", "content", "document"];
 
 /// Shows every place to `replace`; what it returns is put there.
-pub(crate) fn rewrite(
-    resource: Resource,
-    replace: &mut dyn FnMut(Place, &str) -> Option<String>,
-) -> Resource {
+pub(crate) fn rewrite(resource: Resource, replace: &mut dyn FnMut(Place, &str) -> Option<String>) -> Resource {
     // A stored Bundle is a document with references of its own.
     if resource.type_name() == "Bundle" {
         return resource;

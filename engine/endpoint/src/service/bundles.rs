@@ -11,7 +11,6 @@ use crate::admit::Caller;
 use crate::bundle::plan::{Entry, Kind, Plan};
 use crate::bundle::{TemporaryIds, response, run_batch_entry, run_transaction};
 use crate::endpoint::LocalAnswer;
-use crate::{external, limits};
 use crate::hooks::AuditEvent;
 use crate::prefer::Prefer;
 use crate::publication;
@@ -19,6 +18,7 @@ use crate::refusal::{Code, Refusal};
 use crate::reply::{Content, Reply};
 use crate::session::{CreateOptions, Prepared, Session};
 use crate::shared::Shared;
+use crate::{external, limits};
 
 /// Processes a Bundle; `request` is absent for the engine's own.
 pub(super) async fn run_bundle(
@@ -99,7 +99,8 @@ async fn run_batch(
                         read(shared, caller, move |session| run_batch_entry(session, entry, &temporary, prefer)).await
                     }
                     Ok(()) => {
-                        let work = move |session: &mut Session<'_, '_>| run_batch_entry(session, entry, &temporary, prefer);
+                        let work =
+                            move |session: &mut Session<'_, '_>| run_batch_entry(session, entry, &temporary, prefer);
                         write_one_of_many(shared, caller, work).await.map(|(done, requested)| {
                             last_change = requested.or(last_change);
                             done

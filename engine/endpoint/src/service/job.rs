@@ -81,7 +81,9 @@ impl Job {
                 run_bundle(&self.shared, &self.caller, Some(&self.request), bundle, prefer).await
             }
             // Not offered: profiles are compiled for validation without making snapshots. The route stays unknown.
-            Interaction::Snapshot | Interaction::Websocket => Err(Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted)),
+            Interaction::Snapshot | Interaction::Websocket => {
+                Err(Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted))
+            }
         }
     }
 
@@ -157,12 +159,8 @@ impl Job {
     async fn update(&self, body: Bytes, prefer: Prefer) -> Result<Reply, Refusal> {
         let resource = self.parse(body).await?;
         let prepared = self.prepare(resource, true).await?;
-        let options = UpdateOptions {
-            if_match: if_match(&self.headers),
-            returns: prefer.returns,
-            id: None,
-            in_bundle: false,
-        };
+        let options =
+            UpdateOptions { if_match: if_match(&self.headers), returns: prefer.returns, id: None, in_bundle: false };
         let request = self.request.clone();
         write(&self.shared, &self.caller, move |session| {
             session.authorize(&request, Some(&prepared.resource))?;
@@ -211,9 +209,9 @@ impl Job {
         })?;
         let parse = move || fhir::parse(format, &body, &fhir::Limits::default());
         let parsed = if self.body_is_large() {
-            tokio::task::spawn_blocking(parse)
-                .await
-                .map_err(|error| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))?
+            tokio::task::spawn_blocking(parse).await.map_err(|error| {
+                Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string())
+            })?
         } else {
             parse()
         };
@@ -255,7 +253,9 @@ impl Job {
                 prepared
             })
             .await
-            .map_err(|error| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
+            .map_err(|error| {
+                Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string())
+            })
         } else {
             prepared.validate_early(&conformance);
             Ok(prepared)

@@ -10,8 +10,8 @@ use super::Session;
 use crate::conformance::{Conformance, View};
 use crate::prefer::Return;
 use crate::profile;
-use crate::references::rewrite::make_urls_absolute;
 use crate::references::clean;
+use crate::references::rewrite::make_urls_absolute;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, Version};
 
@@ -136,8 +136,7 @@ impl Session<'_, '_> {
             None => Ok(None),
             Some(found) => {
                 let text = format!("{resource_type} resource exists at {}", found.location(&self.shared.base_url));
-                let mut reply =
-                    Reply::information(StatusCode::OK, Some(found), IssueCode::Duplicate, text);
+                let mut reply = Reply::information(StatusCode::OK, Some(found), IssueCode::Duplicate, text);
                 reply.located = true;
                 reply.header(http::header::VARY, "Cookie");
                 Ok(Some(reply))

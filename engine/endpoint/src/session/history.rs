@@ -58,13 +58,7 @@ impl Session<'_, '_> {
         (page, count.min(limits::PAGE_ENTRIES))
     }
 
-    fn links(
-        &self,
-        request: &CanonicalRequest,
-        total: u64,
-        page: u32,
-        count: u32,
-    ) -> Vec<(&'static str, String)> {
+    fn links(&self, request: &CanonicalRequest, total: u64, page: u32, count: u32) -> Vec<(&'static str, String)> {
         let (path, query) = match request.relative_target().split_once('?') {
             Some((path, query)) => (path.to_owned(), query.to_owned()),
             None => (request.relative_target(), String::new()),

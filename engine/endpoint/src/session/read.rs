@@ -42,12 +42,8 @@ impl Session<'_, '_> {
         if !self.may_read(resource_type, id, stored.version)? {
             return Err(Refusal::forbidden("read", "no read access to the version"));
         }
-        let version = Version {
-            resource_type,
-            id: stored.id,
-            version: stored.version,
-            last_updated: stored.last_updated,
-        };
+        let version =
+            Version { resource_type, id: stored.id, version: stored.version, last_updated: stored.last_updated };
         match preconditions.judge(version.version, version.last_updated) {
             Verdict::Proceed => {
                 let resource = clean(stored.resource.as_ref().clone());

@@ -49,8 +49,9 @@ impl Session<'_, '_> {
                     .map(drop)
                     .map_err(|error| Refusal::forbidden("create", error.to_string()))
             }
-            ResourceType::QuestionnaireResponse => answers::check_create(resource, &self.identity)
-                .map_err(|reason| Refusal::forbidden("create", reason)),
+            ResourceType::QuestionnaireResponse => {
+                answers::check_create(resource, &self.identity).map_err(|reason| Refusal::forbidden("create", reason))
+            }
             _ => {
                 self.need_local("create")?;
                 self.check_criteria(resource, "create")?;
@@ -89,8 +90,9 @@ impl Session<'_, '_> {
                 task::check_update(old.tree(), new.tree(), &self.identity, &allow_list)
                     .map_err(|error| Refusal::forbidden("update", error.to_string()))
             }
-            ResourceType::QuestionnaireResponse => answers::check_update(old, new, &self.identity)
-                .map_err(|reason| Refusal::forbidden("update", reason)),
+            ResourceType::QuestionnaireResponse => {
+                answers::check_update(old, new, &self.identity).map_err(|reason| Refusal::forbidden("update", reason))
+            }
             _ => {
                 self.need_local("update")?;
                 self.check_criteria(new, "update")?;
@@ -130,12 +132,7 @@ impl Session<'_, '_> {
         self.check_delete(last, resource_type)
     }
 
-    fn need(
-        &self,
-        operation: DsfOperation,
-        resource_type: ResourceType,
-        name: &'static str,
-    ) -> Result<(), Refusal> {
+    fn need(&self, operation: DsfOperation, resource_type: ResourceType, name: &'static str) -> Result<(), Refusal> {
         if self.identity.has_dsf_role(operation, Some(resource_type)) {
             Ok(())
         } else {

@@ -202,9 +202,8 @@ pub(crate) fn result_bundle(
     bundle.set("type", kind);
     bundle.set("timestamp", fhir::date::format_instant(now));
     bundle.set("total", i64::try_from(total).unwrap_or(i64::MAX));
-    let links: Vec<Value> = links
-        .map(|(relation, url)| Value::Object(Object::new().with("relation", relation).with("url", url)))
-        .collect();
+    let links: Vec<Value> =
+        links.map(|(relation, url)| Value::Object(Object::new().with("relation", relation).with("url", url))).collect();
     bundle.set("link", links);
     bundle
 }

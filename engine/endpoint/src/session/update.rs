@@ -96,12 +96,8 @@ impl Session<'_, '_> {
         if !options.in_bundle {
             self.check_references(&stored.resource, Some(&old.resource))?;
         }
-        let version = Version {
-            resource_type,
-            id: stored.id,
-            version: stored.version,
-            last_updated: stored.last_updated,
-        };
+        let version =
+            Version { resource_type, id: stored.id, version: stored.version, last_updated: stored.last_updated };
         let shown = if options.returns == Return::Representation {
             clean(stored.resource.as_ref().clone())
         } else {

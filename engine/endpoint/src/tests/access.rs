@@ -74,7 +74,8 @@ async fn fhir_055_a_lost_role_closes_what_was_tagged_for_it() {
     let path = format!("/CodeSystem/{}", node.post(Who::Loc, "/CodeSystem", &body).await.expect(201).id());
     node.get(Who::Ext, &path).await.expect(200);
     let organization = node.find("/Organization?identifier=External_Test_Organization").await;
-    let id = node.find(&format!("/OrganizationAffiliation?participating-organization=Organization/{organization}")).await;
+    let id =
+        node.find(&format!("/OrganizationAffiliation?participating-organization=Organization/{organization}")).await;
     let mut affiliation = node.get(Who::Loc, &format!("/OrganizationAffiliation/{id}")).await.expect(200).json();
     affiliation["code"][0]["coding"].as_array_mut().unwrap().remove(0);
     node.put(Who::Loc, &format!("/OrganizationAffiliation/{id}"), &affiliation).await.expect(200);

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{
-    BASE, LOCAL, Node, Who, endpoint, entry, organization, patient, tag_all, tag_local,
-};
+use super::support::{BASE, LOCAL, Node, Who, endpoint, entry, organization, patient, tag_all, tag_local};
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
@@ -55,8 +53,7 @@ async fn fhir_079_and_080_entries_are_answered_in_their_order() {
         ];
         let answer = node.post(Who::Loc, "/", &bundle(kind, &entries)).await.expect(200).json();
         assert_eq!(answer["type"], format!("{kind}-response"));
-        let expected =
-            ["200 OK", "201 Created", "200 OK", "200 OK", "200 OK", "200 OK", "200 OK", "404 Not Found"];
+        let expected = ["200 OK", "201 Created", "200 OK", "200 OK", "200 OK", "200 OK", "200 OK", "404 Not Found"];
         assert_eq!(statuses(&answer), expected, "{kind}: {answer:#}");
         let created = &answer["entry"][1];
         assert_eq!(created["response"]["etag"], "W/\"1\"");
@@ -110,9 +107,16 @@ async fn fhir_083_temporary_references_become_literal() {
     let organization = answer["entry"][0]["resource"]["id"].as_str().unwrap();
     let endpoint = answer["entry"][1]["resource"]["id"].as_str().unwrap();
     assert_eq!(answer["entry"][0]["resource"]["endpoint"][0]["reference"], format!("Endpoint/{endpoint}"));
-    assert_eq!(answer["entry"][1]["resource"]["managingOrganization"]["reference"], format!("Organization/{organization}"));
+    assert_eq!(
+        answer["entry"][1]["resource"]["managingOrganization"]["reference"],
+        format!("Organization/{organization}")
+    );
     assert_eq!(answer["entry"][2]["resource"]["id"], organization);
-    let dangling = [entry("POST", "Endpoint", &super::support::endpoint("x", "https://x.example/fhir", &json!({ "reference": "urn:uuid:x" })))];
+    let dangling = [entry(
+        "POST",
+        "Endpoint",
+        &super::support::endpoint("x", "https://x.example/fhir", &json!({ "reference": "urn:uuid:x" })),
+    )];
     node.post(Who::Loc, "/", &bundle("transaction", &dangling)).await.expect(403);
 }
 
@@ -183,7 +187,8 @@ async fn fhir_087_nothing_of_a_transaction_is_stored_if_one_resource_is_invalid(
 #[tokio::test]
 async fn a_batch_entry_with_a_dangling_reference_leaves_nothing_stored() {
     let node = Node::start().await;
-    let dangling = endpoint("new", "https://new.example/fhir", &json!({ "reference": format!("Organization/{UNKNOWN}") }));
+    let dangling =
+        endpoint("new", "https://new.example/fhir", &json!({ "reference": format!("Organization/{UNKNOWN}") }));
     let entries = [entry("POST", "Endpoint", &dangling), entry("POST", "Patient", &patient(&[tag_all()]))];
     let answer = node.post(Who::Loc, "/", &bundle("batch", &entries)).await.expect(200).json();
     assert_eq!(statuses(&answer), ["403 Forbidden", "201 Created"]);
@@ -211,7 +216,8 @@ async fn bundles_that_break_the_entry_rules_are_refused() {
 }
 
 fn questionnaire() -> Value {
-    let item = |link_id: &str, text: &str| json!({ "linkId": link_id, "text": text, "type": "string", "required": true });
+    let item =
+        |link_id: &str, text: &str| json!({ "linkId": link_id, "text": text, "type": "string", "required": true });
     json!({
         "resourceType": "Questionnaire",
         "meta": { "tag": [tag_all()] },
@@ -333,7 +339,8 @@ async fn start_up_data_is_applied_again_without_a_change() {
     body.as_object_mut().unwrap().remove("id");
     body.as_object_mut().unwrap().remove("meta");
     body["meta"] = json!({ "tag": [tag_all()] });
-    let put = entry("PUT", &format!("Organization?identifier=http://dsf.dev/sid/organization-identifier|{LOCAL}"), &body);
+    let put =
+        entry("PUT", &format!("Organization?identifier=http://dsf.dev/sid/organization-identifier|{LOCAL}"), &body);
     let first = super::support::execute(&node, "transaction", &[patient.clone(), put.clone()]).await;
     assert_eq!(statuses(&first), ["201 Created", "200 OK"]);
     let again = super::support::execute(&node, "transaction", &[patient, put]).await;

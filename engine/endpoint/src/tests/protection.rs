@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::support::{
-    LOCAL, Node, Who, activity_definition, endpoint, entry, organization, organization_party, party, patient,
-    tag_all, task,
+    LOCAL, Node, Who, activity_definition, endpoint, entry, organization, organization_party, party, patient, tag_all,
+    task,
 };
 
 async fn own(node: &Node, query: &str) -> (String, Value) {
@@ -135,7 +135,10 @@ async fn the_newest_list_is_published_last_however_many_change_it_at_once() {
             let body = parent(&format!("p{number}"));
             node.post(Who::Loc, "/Organization", &body).await.expect(201);
             let newest = node.hooks.newest_list.lock().unwrap().clone().expect("a list was published");
-            assert!(newest.is_active(&format!("p{number}").parse().unwrap()), "the change is answered after its publication");
+            assert!(
+                newest.is_active(&format!("p{number}").parse().unwrap()),
+                "the change is answered after its publication"
+            );
         }
     });
     futures_util::future::join_all(changes).await;
@@ -148,13 +151,17 @@ async fn the_newest_list_is_published_last_however_many_change_it_at_once() {
 async fn a_batch_waits_once_for_the_publication_of_all_its_entries() {
     let node = Node::start().await;
     *node.hooks.publication_takes.lock().unwrap() = Duration::from_millis(400);
-    let entries: Vec<Value> = (0..10).map(|number| entry("POST", "Organization", &parent(&format!("member-{number}.example")))).collect();
+    let entries: Vec<Value> =
+        (0..10).map(|number| entry("POST", "Organization", &parent(&format!("member-{number}.example")))).collect();
     let started = Instant::now();
     let answer = node.post(Who::Loc, "/", &bundle("batch", &entries)).await.expect(200).json();
     assert_eq!(answer["entry"].as_array().unwrap().len(), 10);
     assert!(started.elapsed() < Duration::from_millis(2000), "{:?}", started.elapsed());
     let newest = node.hooks.newest_list.lock().unwrap().clone().expect("a list was published");
-    assert!(newest.is_active(&"member-9.example".parse().unwrap()), "the last entry is published when the batch is answered");
+    assert!(
+        newest.is_active(&"member-9.example".parse().unwrap()),
+        "the last entry is published when the batch is answered"
+    );
 }
 
 #[tokio::test]
@@ -187,7 +194,8 @@ async fn a_sender_cannot_make_the_node_ask_third_servers_without_bound_or_withou
 async fn a_page_that_would_fill_the_memory_is_refused_and_smaller_pages_are_given() {
     let node = Node::start().await;
     let data = "QUJD".repeat(3 << 20);
-    let binary = json!({ "resourceType": "Binary", "meta": { "tag": [tag_all()] }, "contentType": "text/plain", "data": data });
+    let binary =
+        json!({ "resourceType": "Binary", "meta": { "tag": [tag_all()] }, "contentType": "text/plain", "data": data });
     for _ in 0..3 {
         node.post(Who::Loc, "/Binary", &binary).await.expect(201);
     }
@@ -222,6 +230,9 @@ async fn a_network_of_thousands_is_stored_in_linear_time() {
         let members: Vec<Value> = parents.collect();
         let started = Instant::now();
         node.post(Who::Loc, "/", &bundle("batch", &members)).await.expect(200);
-        eprintln!("{count} members: transaction {transaction:?}, one change {change:?}, 50 other entries {batch:?}, 50 members one by one {:?}", started.elapsed());
+        eprintln!(
+            "{count} members: transaction {transaction:?}, one change {change:?}, 50 other entries {batch:?}, 50 members one by one {:?}",
+            started.elapsed()
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::support::{
-    BASE, LOCAL, Node, Who, activity_definition, code_system, endpoint, entry, organization, other_input, party, patient,
-    tag_all, tag_local, task,
+    BASE, LOCAL, Node, Who, activity_definition, code_system, endpoint, entry, organization, other_input, party,
+    patient, tag_all, tag_local, task,
 };
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
@@ -24,7 +24,11 @@ async fn fhir_067_and_068_literal_references_must_exist_and_logical_ones_are_res
     let address = "https://new.example/fhir";
     let dangling = endpoint("new", address, &json!({ "reference": format!("Organization/{UNKNOWN}") }));
     node.post(Who::Loc, "/Endpoint", &dangling).await.expect_outcome(403, "processing");
-    let wrong_type = endpoint("new", address, &json!({ "reference": format!("Endpoint/{}", node.find("/Endpoint?identifier=Test_Endpoint").await) }));
+    let wrong_type = endpoint(
+        "new",
+        address,
+        &json!({ "reference": format!("Endpoint/{}", node.find("/Endpoint?identifier=Test_Endpoint").await) }),
+    );
     node.post(Who::Loc, "/Endpoint", &wrong_type).await.expect(403);
     node.post(Who::Loc, "/Endpoint", &endpoint("new", address, &logical("nobody"))).await.expect(403);
     assert_eq!(node.count(Who::Loc, "/Endpoint").await, 2);
@@ -40,9 +44,13 @@ async fn fhir_067_and_068_literal_references_must_exist_and_logical_ones_are_res
 async fn fhir_069_to_071_inputs_of_tasks_may_refer_where_they_can_be_followed() {
     let node = Node::start().await;
     let all = [party("LOCAL_ALL", None), party("REMOTE_ALL", None)];
-    node.post(Who::Loc, "/ActivityDefinition", &activity_definition("1.0", &all, &party("LOCAL_ALL", None))).await.expect(201);
-    let other_system = json!({ "type": "Patient", "identifier": { "system": "http://test.example/sid", "value": "1" } });
-    let without_type = json!({ "identifier": { "system": "http://dsf.dev/sid/organization-identifier", "value": LOCAL } });
+    node.post(Who::Loc, "/ActivityDefinition", &activity_definition("1.0", &all, &party("LOCAL_ALL", None)))
+        .await
+        .expect(201);
+    let other_system =
+        json!({ "type": "Patient", "identifier": { "system": "http://test.example/sid", "value": "1" } });
+    let without_type =
+        json!({ "identifier": { "system": "http://dsf.dev/sid/organization-identifier", "value": LOCAL } });
     let table: [(Value, u16); 8] = [
         (other_system, 201),
         (logical(LOCAL), 201),
@@ -78,7 +86,8 @@ async fn fhir_072_related_artifacts_are_made_absolute_and_checked() {
     let url = |answer: Value| answer["relatedArtifact"][0]["url"].as_str().unwrap().to_owned();
     let foreign = node.post(Who::Loc, "/ResearchStudy", &study("https://foo.bar")).await.expect(201).json();
     assert_eq!(url(foreign), "https://foo.bar");
-    let internal = node.post(Who::Loc, "/ResearchStudy", &study(&format!("Patient/{patient}"))).await.expect(201).json();
+    let internal =
+        node.post(Who::Loc, "/ResearchStudy", &study(&format!("Patient/{patient}"))).await.expect(201).json();
     assert_eq!(url(internal), format!("{BASE}/Patient/{patient}"));
     node.post(Who::Loc, "/ResearchStudy", &study(&format!("Patient/{UNKNOWN}"))).await.expect(403);
 }
@@ -95,7 +104,8 @@ async fn fhir_073_and_074_keys_are_unique_in_every_way_of_writing() {
     node.post(Who::Loc, "/", &bundle("transaction", &two)).await.expect_outcome(403, "duplicate");
     assert_eq!(node.count(Who::Loc, "/CodeSystem?url=http://test.example/cs").await, 1);
     let answer = node.post(Who::Loc, "/", &bundle("batch", &two)).await.expect(200).json();
-    let statuses: Vec<_> = answer["entry"].as_array().unwrap().iter().map(|entry| entry["response"]["status"].clone()).collect();
+    let statuses: Vec<_> =
+        answer["entry"].as_array().unwrap().iter().map(|entry| entry["response"]["status"].clone()).collect();
     assert_eq!(statuses, ["201 Created", "403 Forbidden"]);
     let conditional = |version: &str| {
         let mut entry = entry("POST", "CodeSystem", &code_system("http://test.example/cs", version, &[tag_all()]));
@@ -105,7 +115,8 @@ async fn fhir_073_and_074_keys_are_unique_in_every_way_of_writing() {
     for kind in ["transaction", "batch"] {
         let entries = [conditional(kind), conditional(kind)];
         let answer = node.post(Who::Loc, "/", &bundle(kind, &entries)).await.expect(200).json();
-        let statuses: Vec<_> = answer["entry"].as_array().unwrap().iter().map(|entry| entry["response"]["status"].clone()).collect();
+        let statuses: Vec<_> =
+            answer["entry"].as_array().unwrap().iter().map(|entry| entry["response"]["status"].clone()).collect();
         assert_eq!(statuses, ["201 Created", "200 OK"], "{kind}");
         assert_eq!(answer["entry"][0]["response"]["location"], answer["entry"][1]["response"]["location"]);
     }
@@ -144,7 +155,11 @@ async fn fhir_076_and_077_what_names_an_organisation_stays_and_is_its_own() {
     node.put(Who::Loc, &path, &added).await.expect(200);
     node.get(Who::Ext, "/metadata").await.expect(200);
     let own = node.find("/Organization?identifier=Test_Organization").await;
-    let duplicate = organization("Test_Organization", Who::Min, &format!("Endpoint/{}", node.find("/Endpoint?identifier=Test_Endpoint").await));
+    let duplicate = organization(
+        "Test_Organization",
+        Who::Min,
+        &format!("Endpoint/{}", node.find("/Endpoint?identifier=Test_Endpoint").await),
+    );
     node.post(Who::Loc, "/Organization", &duplicate).await.expect_outcome(403, "duplicate");
     assert_ne!(own, id);
 }
@@ -201,7 +216,9 @@ async fn conditional_creates_updates_and_deletes_look_before_they_write() {
     let mut other = body.clone();
     other["id"] = json!(UNKNOWN);
     node.put(Who::Loc, query, &other).await.expect(400);
-    node.put(Who::Loc, "/Patient?identifier=http://test.example/sid%7C2", &other).await.expect_outcome(405, "forbidden");
+    node.put(Who::Loc, "/Patient?identifier=http://test.example/sid%7C2", &other)
+        .await
+        .expect_outcome(405, "forbidden");
     node.put(Who::Loc, "/Patient?nonsense=1", &body).await.expect(400);
     node.put(Who::Loc, "/Patient?identifier=http://test.example/sid%7C3", &body).await.expect(201);
     node.write_with(Who::Loc, "POST", "/Patient", &condition, &body).await.expect_outcome(412, "multiple-matches");

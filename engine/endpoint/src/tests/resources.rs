@@ -48,7 +48,8 @@ async fn fhir_004_every_version_stays_readable() {
     let history = node.get(Who::Loc, &format!("/Patient/{id}/_history")).await.expect(200).json();
     assert_eq!(history["type"], "history");
     assert_eq!(history["total"], 2);
-    let methods: Vec<_> = history["entry"].as_array().unwrap().iter().map(|entry| entry["request"]["method"].clone()).collect();
+    let methods: Vec<_> =
+        history["entry"].as_array().unwrap().iter().map(|entry| entry["request"]["method"].clone()).collect();
     assert_eq!(methods, ["POST", "PUT"]);
     assert_eq!(history["entry"][0]["response"]["status"], "201 Created");
     assert_eq!(history["entry"][1]["response"]["etag"], "W/\"2\"");
@@ -60,8 +61,12 @@ async fn fhir_005_to_009_a_deleted_resource_is_gone_until_it_is_removed_for_good
     let id = node.post(Who::Loc, "/Patient", &patient(&[tag_all()])).await.expect(201).id();
     let path = format!("/Patient/{id}");
     let purge = format!("{path}/$permanent-delete");
-    node.send(Who::Loc, "POST", &purge, &[("accept", "application/fhir+json")], "").await.expect_outcome(400, "processing");
-    node.send(Who::Ext, "POST", &purge, &[("accept", "application/fhir+json")], "").await.expect_outcome(403, "forbidden");
+    node.send(Who::Loc, "POST", &purge, &[("accept", "application/fhir+json")], "")
+        .await
+        .expect_outcome(400, "processing");
+    node.send(Who::Ext, "POST", &purge, &[("accept", "application/fhir+json")], "")
+        .await
+        .expect_outcome(403, "forbidden");
     node.delete(Who::Ext, &path).await.expect_outcome(403, "forbidden");
     node.delete(Who::Loc, &path).await.expect(200);
     let gone = node.get(Who::Loc, &path).await.expect_outcome(410, "deleted");
@@ -194,9 +199,12 @@ async fn summaries_leave_out_and_say_so() {
     body["text"] = json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>" });
     body["photo"] = json!([{ "contentType": "image/png", "data": "AAAA" }]);
     let id = node.post(Who::Loc, "/Patient", &body).await.expect(201).id();
-    for (summary, text, photo, active) in
-        [("false", true, true, true), ("data", false, true, true), ("true", false, false, true), ("text", true, false, false)]
-    {
+    for (summary, text, photo, active) in [
+        ("false", true, true, true),
+        ("data", false, true, true),
+        ("true", false, false, true),
+        ("text", true, false, false),
+    ] {
         let shown = node.get(Who::Loc, &format!("/Patient/{id}?_summary={summary}")).await.expect(200).json();
         assert_eq!(shown.get("text").is_some(), text, "{summary}");
         assert_eq!(shown.get("photo").is_some(), photo, "{summary}");
@@ -209,7 +217,8 @@ async fn fhir_056_to_063_binaries_are_uploaded_and_downloaded_raw() {
     let node = Node::start().await;
     let context = node.post(Who::Loc, "/Patient", &patient(&[tag_all()])).await.expect(201).id();
     let context = format!("Patient/{context}");
-    let upload = [("content-type", "text/plain"), ("x-security-context", context.as_str()), ("accept", "application/fhir+json")];
+    let upload =
+        [("content-type", "text/plain"), ("x-security-context", context.as_str()), ("accept", "application/fhir+json")];
     node.send(Who::Loc, "POST", "/Binary", &upload[..1], "0123456789").await.expect_empty(400);
     let created = node.send(Who::Loc, "POST", "/Binary", &upload, "0123456789").await.expect(201);
     let path = format!("/Binary/{}", created.id());
@@ -220,9 +229,12 @@ async fn fhir_056_to_063_binaries_are_uploaded_and_downloaded_raw() {
     assert!(raw.header("content-disposition").starts_with("attachment; filename=Binary_"));
     assert!(raw.header("content-disposition").ends_with(".txt"));
     node.send(Who::Loc, "GET", &path, &[("accept", "application/xml")], "").await.expect_empty(406);
-    for (range, expected, content_range) in
-        [("bytes=0-1", "01", "bytes 0-1/10"), ("bytes=2-3", "23", "bytes 2-3/10"), ("bytes=4-", "456789", "bytes 4-9/10"), ("bytes=-2", "89", "bytes 8-9/10")]
-    {
+    for (range, expected, content_range) in [
+        ("bytes=0-1", "01", "bytes 0-1/10"),
+        ("bytes=2-3", "23", "bytes 2-3/10"),
+        ("bytes=4-", "456789", "bytes 4-9/10"),
+        ("bytes=-2", "89", "bytes 8-9/10"),
+    ] {
         let part = node.send(Who::Loc, "GET", &path, &[("accept", "*/*"), ("range", range)], "").await.expect(206);
         assert_eq!(part.body, expected, "{range}");
         assert_eq!(part.header("content-range"), content_range);

@@ -439,7 +439,8 @@ async fn seed(node: &Node) {
 pub(super) async fn execute(node: &Node, kind: &str, entries: &[Value]) -> Value {
     let bundle = json!({ "resourceType": "Bundle", "type": kind, "entry": entries });
     let bundle = fhir::json::parse(bundle.to_string().as_bytes(), &Limits::default()).unwrap();
-    let answer = node.endpoint.execute_local(Who::Loc.identity(), bundle).await.unwrap_or_else(|error| panic!("{error}"));
+    let answer =
+        node.endpoint.execute_local(Who::Loc.identity(), bundle).await.unwrap_or_else(|error| panic!("{error}"));
     serde_json::from_str(&fhir::json::print(&answer.resource.unwrap(), false)).unwrap()
 }
 
@@ -474,9 +475,7 @@ fn allow_list() -> Vec<Value> {
         "00000000-0000-4000-8000-000000000005",
     ];
     let [parent, local, external, local_endpoint, external_endpoint] = ids.map(urn);
-    let at = |full_url: &str, url: &str, resource: Value| {
-        json!({ "fullUrl": full_url, "resource": resource, "request": { "method": "POST", "url": url } })
-    };
+    let at = |full_url: &str, url: &str, resource: Value| json!({ "fullUrl": full_url, "resource": resource, "request": { "method": "POST", "url": url } });
     let affiliation = |member: &str, endpoint: &str, roles: [&str; 2]| {
         let codings: Vec<Value> = roles.iter().map(|role| json!({ "system": ROLE, "code": role })).collect();
         json!({
@@ -490,16 +489,20 @@ fn allow_list() -> Vec<Value> {
         })
     };
     vec![
-        at(&parent, "Organization", json!({
-            "resourceType": "Organization",
-            "meta": {
-                "profile": ["http://dsf.dev/fhir/StructureDefinition/organization-parent"],
-                "tag": [tag_all()],
-            },
-            "identifier": [{ "system": "http://dsf.dev/sid/organization-identifier", "value": PARENT }],
-            "active": true,
-            "name": "Parent",
-        })),
+        at(
+            &parent,
+            "Organization",
+            json!({
+                "resourceType": "Organization",
+                "meta": {
+                    "profile": ["http://dsf.dev/fhir/StructureDefinition/organization-parent"],
+                    "tag": [tag_all()],
+                },
+                "identifier": [{ "system": "http://dsf.dev/sid/organization-identifier", "value": PARENT }],
+                "active": true,
+                "name": "Parent",
+            }),
+        ),
         at(&local, "Organization", organization(LOCAL, Who::Loc, &local_endpoint)),
         at(&external, "Organization", organization(EXTERNAL, Who::Ext, &external_endpoint)),
         at(&local_endpoint, "Endpoint", endpoint("Test_Endpoint", BASE, &json!({ "reference": local }))),
@@ -728,4 +731,3 @@ pub(super) fn other_input(reference: &Value) -> Value {
         "valueReference": reference,
     })
 }
-

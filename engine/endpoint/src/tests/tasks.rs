@@ -12,10 +12,11 @@ use super::support::{
 /// The process definitions AD1 to AD14 of the reference's tests, as versions 1.1 to 1.14.
 async fn with_processes(node: &Node) {
     let local_all = party("LOCAL_ALL", None);
-    let role = |code: &str, role: &str| party(code, Some(("parent-organization-role", json!({ "extension": parent_role(role) }))));
-    let practitioner = |role: &str| {
-        party("LOCAL_ALL_PRACTITIONER", Some(("practitioner", json!({ "valueCoding": user_role(role) }))))
+    let role = |code: &str, role: &str| {
+        party(code, Some(("parent-organization-role", json!({ "extension": parent_role(role) }))))
     };
+    let practitioner =
+        |role: &str| party("LOCAL_ALL_PRACTITIONER", Some(("practitioner", json!({ "valueCoding": user_role(role) }))));
     let organization_practitioner = |role: &str| {
         let mut organization = organization_party(LOCAL);
         organization["url"] = json!("organization");
@@ -25,9 +26,13 @@ async fn with_processes(node: &Node) {
     let role_practitioner = |organization_role: &str, user: &str| {
         let mut extension = parent_role(organization_role);
         extension.push(json!({ "url": "practitioner-role", "valueCoding": user_role(user) }));
-        party("LOCAL_ROLE_PRACTITIONER", Some(("parent-organization-role-practitioner", json!({ "extension": extension }))))
+        party(
+            "LOCAL_ROLE_PRACTITIONER",
+            Some(("parent-organization-role-practitioner", json!({ "extension": extension }))),
+        )
     };
-    let organization = |code: &str, identifier: &str| party(code, Some(("organization", organization_party(identifier))));
+    let organization =
+        |code: &str, identifier: &str| party(code, Some(("organization", organization_party(identifier))));
     let table: [(Vec<Value>, Value); 14] = [
         (vec![local_all.clone()], local_all.clone()),
         (vec![party("REMOTE_ALL", None)], local_all.clone()),
@@ -56,11 +61,32 @@ async fn fhir_088_and_089_process_authorisation_decides_who_starts_what() {
     with_processes(&node).await;
     use Who::{Adm, Ext, Loc, Min, Pra};
     let granted = [
-        (Loc, 1), (Ext, 2), (Ext, 3), (Ext, 4), (Pra, 5), (Min, 5), (Pra, 7), (Adm, 7), (Pra, 9), (Loc, 11), (Loc, 12),
-        (Loc, 13), (Pra, 13),
+        (Loc, 1),
+        (Ext, 2),
+        (Ext, 3),
+        (Ext, 4),
+        (Pra, 5),
+        (Min, 5),
+        (Pra, 7),
+        (Adm, 7),
+        (Pra, 9),
+        (Loc, 11),
+        (Loc, 12),
+        (Loc, 13),
+        (Pra, 13),
     ];
     let refused = [
-        (Ext, 1), (Pra, 1), (Loc, 2), (Loc, 3), (Pra, 6), (Pra, 8), (Loc, 8), (Pra, 10), (Loc, 10), (Pra, 11), (Pra, 12),
+        (Ext, 1),
+        (Pra, 1),
+        (Loc, 2),
+        (Loc, 3),
+        (Pra, 6),
+        (Pra, 8),
+        (Loc, 8),
+        (Pra, 10),
+        (Loc, 10),
+        (Pra, 11),
+        (Pra, 12),
         (Loc, 14),
     ];
     for (who, number) in granted {

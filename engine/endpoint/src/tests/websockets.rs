@@ -67,9 +67,11 @@ async fn subscribe(node: &Node, criteria: &str, payload: Option<&str>) -> String
 async fn fhir_095_a_bound_client_is_told_about_matching_resources() {
     let node = Node::start().await;
     process(&node).await;
-    let query = "/Subscription?criteria=Task%3Fstatus%3Drequested&status=active&type=websocket&payload=application/fhir%2Bjson";
+    let query =
+        "/Subscription?criteria=Task%3Fstatus%3Drequested&status=active&type=websocket&payload=application/fhir%2Bjson";
     let json_id = node.find(query).await;
-    let xml_id = subscribe(&node, "Task?status=requested&_lastUpdated=gt2020-01-01", Some("application/fhir+xml")).await;
+    let xml_id =
+        subscribe(&node, "Task?status=requested&_lastUpdated=gt2020-01-01", Some("application/fhir+xml")).await;
     let mut json_socket = connect(&node, Who::Loc).await.unwrap();
     json_socket.send(Message::text("hello")).await.unwrap();
     bind(&mut json_socket, &json_id).await;

@@ -94,7 +94,15 @@ fn text_that_is_not_json_is_a_structure_error() {
 
 #[test]
 fn foreign_encodings_are_hostile() {
-    for bytes in [&b"\xEF\xBB\xBF{}"[..], b"\xFF\xFE{\0}\0", b"\"\xC0\x80\"", b"\"\xED\xA0\x80\"", b"\"\xE4\"", b"\0{\0}", b"{\0}\0"] {
+    for bytes in [
+        &b"\xEF\xBB\xBF{}"[..],
+        b"\xFF\xFE{\0}\0",
+        b"\"\xC0\x80\"",
+        b"\"\xED\xA0\x80\"",
+        b"\"\xE4\"",
+        b"\0{\0}",
+        b"{\0}\0",
+    ] {
         assert_eq!(hostility(parse_value(bytes, &Limits::default())), Hostility::Encoding, "{bytes:?}");
     }
 }

@@ -67,7 +67,9 @@ impl<'a> Reader<'a> {
             Event::Start(start) | Event::Empty(start) => {
                 self.count_member()?;
                 // Counted before anybody compares them with each other, which costs the square of their number.
-                if start.attributes().with_checks(false).take(self.limits.attributes + 1).count() > self.limits.attributes {
+                if start.attributes().with_checks(false).take(self.limits.attributes + 1).count()
+                    > self.limits.attributes
+                {
                     return Err(self.hostile(Hostility::Members(self.limits.attributes)));
                 }
                 Ok((namespace, event))

@@ -42,7 +42,9 @@ pub(super) struct SendPing;
 
 impl SendStep for SendPing {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
-        let own = Object::new().with("system", terms::ENDPOINT_IDENTIFIER).with("value", context.node().endpoint_identifier.as_str());
+        let own = Object::new()
+            .with("system", terms::ENDPOINT_IDENTIFIER)
+            .with("value", context.node().endpoint_identifier.as_str());
         let reference = Object::new().with("type", "Endpoint").with("identifier", own);
         Ok(Message {
             organization_identifier: target_member(context, "organizationIdentifierValue")?,
@@ -54,7 +56,11 @@ impl SendStep for SendPing {
     }
 
     /// A ping that cannot be sent is a result, not a failure of the process.
-    fn delivered(&self, context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) -> Result<(), StepError> {
+    fn delivered(
+        &self,
+        context: &mut StepContext<'_, '_>,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), StepError> {
         match result {
             Ok(()) => context.set_local(SENT, milliseconds(context.requested())),
             Err(failure) => {
@@ -88,7 +94,8 @@ impl ServiceStep for LogPong {
         tracing::info!(organization = target_member(context, "organizationIdentifierValue")?, "pong received");
         // When the pong was taken over, which may be before its receiver waited for it.
         let received = context.latest_task().and_then(|pong| pong.get("meta")?.str("lastUpdated"));
-        let received = received.and_then(fhir::date::parse_instant).map_or_else(|| milliseconds(context.now()), milliseconds);
+        let received =
+            received.and_then(fhir::date::parse_instant).map_or_else(|| milliseconds(context.now()), milliseconds);
         if let Some(sent) = context.variable(SENT).as_ref().and_then(Value::as_i64) {
             context.set(of_target("roundTrip", &key), (received - sent).max(0));
         }

@@ -48,7 +48,8 @@ fn address(context: &mut StepContext<'_, '_>, organization: &str, identifier: &s
     // The value stands alone behind its parameter, whatever characters it has.
     let encoded: String = identifier.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let search = format!("status=active&identifier={}%7C{encoded}", terms::ENDPOINT_IDENTIFIER);
-    let query = fhir::search::parse_query_in(&context.transaction().context().as_context(), ResourceType::Endpoint, &search);
+    let query =
+        fhir::search::parse_query_in(&context.transaction().context().as_context(), ResourceType::Endpoint, &search);
     let found = context.transaction().search(&query, &ReadFilter::everything())?;
     let [endpoint] = found.matches.as_slice() else {
         return Err(not_allowed("the endpoint of the ping is not on the allow-list, or more than once"));
@@ -90,7 +91,11 @@ impl SendStep for SendPong {
     }
 
     /// What came of the pong is recorded in the ping Task, which fails if the pong could not be sent.
-    fn delivered(&self, context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) -> Result<(), StepError> {
+    fn delivered(
+        &self,
+        context: &mut StepContext<'_, '_>,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), StepError> {
         let output = result_output(
             "pong-status",
             &PingResult {

@@ -28,7 +28,8 @@ pub(super) struct SelectPingTargets;
 
 impl ServiceStep for SelectPingTargets {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
-        let search = task::string_input(context.start_task()?, PING, "target-endpoints").unwrap_or(EVERY_ENDPOINT).to_owned();
+        let search =
+            task::string_input(context.start_task()?, PING, "target-endpoints").unwrap_or(EVERY_ENDPOINT).to_owned();
         let own = context.node().endpoint_identifier.clone();
         let mut targets = BTreeMap::new();
         for endpoint in endpoints(context, &search)? {
@@ -84,7 +85,9 @@ fn is_active_endpoint(resource: &Resource) -> bool {
 /// The identifier of the organisation that manages the endpoint, if it is an active partner.
 pub(super) fn partner(context: &mut StepContext<'_, '_>, endpoint: &Resource) -> Result<Option<String>, StepError> {
     let reference = endpoint.get("managingOrganization").and_then(|reference| reference.str("reference"));
-    let Some(id) = reference.and_then(|reference| organization_id(reference, &context.node().base_url)) else { return Ok(None) };
+    let Some(id) = reference.and_then(|reference| organization_id(reference, &context.node().base_url)) else {
+        return Ok(None);
+    };
     let organization = context.transaction().read(ResourceType::Organization, &id)?.current();
     let Some(organization) = organization.map(|stored| stored.resource) else { return Ok(None) };
     let is_active = organization.get("active").and_then(Value::as_bool) == Some(true);

@@ -5,8 +5,8 @@
 
 use bpmn::Command;
 use fhir::{Resource, Value};
-use store::processes::{MessageTarget, NewBufferedMessage};
 use store::Transaction;
+use store::processes::{MessageTarget, NewBufferedMessage};
 
 use super::unit::UNABLE_TO_CORRELATE;
 use super::{ProcessError, Runtime, Unit};
@@ -70,7 +70,8 @@ fn process_of(runtime: &Runtime, task: &Resource) -> Result<(std::sync::Arc<Defi
         format!("java.lang.IllegalStateException: InstantiatesCanonical of Task with id {id} does not match http[s]://domain/bpe/Process/name|version")
     })?;
     let definition = runtime.definitions.installed(&name.key, &name.version).ok_or("Process not found")?;
-    let message = task::message_input(task, terms::MESSAGE_NAME).ok_or("java.lang.NullPointerException: messageName")?;
+    let message =
+        task::message_input(task, terms::MESSAGE_NAME).ok_or("java.lang.NullPointerException: messageName")?;
     for code in [terms::MESSAGE_NAME, terms::BUSINESS_KEY, terms::CORRELATION_KEY] {
         if task::message_input(task, code).is_some_and(|key| key.len() > limits::KEY_BYTES) {
             return Err(format!("{code} is longer than {} bytes", limits::KEY_BYTES));
@@ -88,7 +89,9 @@ fn route(
 ) -> Result<Route, ProcessError> {
     let starts = definition.process().is_some_and(|process| process.message_start(message_name).is_some());
     let runs = tx.instances_by_business_key(business_key)?.iter().any(|instance| {
-        !instance.state.has_ended() && instance.process_key == definition.key && instance.version_tag == definition.version
+        !instance.state.has_ended()
+            && instance.process_key == definition.key
+            && instance.version_tag == definition.version
     });
     if !runs {
         let missing = || Route::Fail(format!("Process with start message-name '{message_name}' not found"));
@@ -106,7 +109,9 @@ fn route(
         (Some(one), None) => Route::Continue { instance: one.instance, subscription: one.id },
         // The reference's correlation then tries start events, so a second start with the same key is a second instance.
         (None, _) if starts => Route::Start,
-        (None, _) if tx.inbox_of(business_key)?.len() >= limits::INBOX_PER_KEY => Route::Fail(UNABLE_TO_CORRELATE.to_owned()),
+        (None, _) if tx.inbox_of(business_key)?.len() >= limits::INBOX_PER_KEY => {
+            Route::Fail(UNABLE_TO_CORRELATE.to_owned())
+        }
         (None, _) => Route::Wait,
         (Some(_), Some(_)) => Route::Fail(UNABLE_TO_CORRELATE.to_owned()),
     })

@@ -35,7 +35,13 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
     if row.state.has_ended() {
         return Ok(());
     }
-    tracing::error!(instance = id, process = row.process_key, version = row.version_tag, reason, "instance is given up");
+    tracing::error!(
+        instance = id,
+        process = row.process_key,
+        version = row.version_tag,
+        reason,
+        "instance is given up"
+    );
     metrics::counter!("schleuse_instances_ended_total", "state" => "failed").increment(1);
     let tasks = tasks_of(tx, id)?;
     for task in &tasks {

@@ -22,7 +22,12 @@ pub(super) fn complete(tx: &mut Transaction<'_>, id: &str, outputs: Vec<Object>)
 }
 
 /// `failed`, with the reason as error output.
-pub(crate) fn fail(tx: &mut Transaction<'_>, id: &str, mut outputs: Vec<Object>, reason: &str) -> Result<(), StoreError> {
+pub(crate) fn fail(
+    tx: &mut Transaction<'_>,
+    id: &str,
+    mut outputs: Vec<Object>,
+    reason: &str,
+) -> Result<(), StoreError> {
     outputs.push(task::error_output(reason));
     end(tx, id, "failed", outputs)
 }

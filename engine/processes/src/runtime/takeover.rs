@@ -25,7 +25,8 @@ use super::{ProcessError, Runtime, condemn, pause, settle};
 use crate::{limits, task};
 
 /// Why a Task without an instance fails.
-const NOT_CONTINUED: &str = "no process instance of this node continues this Task: the engine that took it over is not in use any more";
+const NOT_CONTINUED: &str =
+    "no process instance of this node continues this Task: the engine that took it over is not in use any more";
 
 /// What nobody looks after.
 #[derive(Debug, Default)]
@@ -61,7 +62,12 @@ pub(crate) async fn take_over(runtime: &Arc<Runtime>, stop: &watch::Receiver<boo
     let requested = runtime.store.read(|tx| with_status(tx, "requested")).await?;
     if !(orphans.tasks.is_empty() && orphans.instances.is_empty() && requested.is_empty()) {
         let (tasks, instances) = (orphans.tasks.len(), orphans.instances.len());
-        tracing::info!(requested = requested.len(), abandoned = tasks, instances, "Tasks of an earlier time are taken over");
+        tracing::info!(
+            requested = requested.len(),
+            abandoned = tasks,
+            instances,
+            "Tasks of an earlier time are taken over"
+        );
     }
     for (id, reason) in orphans.instances {
         runtime.store.write(move |tx| condemn::condemn(tx, &id, &reason)).await?;

@@ -120,7 +120,10 @@ impl<'u, 't> Unit<'u, 't> {
             endless.insert(id);
         }
         for id in endless {
-            let reason = format!("process runs without end: more than {} steps without waiting", limits::COMMANDS_PER_TRANSACTION);
+            let reason = format!(
+                "process runs without end: more than {} steps without waiting",
+                limits::COMMANDS_PER_TRANSACTION
+            );
             self.enqueue(&id, Command::Fail { element: None, reason });
         }
         Ok(())
@@ -138,7 +141,8 @@ impl<'u, 't> Unit<'u, 't> {
         match rows::read(self.runtime, &row) {
             Ok((definition, instance)) => {
                 let (business_key, revision) = (row.business_key, row.revision);
-                self.loaded.insert(id.to_owned(), Loaded { definition, instance, business_key, revision, events: Vec::new() });
+                self.loaded
+                    .insert(id.to_owned(), Loaded { definition, instance, business_key, revision, events: Vec::new() });
                 Ok(true)
             }
             Err(reason) => {

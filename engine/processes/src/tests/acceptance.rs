@@ -25,7 +25,9 @@ async fn run(network: &Network, process: &str) -> Resource {
 
 fn notes(task: &Resource) -> Vec<String> {
     let notes = task.list("output").iter().filter(|output| {
-        output.get("type").is_some_and(|kind| kind.list("coding").iter().any(|coding| coding.str("code") == Some("note")))
+        output
+            .get("type")
+            .is_some_and(|kind| kind.list("coding").iter().any(|coding| coding.str("code") == Some("note")))
     });
     notes.filter_map(|note| note.str("valueString")).map(str::to_owned).collect()
 }
@@ -266,7 +268,10 @@ async fn bpmn_074_and_075_a_reply_may_use_the_alternative_business_key() {
     let unknown = node.create(for_test("alternative", "go", Some("new-key"), None)).await;
     assert_eq!(node.status(&unknown).await, "failed");
     let reply = node.create(for_test("alternative", "go", Some("other-key"), None)).await;
-    assert_eq!((node.status(&start).await, node.status(&reply).await), ("completed".to_owned(), "completed".to_owned()));
+    assert_eq!(
+        (node.status(&start).await, node.status(&reply).await),
+        ("completed".to_owned(), "completed".to_owned())
+    );
     network.assert_quiet().await;
 }
 
@@ -293,7 +298,8 @@ async fn one_business_key_cannot_fill_the_inbox() {
     let statuses = store.write(move |tx| {
         let mut statuses = Vec::new();
         for _ in 0..crate::limits::INBOX_PER_KEY + 1 {
-            let created = tx.create(for_test("alternative", "go", Some("A"), Some("nobody")), &uuid::Uuid::new_v4().to_string())?;
+            let created =
+                tx.create(for_test("alternative", "go", Some("A"), Some("nobody")), &uuid::Uuid::new_v4().to_string())?;
             let taken = runtime.accept(tx, &created.resource)?;
             statuses.push(taken.and_then(|task| task.str("status").map(str::to_owned)).unwrap_or_default());
         }

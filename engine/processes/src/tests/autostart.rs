@@ -38,7 +38,10 @@ async fn bpmn_025_pings_start_at_once_and_in_each_interval_until_they_are_stoppe
     assert_eq!(node.status(&started).await, "in-progress");
     let stopped = node.create(stop()).await;
     network.settle().await;
-    assert_eq!((node.status(&started).await, node.status(&stopped).await), ("completed".to_owned(), "completed".to_owned()));
+    assert_eq!(
+        (node.status(&started).await, node.status(&stopped).await),
+        ("completed".to_owned(), "completed".to_owned())
+    );
     network.clock.advance(Duration::minutes(10));
     network.settle().await;
     assert_eq!(pings(&network).await.len(), 3);
@@ -55,7 +58,11 @@ async fn bpmn_026_a_ping_that_still_waits_does_not_stop_the_next_one() {
     network.clock.advance(Duration::seconds(6));
     network.settle().await;
     // One business key, two instances that wait: each pong finds its own by its correlation key.
-    let keys: std::collections::BTreeSet<_> = pings(&network).await.iter().map(|ping| task::message_input(ping, terms::BUSINESS_KEY).unwrap().to_owned()).collect();
+    let keys: std::collections::BTreeSet<_> = pings(&network)
+        .await
+        .iter()
+        .map(|ping| task::message_input(ping, terms::BUSINESS_KEY).unwrap().to_owned())
+        .collect();
     assert_eq!((keys.len(), pings(&network).await.len()), (1, 2));
     node.create(stop()).await;
     network.pass(Duration::seconds(60)).await;
@@ -73,7 +80,10 @@ async fn bpmn_026a_a_second_start_replaces_the_first_loop() {
     network.settle().await;
     let second = node.create(start("PT1M")).await;
     network.settle().await;
-    assert_eq!((node.status(&first).await, node.status(&second).await), ("completed".to_owned(), "in-progress".to_owned()));
+    assert_eq!(
+        (node.status(&first).await, node.status(&second).await),
+        ("completed".to_owned(), "in-progress".to_owned())
+    );
     network.clock.advance(Duration::seconds(61));
     network.settle().await;
     assert_eq!(pings(&network).await.len(), 3);

@@ -76,7 +76,11 @@ async fn ping_with_death(victim: usize, point: usize) -> bool {
     assert_eq!(a.history(&id).await, ["requested", "in-progress", "completed"], "{victim} died at {point}");
     let results = results_of(&a.task(&id).await, "ping-status");
     let statuses: Vec<_> = results.iter().map(|(endpoint, status, _)| (endpoint.as_str(), status.as_str())).collect();
-    assert_eq!(statuses, [("b-endpoint", "pong-received"), ("c-endpoint", "pong-received")], "{victim} died at {point}");
+    assert_eq!(
+        statuses,
+        [("b-endpoint", "pong-received"), ("c-endpoint", "pong-received")],
+        "{victim} died at {point}"
+    );
     assert_eq!(a.tasks().await.len(), 3, "no pong twice");
     assert_eq!(a.instances(true).await.len(), 1);
     for partner in &network.nodes[1..] {

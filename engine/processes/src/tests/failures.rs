@@ -18,7 +18,8 @@ async fn waiting(node: &Node) -> String {
 /// Makes the state of every living instance unreadable.
 async fn damage(node: &Node) {
     for instance in node.instances(false).await {
-        let update = InstanceUpdate { alternative_business_key: None, state: InstanceState::Running, data: b"damaged".to_vec() };
+        let update =
+            InstanceUpdate { alternative_business_key: None, state: InstanceState::Running, data: b"damaged".to_vec() };
         node.write(move |tx| tx.update_instance(&instance.id, instance.revision, &update)).await;
     }
 }

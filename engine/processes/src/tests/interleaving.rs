@@ -93,7 +93,8 @@ async fn play(happenings: Vec<Happening>) {
             Happening::Trouble(node, fault) => network.post.plan(network.nodes[node].name, &[fault]),
             Happening::Stray(node) => {
                 let ping = network.post.sent_to(network.nodes[1 - node].name, "ping").pop();
-                let key = ping.as_ref().and_then(|ping| task::message_input(ping, terms::BUSINESS_KEY)).unwrap_or("none");
+                let key =
+                    ping.as_ref().and_then(|ping| task::message_input(ping, terms::BUSINESS_KEY)).unwrap_or("none");
                 network.nodes[node].create(new_task("ping|1.0", "pong", Some(key), Some("stray"))).await;
             }
         }

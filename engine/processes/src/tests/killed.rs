@@ -29,7 +29,9 @@ async fn child() {
     let workers: Vec<_> = network
         .nodes
         .iter()
-        .map(|node| tokio::spawn(node.runtime().work(Arc::clone(&network.post) as Arc<dyn crate::Messenger>, stopping.clone())))
+        .map(|node| {
+            tokio::spawn(node.runtime().work(Arc::clone(&network.post) as Arc<dyn crate::Messenger>, stopping.clone()))
+        })
         .collect();
     let a = &network.nodes[0];
     loop {
@@ -100,7 +102,8 @@ async fn no_task_is_lost_stuck_or_doubled_by_kills_at_random_moments() {
         assert_eq!(results_of(ping, "ping-status")[0].1, "pong-received");
     }
     let answered = b.tasks().await;
-    let keys: BTreeSet<_> = answered.iter().map(|ping| task::message_input(ping, terms::CORRELATION_KEY).unwrap()).collect();
+    let keys: BTreeSet<_> =
+        answered.iter().map(|ping| task::message_input(ping, terms::CORRELATION_KEY).unwrap()).collect();
     assert_eq!((answered.len(), keys.len()), (PINGS, PINGS), "one ping for each start");
     assert_eq!(a.tasks().await.len(), 2 * PINGS, "one pong for each ping");
     assert_eq!((a.instances(true).await.len(), b.instances(true).await.len()), (PINGS, PINGS));

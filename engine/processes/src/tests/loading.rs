@@ -2,7 +2,7 @@
 
 use store::{Store, StoreOptions};
 
-use super::models::{bpmn, body_of, plugin};
+use super::models::{body_of, bpmn, plugin};
 use crate::{Definition, LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 
 async fn start(plugins: &[Plugin]) -> Result<Runtime, ProcessError> {
@@ -43,14 +43,20 @@ async fn a_process_that_is_there_twice_is_refused_and_two_versions_are_not() {
 #[test]
 fn a_model_needs_one_process_with_a_version() {
     let model = |processes: &str| {
-        let text = format!(r#"<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:camunda="http://camunda.org/schema/1.0/bpmn">{processes}</definitions>"#);
+        let text = format!(
+            r#"<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:camunda="http://camunda.org/schema/1.0/bpmn">{processes}</definitions>"#
+        );
         Definition::parse(text.as_bytes()).map(|definition| definition.version).map_err(|error| error.to_string())
     };
-    let process = |id: &str, version: &str| format!(r#"<process id="{id}" isExecutable="true" {version}><startEvent id="s{id}"/></process>"#);
+    let process = |id: &str, version: &str| {
+        format!(r#"<process id="{id}" isExecutable="true" {version}><startEvent id="s{id}"/></process>"#)
+    };
     let tagged = r#"camunda:versionTag="1.0""#;
     assert_eq!(model(&process("a_b", tagged)), Ok("1.0".to_owned()));
     assert!(model(&process("a_b", "")).unwrap_err().contains("no camunda:versionTag"));
-    assert!(model(&format!("{}{}", process("a_b", tagged), process("a_c", tagged))).unwrap_err().contains("exactly one"));
+    assert!(
+        model(&format!("{}{}", process("a_b", tagged), process("a_c", tagged))).unwrap_err().contains("exactly one")
+    );
     assert!(model("").is_err());
 }
 

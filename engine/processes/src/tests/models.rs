@@ -56,53 +56,86 @@ const MODELS: &[(&str, &str)] = &[
         </subProcess><sequenceFlow id="f3" sourceRef="sub" targetRef="end"/><endEvent id="end"/>"#,
     ),
     // BPMN errors: caught by code, caught by any, not caught.
-    ("caught", concat!(
-        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
+    (
+        "caught",
+        concat!(
+            r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
         <serviceTask id="do" camunda:class="Throw"/><boundaryEvent id="b" attachedToRef="do"><errorEventDefinition errorRef="x" camunda:errorCodeVariable="code" camunda:errorMessageVariable="text"/></boundaryEvent>"#,
-        r#"<sequenceFlow id="f2" sourceRef="do" targetRef="end"/><sequenceFlow id="f3" sourceRef="b" targetRef="note"/>
+            r#"<sequenceFlow id="f2" sourceRef="do" targetRef="end"/><sequenceFlow id="f3" sourceRef="b" targetRef="note"/>
         <serviceTask id="note" camunda:class="Note"/><sequenceFlow id="f4" sourceRef="note" targetRef="end"/><endEvent id="end"/>"#,
-    )),
-    ("any", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
+        ),
+    ),
+    (
+        "any",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
         <serviceTask id="do" camunda:class="Throw"/><boundaryEvent id="b" attachedToRef="do"><errorEventDefinition camunda:errorCodeVariable="code"/></boundaryEvent>
         <sequenceFlow id="f2" sourceRef="do" targetRef="end"/><sequenceFlow id="f3" sourceRef="b" targetRef="note"/>
-        <serviceTask id="note" camunda:class="Note"/><sequenceFlow id="f4" sourceRef="note" targetRef="end"/><endEvent id="end"/>"#),
-    ("uncaught", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
+        <serviceTask id="note" camunda:class="Note"/><sequenceFlow id="f4" sourceRef="note" targetRef="end"/><endEvent id="end"/>"#,
+    ),
+    (
+        "uncaught",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
         <serviceTask id="do" camunda:class="Throw"/><boundaryEvent id="b" attachedToRef="do"><errorEventDefinition errorRef="y"/></boundaryEvent>
-        <sequenceFlow id="f2" sourceRef="do" targetRef="end"/><sequenceFlow id="f3" sourceRef="b" targetRef="end"/><endEvent id="end"/>"#),
+        <sequenceFlow id="f2" sourceRef="do" targetRef="end"/><sequenceFlow id="f3" sourceRef="b" targetRef="end"/><endEvent id="end"/>"#,
+    ),
     // A join that one token never reaches.
-    ("stuck", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="gate"/>
+    (
+        "stuck",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="gate"/>
         <exclusiveGateway id="gate" default="f2"/><sequenceFlow id="f2" sourceRef="gate" targetRef="join"/>
         <sequenceFlow id="f3" sourceRef="gate" targetRef="join"><conditionExpression>${false}</conditionExpression></sequenceFlow>
-        <parallelGateway id="join"/><sequenceFlow id="f4" sourceRef="join" targetRef="end"/><endEvent id="end"/>"#),
+        <parallelGateway id="join"/><sequenceFlow id="f4" sourceRef="join" targetRef="end"/><endEvent id="end"/>"#,
+    ),
     // Goes round for ever without waiting.
-    ("endless", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
-        <serviceTask id="do" camunda:class="Note"/><sequenceFlow id="f2" sourceRef="do" targetRef="do"/>"#),
-    ("throw", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="send"/>
+    (
+        "endless",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>
+        <serviceTask id="do" camunda:class="Note"/><sequenceFlow id="f2" sourceRef="do" targetRef="do"/>"#,
+    ),
+    (
+        "throw",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="send"/>
         <intermediateThrowEvent id="send"><messageEventDefinition messageRef="m" camunda:class="Send">SEND</messageEventDefinition></intermediateThrowEvent>
         <sequenceFlow id="f2" sourceRef="send" targetRef="after"/><serviceTask id="after" camunda:class="Note"/>
-        <sequenceFlow id="f3" sourceRef="after" targetRef="end"/><endEvent id="end"/>"#),
-    ("last", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="end"/>
-        <endEvent id="end"><messageEventDefinition messageRef="m" camunda:class="Send">SEND</messageEventDefinition></endEvent>"#),
+        <sequenceFlow id="f3" sourceRef="after" targetRef="end"/><endEvent id="end"/>"#,
+    ),
+    (
+        "last",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="end"/>
+        <endEvent id="end"><messageEventDefinition messageRef="m" camunda:class="Send">SEND</messageEventDefinition></endEvent>"#,
+    ),
     // Waits for one message on the instance, with a timer.
-    ("waits", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="gate"/>
+    (
+        "waits",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="gate"/>
         <eventBasedGateway id="gate"/><sequenceFlow id="f2" sourceRef="gate" targetRef="go"/><sequenceFlow id="f3" sourceRef="gate" targetRef="timer"/>
         <intermediateCatchEvent id="go"><messageEventDefinition messageRef="go"/></intermediateCatchEvent>
         <intermediateCatchEvent id="timer"><timerEventDefinition><timeDuration>${execution.hasVariable('x') ? x : "PT30S"}</timeDuration></timerEventDefinition></intermediateCatchEvent>
         <sequenceFlow id="f4" sourceRef="go" targetRef="end"/><sequenceFlow id="f5" sourceRef="timer" targetRef="note"/>
-        <serviceTask id="note" camunda:class="Note"/><sequenceFlow id="f6" sourceRef="note" targetRef="end"/><endEvent id="end"/>"#),
+        <serviceTask id="note" camunda:class="Note"/><sequenceFlow id="f6" sourceRef="note" targetRef="end"/><endEvent id="end"/>"#,
+    ),
     // Receive tasks in parallel, each with its correlation key.
-    ("keys", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="list"/>
+    (
+        "keys",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="list"/>
         <serviceTask id="list" camunda:class="List"/><sequenceFlow id="f2" sourceRef="list" targetRef="get"/>
         <receiveTask id="get" messageRef="go"><extensionElements><camunda:inputOutput><camunda:inputParameter name="correlationKey">${item}</camunda:inputParameter></camunda:inputOutput></extensionElements>
           <multiInstanceLoopCharacteristics camunda:collection="${items}" camunda:elementVariable="item"/></receiveTask>
-        <sequenceFlow id="f3" sourceRef="get" targetRef="end"/><endEvent id="end"/>"#),
+        <sequenceFlow id="f3" sourceRef="get" targetRef="end"/><endEvent id="end"/>"#,
+    ),
     // Waits for ten days and is then removed two days after its end.
-    ("brief", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="end"/><endEvent id="end"/>"#),
+    (
+        "brief",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="end"/><endEvent id="end"/>"#,
+    ),
     // Sends a reply key.
-    ("alternative", r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="key"/>
+    (
+        "alternative",
+        r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="key"/>
         <serviceTask id="key" camunda:class="Alternative"/><sequenceFlow id="f2" sourceRef="key" targetRef="go"/>
         <intermediateCatchEvent id="go"><messageEventDefinition messageRef="go"/></intermediateCatchEvent>
-        <sequenceFlow id="f3" sourceRef="go" targetRef="end"/><endEvent id="end"/>"#),
+        <sequenceFlow id="f3" sourceRef="go" targetRef="end"/><endEvent id="end"/>"#,
+    ),
 ];
 
 const FIELDS: &str = r#"<extensionElements>
@@ -133,7 +166,14 @@ pub(super) fn plugins() -> Vec<Plugin> {
 }
 
 pub(super) fn plugin(models: Vec<&'static str>) -> Plugin {
-    Plugin { name: "test", version: "1.0", date: "2026-01-01", models, resources: Vec::new(), implementations: implementations() }
+    Plugin {
+        name: "test",
+        version: "1.0",
+        date: "2026-01-01",
+        models,
+        resources: Vec::new(),
+        implementations: implementations(),
+    }
 }
 
 fn implementations() -> Implementations {
@@ -201,7 +241,10 @@ struct Send;
 
 impl SendStep for Send {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
-        context.set("target", serde_json::json!({ "organizationIdentifierValue": "b", "endpointIdentifierValue": "b-endpoint" }));
+        context.set(
+            "target",
+            serde_json::json!({ "organizationIdentifierValue": "b", "endpointIdentifierValue": "b-endpoint" }),
+        );
         Ok(Message {
             organization_identifier: "b".to_owned(),
             endpoint_identifier: "b-endpoint".to_owned(),
@@ -211,4 +254,3 @@ impl SendStep for Send {
         })
     }
 }
-

@@ -17,7 +17,11 @@ async fn bpmn_028_every_site_answers() {
     network.settle().await;
     assert_eq!(node.history(&id).await, ["requested", "in-progress", "completed"]);
     let results = results_of(&node.task(&id).await, "ping-status");
-    assert_eq!(statuses(&results), [("b-endpoint", "pong-received"), ("c-endpoint", "pong-received")], "sorted by endpoint");
+    assert_eq!(
+        statuses(&results),
+        [("b-endpoint", "pong-received"), ("c-endpoint", "pong-received")],
+        "sorted by endpoint"
+    );
     let keys: std::collections::BTreeSet<_> = ["b", "c"]
         .into_iter()
         .flat_map(|name| network.post.sent_to(name, "ping"))
@@ -127,7 +131,12 @@ async fn bpmn_034_a_pong_that_comes_before_its_receiver_waits_is_kept() {
     let result = crate::outbox::attempt(network.post.as_ref(), &message).await;
     // The partner answers before the delivery is recorded.
     b.send().await;
-    let pong = a.tasks().await.into_iter().find(|task| task::message_input(task, terms::MESSAGE_NAME) == Some("pong")).unwrap();
+    let pong = a
+        .tasks()
+        .await
+        .into_iter()
+        .find(|task| task::message_input(task, terms::MESSAGE_NAME) == Some("pong"))
+        .unwrap();
     assert_eq!(pong.str("status"), Some("in-progress"));
     crate::outbox::finish(&runtime, message, result).await;
     network.settle().await;
@@ -148,7 +157,8 @@ async fn bpmn_035_nobody_to_ping_is_no_failure() {
 
 #[tokio::test]
 async fn bpmn_036_fifty_sites_answer_and_none_is_lost() {
-    let names: Vec<&'static str> = (0..51).map(|number| &*Box::leak(format!("site{number:02}").into_boxed_str())).collect();
+    let names: Vec<&'static str> =
+        (0..51).map(|number| &*Box::leak(format!("site{number:02}").into_boxed_str())).collect();
     let network = Network::new(&["a", "b"]).await;
     let node = &network.nodes[0];
     // Forty-nine sites are only addresses; their pongs come at the same time.
@@ -162,7 +172,8 @@ async fn bpmn_036_fifty_sites_answer_and_none_is_lost() {
     let pongs: Vec<_> = names[..49].iter().flat_map(|name| network.post.sent_to(name, "ping")).collect();
     let answers = pongs.into_iter().map(|ping| {
         let key = |code| task::message_input(&ping, code).unwrap().to_owned();
-        let (store, runtime, pong) = (node.store(), node.runtime(), pong(&key(terms::BUSINESS_KEY), &key(terms::CORRELATION_KEY)));
+        let (store, runtime, pong) =
+            (node.store(), node.runtime(), pong(&key(terms::BUSINESS_KEY), &key(terms::CORRELATION_KEY)));
         tokio::spawn(async move {
             let accept = move |tx: &mut store::Transaction<'_>| {
                 let created = tx.create(pong, &uuid::Uuid::new_v4().to_string())?;
@@ -213,10 +224,18 @@ async fn bpmn_038_a_pong_that_cannot_be_sent_fails_the_ping_task_with_its_status
         assert_eq!(ping.str("status"), Some("failed"));
         assert_eq!(statuses(&results_of(&ping, "pong-status")), [("a-endpoint", status)]);
         let error = error_of(&ping).unwrap();
-        assert!(error.starts_with("Task http://dsf.dev/bpe/Process/ping|1.0 send failed [recipient: a, endpoint: a-endpoint"), "{error}");
+        assert!(
+            error.starts_with(
+                "Task http://dsf.dev/bpe/Process/ping|1.0 send failed [recipient: a, endpoint: a-endpoint"
+            ),
+            "{error}"
+        );
         assert!(error.contains("correlationKey: ") && error.contains("message: pong"), "{error}");
         network.pass(Duration::seconds(25)).await;
-        assert_eq!(statuses(&results_of(&network.nodes[0].task(&id).await, "ping-status")), [("b-endpoint", "pong-missing")]);
+        assert_eq!(
+            statuses(&results_of(&network.nodes[0].task(&id).await, "ping-status")),
+            [("b-endpoint", "pong-missing")]
+        );
         network.assert_quiet().await;
     }
 }

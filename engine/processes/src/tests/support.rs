@@ -115,14 +115,19 @@ impl Post {
 }
 
 impl Messenger for Post {
-    fn deliver<'m>(&'m self, delivery: Delivery<'m>) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>> {
+    fn deliver<'m>(
+        &'m self,
+        delivery: Delivery<'m>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DeliveryFailure>> + Send + 'm>> {
         Box::pin(async move {
             let url = delivery.endpoint_url.to_owned();
             self.sent.lock().unwrap().push((url.clone(), delivery.task.clone()));
             let fault = self.next_fault(&url);
             match fault {
                 Some(Fault::Forbidden) => return Err(failure(FailureKind::Forbidden, "answered 403", false)),
-                Some(Fault::Unreachable) => return Err(failure(FailureKind::NotReachable, "connection refused", false)),
+                Some(Fault::Unreachable) => {
+                    return Err(failure(FailureKind::NotReachable, "connection refused", false));
+                }
                 Some(Fault::Restarting) => return Err(failure(FailureKind::NotReachable, "connection refused", true)),
                 Some(Fault::Swallowed) => return Ok(()),
                 _ => {}
@@ -327,7 +332,12 @@ impl Network {
     }
 
     /// A network whose stores are in a directory that the test owns.
-    pub(super) async fn open(directory: &Path, names: &[&'static str], extra: fn() -> Vec<Plugin>, clock: Clock) -> Self {
+    pub(super) async fn open(
+        directory: &Path,
+        names: &[&'static str],
+        extra: fn() -> Vec<Plugin>,
+        clock: Clock,
+    ) -> Self {
         let post = Arc::new(Post::default());
         let mut nodes = Vec::new();
         for name in names {
@@ -374,7 +384,12 @@ impl Network {
         for node in &self.nodes {
             for task in node.tasks().await {
                 let status = task.str("status").unwrap_or_default();
-                assert!(["completed", "failed"].contains(&status), "{}: {}", node.name, fhir::print(Format::Json, &task, true));
+                assert!(
+                    ["completed", "failed"].contains(&status),
+                    "{}: {}",
+                    node.name,
+                    fhir::print(Format::Json, &task, true)
+                );
             }
             assert!(node.instances(false).await.is_empty(), "{} has instances", node.name);
             let left = node.write(|tx| Ok((tx.count_outbox()?, tx.next_job()?, tx.next_inbox_expiry()?))).await;
@@ -403,8 +418,14 @@ pub(super) fn seed(tx: &mut Transaction<'_>, name: &str) -> Result<(), store::St
 }
 
 /// A Task for a process of `http://test.org/bpe/Process/` or of ping-pong.
-pub(super) fn new_task(process: &str, message: &str, business_key: Option<&str>, correlation_key: Option<&str>) -> Resource {
-    let canonical = if process.contains("://") { process.to_owned() } else { format!("http://dsf.dev/bpe/Process/{process}") };
+pub(super) fn new_task(
+    process: &str,
+    message: &str,
+    business_key: Option<&str>,
+    correlation_key: Option<&str>,
+) -> Resource {
+    let canonical =
+        if process.contains("://") { process.to_owned() } else { format!("http://dsf.dev/bpe/Process/{process}") };
     let mut built = Resource::new("Task");
     built.set("instantiatesCanonical", canonical);
     built.set("status", "requested");
@@ -428,7 +449,8 @@ pub(super) fn start_ping() -> Resource {
 
 /// The error output of a Task.
 pub(super) fn error_of(task: &Resource) -> Option<String> {
-    let errors: Vec<_> = task.list("output").iter().filter(|output| is_type(output, terms::BPMN_MESSAGE, terms::ERROR)).collect();
+    let errors: Vec<_> =
+        task.list("output").iter().filter(|output| is_type(output, terms::BPMN_MESSAGE, terms::ERROR)).collect();
     assert!(errors.len() < 2, "more than one error output");
     errors.first().and_then(|output| output.str("valueString")).map(str::to_owned)
 }
@@ -440,7 +462,8 @@ fn is_type(output: &Value, system: &str, code: &str) -> bool {
 
 /// Endpoint, status and error of each `ping-status` or `pong-status` output, in their order.
 pub(super) fn results_of(task: &Resource, code: &str) -> Vec<(String, String, Option<String>)> {
-    let outputs = task.list("output").iter().filter(|output| is_type(output, "http://dsf.dev/fhir/CodeSystem/ping", code));
+    let outputs =
+        task.list("output").iter().filter(|output| is_type(output, "http://dsf.dev/fhir/CodeSystem/ping", code));
     outputs
         .map(|output| {
             let children = output.list("extension").first().unwrap().list("extension");

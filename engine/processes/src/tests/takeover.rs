@@ -74,7 +74,10 @@ async fn tasks_in_progress_that_nobody_continues_fail_and_those_of_instances_and
     for key in ["two", "three"] {
         node.create(new_task("http://test.org/bpe/Process/keys|1.0", "go", Some("A"), Some(key))).await;
     }
-    assert_eq!((node.status(&waiting).await, node.status(&received).await), ("completed".to_owned(), "completed".to_owned()));
+    assert_eq!(
+        (node.status(&waiting).await, node.status(&received).await),
+        ("completed".to_owned(), "completed".to_owned())
+    );
     network.assert_quiet().await;
 }
 
@@ -105,7 +108,9 @@ async fn the_workers_take_over_run_and_stop_by_themselves() {
     let id = a.store_only(start_ping()).await;
     let (stop, stopping) = watch::channel(false);
     let workers: Vec<_> = [a, b]
-        .map(|node| tokio::spawn(node.runtime().work(Arc::clone(&network.post) as Arc<dyn crate::Messenger>, stopping.clone())))
+        .map(|node| {
+            tokio::spawn(node.runtime().work(Arc::clone(&network.post) as Arc<dyn crate::Messenger>, stopping.clone()))
+        })
         .into_iter()
         .collect();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -30,7 +30,8 @@ fn files(folder: &Path) -> Vec<(PathBuf, String)> {
 
 fn replaced(text: &str) -> Resource {
     let plugin = ping_pong::plugin();
-    let text = text.replace("#{version}", plugin.version).replace("#{date}", plugin.date).replace("#{organization}", "a");
+    let text =
+        text.replace("#{version}", plugin.version).replace("#{date}", plugin.date).replace("#{organization}", "a");
     let mut resource = read_xml(&text);
     if resource.str("baseDefinition").is_some_and(|base| base.strip_suffix("|1.0.0").unwrap_or(base) == TASK_BASE) {
         resource.set("baseDefinition", TASK);
@@ -78,8 +79,11 @@ fn published() -> Option<ProfileRegistry> {
 #[track_caller]
 fn assert_valid(task: &Resource, registries: &[(&str, ProfileRegistry)]) {
     for (name, registry) in registries {
-        let errors: Vec<_> =
-            validate(task, registry).into_iter().filter(|issue| issue.severity >= Severity::Error).map(|issue| issue.diagnostics).collect();
+        let errors: Vec<_> = validate(task, registry)
+            .into_iter()
+            .filter(|issue| issue.severity >= Severity::Error)
+            .map(|issue| issue.diagnostics)
+            .collect();
         assert!(errors.is_empty(), "{name}: {errors:?}\n{}", fhir::print(Format::Json, task, true));
     }
 }
@@ -91,7 +95,10 @@ fn registries() -> Vec<(&'static str, ProfileRegistry)> {
 }
 
 fn with_profile(mut task: Resource, profile: &str) -> Resource {
-    task.set("meta", Object::new().with("profile", vec![format!("http://dsf.dev/fhir/StructureDefinition/{profile}|1.0").into()]));
+    task.set(
+        "meta",
+        Object::new().with("profile", vec![format!("http://dsf.dev/fhir/StructureDefinition/{profile}|1.0").into()]),
+    );
     task
 }
 
@@ -103,7 +110,8 @@ async fn every_task_that_is_sent_or_stored_is_valid() {
     network.post.plan("b", &[Fault::Forbidden]);
     network.post.plan("c", &[Fault::Unreachable]);
     network.post.plan("d", &[Fault::Swallowed]);
-    let mut autostart = with_profile(new_task("pingAutostart|1.0", "startPingAutostart", None, None), "task-start-ping-autostart");
+    let mut autostart =
+        with_profile(new_task("pingAutostart|1.0", "startPingAutostart", None, None), "task-start-ping-autostart");
     autostart.push("input", task::string_parameter("http://dsf.dev/fhir/CodeSystem/ping", "timer-interval", "PT1H"));
     let search = "Endpoint?status=active&identifier=http://dsf.dev/sid/endpoint-identifier|";
     autostart.push("input", task::string_parameter("http://dsf.dev/fhir/CodeSystem/ping", "target-endpoints", search));
@@ -116,7 +124,8 @@ async fn every_task_that_is_sent_or_stored_is_valid() {
         a.create(with_profile(start_ping(), "task-start-ping")).await;
         network.pass(Duration::seconds(60)).await;
     }
-    a.create(with_profile(new_task("pingAutostart|1.0", "stopPingAutostart", None, None), "task-stop-ping-autostart")).await;
+    a.create(with_profile(new_task("pingAutostart|1.0", "stopPingAutostart", None, None), "task-stop-ping-autostart"))
+        .await;
     network.settle().await;
     network.assert_quiet().await;
     let sent = network.post.sent.lock().unwrap().clone();
@@ -145,8 +154,16 @@ async fn a_sent_task_has_the_form_of_the_reference() {
     let ping = network.post.sent_to("b", "ping").pop().unwrap();
     let names: Vec<_> = ping.tree().iter().map(|(name, _)| name.to_owned()).collect();
     let expected = [
-        "resourceType", "meta", "identifier", "instantiatesCanonical", "status", "intent", "authoredOn", "requester",
-        "restriction", "input",
+        "resourceType",
+        "meta",
+        "identifier",
+        "instantiatesCanonical",
+        "status",
+        "intent",
+        "authoredOn",
+        "requester",
+        "restriction",
+        "input",
     ];
     assert_eq!(names, expected);
     let identifier = &ping.list("identifier")[0];
@@ -188,7 +205,8 @@ async fn tasks_made_from_drafts_are_valid_and_run() {
             let status = network.nodes[0].status(&id).await;
             assert!(["in-progress", "completed"].contains(&status.as_str()), "{}: {status}", path.display());
         }
-        let stop = with_profile(new_task("pingAutostart|1.0", "stopPingAutostart", None, None), "task-stop-ping-autostart");
+        let stop =
+            with_profile(new_task("pingAutostart|1.0", "stopPingAutostart", None, None), "task-stop-ping-autostart");
         network.nodes[0].create(stop).await;
         network.settle().await;
         network.assert_quiet().await;

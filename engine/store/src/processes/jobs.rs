@@ -52,7 +52,8 @@ pub struct Job {
     pub payload: Vec<u8>,
 }
 
-const COLUMNS: &str = "SELECT id, instance, kind, exclusive, due, retries, locked_by, locked_until, failure, payload FROM job";
+const COLUMNS: &str =
+    "SELECT id, instance, kind, exclusive, due, retries, locked_by, locked_until, failure, payload FROM job";
 
 impl Transaction<'_> {
     /// Stores a job.

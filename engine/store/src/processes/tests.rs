@@ -250,20 +250,21 @@ async fn messages_find_the_instances_that_wait_for_them() {
             tx.update_instance("i2", 1, &update)
         })
         .await;
-        let find = |business_key: &'static str, correlation_key: Option<&'static str>, version_tag: Option<&'static str>| {
-            let store = store.clone();
-            async move {
-                let target = MessageTarget {
-                    process_key: Some("dsfdev_ping"),
-                    version_tag,
-                    message_name: "pong",
-                    business_key,
-                    correlation_key,
-                };
-                let found = write(&store, move |tx| tx.find_message_subscriptions(&target)).await;
-                found.into_iter().map(|subscription| subscription.id).collect::<Vec<_>>()
-            }
-        };
+        let find =
+            |business_key: &'static str, correlation_key: Option<&'static str>, version_tag: Option<&'static str>| {
+                let store = store.clone();
+                async move {
+                    let target = MessageTarget {
+                        process_key: Some("dsfdev_ping"),
+                        version_tag,
+                        message_name: "pong",
+                        business_key,
+                        correlation_key,
+                    };
+                    let found = write(&store, move |tx| tx.find_message_subscriptions(&target)).await;
+                    found.into_iter().map(|subscription| subscription.id).collect::<Vec<_>>()
+                }
+            };
         assert_eq!(find("b1", Some("c2"), None).await, ["s2"]);
         assert_eq!(find("b1", Some("c3"), None).await, [] as [&str; 0]);
         assert_eq!(find("b1", None, Some("1.0")).await, ["s1", "s2"]);
@@ -375,7 +376,8 @@ async fn a_part_of_a_transaction_fails_alone() {
         .await;
         assert!(!jobs.has_changed().unwrap(), "the job is undone");
         let list = InstanceList { limit: 10, ..InstanceList::default() };
-        let ids: Vec<_> = write(&store, move |tx| tx.instances(&list)).await.into_iter().map(|found| found.id).collect();
+        let ids: Vec<_> =
+            write(&store, move |tx| tx.instances(&list)).await.into_iter().map(|found| found.id).collect();
         assert_eq!(ids, ["i1", "i3"]);
         jobs.borrow_and_update();
         store.close().await;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use fhir::Canonical;
 use fhir::ResourceType;
 use fhir::search::{Include, Kind, Query};
-use fhir::Canonical;
 
 use crate::index::{bounded, column};
 use crate::page::PageSpace;

@@ -47,7 +47,12 @@ fn any_resource() -> impl Strategy<Value = String> {
     let identifiers = proptest::collection::vec(identifier.clone(), 0..3).prop_map(|all| all.join(","));
     let name = proptest::sample::select(vec!["Alpha", "alpha beta", "ALPHABET", "50%_\\x", "Ärzte", "", "\u{10FFFF}z"]);
     let date = proptest::sample::select(vec![
-        "2020", "2020-03", "2020-03-01", "2020-03-01T10:00:00Z", "2020-03-01T10:00:00.500+01:00", "2021-01-01T00:00:00",
+        "2020",
+        "2020-03",
+        "2020-03-01",
+        "2020-03-01T10:00:00Z",
+        "2020-03-01T10:00:00.500+01:00",
+        "2021-01-01T00:00:00",
     ]);
     let reference = proptest::sample::select(vec![
         "'reference':'Organization/00000000-0000-4000-8000-000000000000'".to_owned(),
@@ -68,15 +73,14 @@ fn any_resource() -> impl Strategy<Value = String> {
             )
         },
     );
-    let organization = (identifiers.clone(), any::<bool>(), name, name_or_none()).prop_map(
-        |(identifiers, active, name, alias)| {
+    let organization =
+        (identifiers.clone(), any::<bool>(), name, name_or_none()).prop_map(|(identifiers, active, name, alias)| {
             let name = name.replace('\\', "\\\\");
             format!(
                 "{{'resourceType':'Organization','active':{active},'identifier':[{identifiers}],'name':'{name}'{alias},\
                  'type':[{{'coding':[{{'system':'s1','code':'c1'}},{{'code':'c2'}}]}}]}}"
             )
-        },
-    );
+        });
     let measure = (date, proptest::sample::select(vec!["http://a/m", "http://a/mm", "http://b"]), 0..3_u8).prop_map(
         |(date, url, version)| {
             format!(
@@ -356,7 +360,8 @@ async fn fhir_032_033_includes_follow_references_both_ways_once_and_filtered() {
         let partner = ReadFilter::remote_organization("a.org", &[]);
         let found = search(&store, ResourceType::Endpoint, both, &partner).await;
         assert_eq!((found.total, ids(&found.includes)), (2, vec![id(0).as_str()]));
-        let found = search(&store, ResourceType::Endpoint, "_include=Endpoint:organization&_count=1", &everything).await;
+        let found =
+            search(&store, ResourceType::Endpoint, "_include=Endpoint:organization&_count=1", &everything).await;
         assert_eq!((found.total, found.includes.len()), (2, 1), "only with the page");
         store.close().await;
     })
@@ -375,7 +380,13 @@ async fn fhir_044_a_canonical_includes_the_version_that_it_names() {
         };
         store_all(
             &store,
-            vec![questionnaire("1"), questionnaire("2"), questionnaire("1.0"), answer("http://q|1"), answer("http://q")],
+            vec![
+                questionnaire("1"),
+                questionnaire("2"),
+                questionnaire("1.0"),
+                answer("http://q|1"),
+                answer("http://q"),
+            ],
         )
         .await;
         let raw = |id: &str| format!("_id={id}&_include=QuestionnaireResponse:questionnaire");
@@ -404,7 +415,10 @@ async fn an_updated_or_deleted_resource_is_found_only_by_what_it_is_now() {
         assert_eq!((total("status=requested").await, total("status=in-progress").await), (0, 1));
         assert_eq!(total("status:not=requested").await, 1);
         store.write(|tx| tx.delete(ResourceType::Task, &id(0))).await.unwrap();
-        assert_eq!((total("status=in-progress").await, total("status:not=requested").await, total("").await), (0, 0, 0));
+        assert_eq!(
+            (total("status=in-progress").await, total("status:not=requested").await, total("").await),
+            (0, 0, 0)
+        );
         store.close().await;
     })
     .await;
@@ -488,8 +502,10 @@ async fn no_search_walks_through_a_whole_table() {
             })
             .await
             .unwrap();
-        let scans: Vec<_> =
-            plan.iter().filter(|line| line.starts_with("SCAN") && !line.contains("few") && !line.contains(" x")).collect();
+        let scans: Vec<_> = plan
+            .iter()
+            .filter(|line| line.starts_with("SCAN") && !line.contains("few") && !line.contains(" x"))
+            .collect();
         assert!(scans.is_empty(), "{raw}: {plan:#?}");
         assert_eq!(text.contains("CROSS JOIN"), begins_with_few, "{raw}");
         if !begins_with_few {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fhir::ResourceType::CodeSystem;
 use fhir::Resource;
+use fhir::ResourceType::CodeSystem;
 use proptest::prelude::*;
 
 use super::support::{Backend, each_backend, resource};
@@ -11,10 +11,23 @@ use crate::{Deletion, Found, HistoryQuery, HistoryScope, ReadFilter, Store, Stor
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Create { id: u8, url: u8, open: bool },
-    Update { id: u8, url: u8, open: bool, expected: Option<u64> },
-    Delete { id: u8 },
-    DeletePermanently { id: u8 },
+    Create {
+        id: u8,
+        url: u8,
+        open: bool,
+    },
+    Update {
+        id: u8,
+        url: u8,
+        open: bool,
+        expected: Option<u64>,
+    },
+    Delete {
+        id: u8,
+    },
+    DeletePermanently {
+        id: u8,
+    },
     /// The operations of one transaction that is given up at the end.
     Undone(Vec<Self>),
 }
@@ -147,13 +160,8 @@ async fn compare(store: &Store, model: &Model) {
                 total += versions.len() as u64;
                 assert_eq!(tx.read(CodeSystem, &name)?.current().is_some(), model.current(*id).is_some());
             }
-            let query = HistoryQuery {
-                scope: HistoryScope::Type(CodeSystem),
-                from: None,
-                before: None,
-                page: 1,
-                count: 0,
-            };
+            let query =
+                HistoryQuery { scope: HistoryScope::Type(CodeSystem), from: None, before: None, page: 1, count: 0 };
             assert_eq!(tx.history(&query, &ReadFilter::everything())?.total, total);
             let current = model.versions.keys().filter(|id| model.current(**id).is_some()).count();
             assert_eq!(tx.all(CodeSystem)?.len(), current);

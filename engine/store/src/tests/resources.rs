@@ -220,7 +220,8 @@ async fn fhir_065_a_binary_is_seen_by_the_readers_of_its_context() {
     each_backend(|backend: Backend| async move {
         let store = backend.open().await;
         write(&store, |tx| tx.create(tagged("ALL"), "c1")).await;
-        let binary = "{'resourceType':'Binary','contentType':'text/plain','securityContext':{'reference':'CodeSystem/c1'}}";
+        let binary =
+            "{'resourceType':'Binary','contentType':'text/plain','securityContext':{'reference':'CodeSystem/c1'}}";
         write(&store, move |tx| tx.create(resource(binary), "b1")).await;
         let partner = ReadFilter::remote_organization("a.org", &[]);
         let readable = |filter: ReadFilter| {

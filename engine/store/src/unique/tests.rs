@@ -13,15 +13,21 @@ fn each_type_has_the_keys_of_the_specification() {
     assert_eq!(keys("{'resourceType':'Patient','identifier':[{'system':'s','value':'v'}]}"), none);
     assert_eq!(keys("{'resourceType':'CodeSystem','url':'http://a','version':'1'}"), ["code-system 8:http://a|1:1"]);
     assert_eq!(
-        keys("{'resourceType':'Task','status':'requested','identifier':[{'system':'http://dsf.dev/sid/task-identifier','value':'t'}]}"),
+        keys(
+            "{'resourceType':'Task','status':'requested','identifier':[{'system':'http://dsf.dev/sid/task-identifier','value':'t'}]}"
+        ),
         none
     );
     assert_eq!(
-        keys("{'resourceType':'Task','status':'draft','identifier':[{'system':'http://dsf.dev/sid/task-identifier','value':'t'}]}"),
+        keys(
+            "{'resourceType':'Task','status':'draft','identifier':[{'system':'http://dsf.dev/sid/task-identifier','value':'t'}]}"
+        ),
         ["draft-task-identifier t"]
     );
     assert_eq!(
-        keys("{'resourceType':'Organization','identifier':[{'system':'http://dsf.dev/sid/organization-identifier','value':'a.org'},{'system':'x','value':'y'}],'extension':[{'url':'http://dsf.dev/fhir/StructureDefinition/extension-certificate-thumbprint','valueString':'AB'},{'url':'http://dsf.dev/fhir/StructureDefinition/extension-certificate-thumbprint','valueString':'ab'}]}"),
+        keys(
+            "{'resourceType':'Organization','identifier':[{'system':'http://dsf.dev/sid/organization-identifier','value':'a.org'},{'system':'x','value':'y'}],'extension':[{'url':'http://dsf.dev/fhir/StructureDefinition/extension-certificate-thumbprint','valueString':'AB'},{'url':'http://dsf.dev/fhir/StructureDefinition/extension-certificate-thumbprint','valueString':'ab'}]}"
+        ),
         ["certificate-thumbprint ab", "organization-identifier a.org"]
     );
     assert_eq!(

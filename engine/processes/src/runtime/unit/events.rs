@@ -41,7 +41,12 @@ impl Unit<'_, '_> {
             }
             Event::InstanceCancelled { reason, messages } => self.fail(messages, reason),
             Event::ErrorUnhandled { element, code, .. } => {
-                tracing::info!(instance = id, element = &**element, code, "BPMN error without a boundary event ended its execution");
+                tracing::info!(
+                    instance = id,
+                    element = &**element,
+                    code,
+                    "BPMN error without a boundary event ended its execution"
+                );
                 Ok(())
             }
             _ => Ok(()),

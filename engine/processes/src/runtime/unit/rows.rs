@@ -13,15 +13,19 @@ use crate::runtime::{ProcessError, Runtime};
 pub(in crate::runtime) fn read(runtime: &Runtime, row: &Instance) -> Result<(Arc<Definition>, bpmn::Instance), String> {
     let definition = runtime.definitions.by_digest(&row.definition_digest);
     let definition = definition.ok_or_else(|| {
-        format!("the definition of process {}|{} that the instance runs is not there any more", row.process_key, row.version_tag)
+        format!(
+            "the definition of process {}|{} that the instance runs is not there any more",
+            row.process_key, row.version_tag
+        )
     })?;
-    let instance: bpmn::Instance =
-        serde_json::from_slice(&row.data).map_err(|error| format!("the state of the instance cannot be read: {error}"))?;
+    let instance: bpmn::Instance = serde_json::from_slice(&row.data)
+        .map_err(|error| format!("the state of the instance cannot be read: {error}"))?;
     Ok((Arc::clone(definition), instance))
 }
 
 pub(super) fn serialized(id: &str, instance: &bpmn::Instance) -> Result<Vec<u8>, ProcessError> {
-    serde_json::to_vec(instance).map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })
+    serde_json::to_vec(instance)
+        .map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })
 }
 
 /// The variable under which DSF keeps a second business key for replies (`process-engine.md` 1.4, 2.5).

@@ -33,7 +33,8 @@ impl Unit<'_, '_> {
 
     /// The reference's text for a step that failed.
     fn fatal(&self, id: &str, step: &bpmn::Step, reason: &str) -> String {
-        let process = self.loaded.get(id).map(|loaded| format!("{}|{}", loaded.definition.key, loaded.definition.version));
+        let process =
+            self.loaded.get(id).map(|loaded| format!("{}|{}", loaded.definition.key, loaded.definition.version));
         format!("Process {} has fatal error in step {}, reason: {reason}", process.unwrap_or_default(), step.element)
     }
 
@@ -146,7 +147,9 @@ impl Unit<'_, '_> {
             Ok(value) => (Some(value), StepOutcome::Completed { variables }),
             Err(StepError::Bpmn { code, message }) => (None, StepOutcome::BpmnError { code, message, variables }),
             Err(StepError::Failed(reason)) => (None, StepOutcome::Failed { reason }),
-            Err(StepError::Store(error)) if is_final(&error) => (None, StepOutcome::Failed { reason: error.to_string() }),
+            Err(StepError::Store(error)) if is_final(&error) => {
+                (None, StepOutcome::Failed { reason: error.to_string() })
+            }
             Err(StepError::Store(error)) => return Err(error.into()),
         })
     }

@@ -2,7 +2,8 @@ use super::{check_create, check_update};
 use fhir::{Limits, Resource};
 use policies::{Identity, PersonIdentity};
 
-const AUTHOR: &str = r#""author":{"identifier":{"system":"http://dsf.dev/sid/practitioner-identifier","value":"p@test.example"}}"#;
+const AUTHOR: &str =
+    r#""author":{"identifier":{"system":"http://dsf.dev/sid/practitioner-identifier","value":"p@test.example"}}"#;
 const ROLE_SYSTEM: &str = "http://dsf.dev/fhir/CodeSystem/practitioner-role";
 
 fn person(role: &str) -> Identity {
@@ -32,9 +33,13 @@ fn extension(part: &str) -> String {
 
 #[test]
 fn fhir_094_a_person_completes_what_the_stored_resource_authorizes() {
-    let role = |code: &str| format!(r#"{{"url":"practitioner-role","valueCoding":{{"system":"{ROLE_SYSTEM}","code":"{code}"}}}}"#);
+    let role = |code: &str| {
+        format!(r#"{{"url":"practitioner-role","valueCoding":{{"system":"{ROLE_SYSTEM}","code":"{code}"}}}}"#)
+    };
     let named = |value: &str| {
-        format!(r#"{{"url":"practitioner","valueIdentifier":{{"system":"http://dsf.dev/sid/practitioner-identifier","value":"{value}"}}}}"#)
+        format!(
+            r#"{{"url":"practitioner","valueIdentifier":{{"system":"http://dsf.dev/sid/practitioner-identifier","value":"{value}"}}}}"#
+        )
     };
     let table = [
         (String::new(), true),
@@ -55,7 +60,9 @@ fn fhir_094_a_person_completes_what_the_stored_resource_authorizes() {
 
 #[test]
 fn fhir_094_the_authorization_of_the_new_version_does_not_count_and_must_not_change() {
-    let closed = extension(&format!(r#"{{"url":"practitioner-role","valueCoding":{{"system":"{ROLE_SYSTEM}","code":"COS_USER"}}}}"#));
+    let closed = extension(&format!(
+        r#"{{"url":"practitioner-role","valueCoding":{{"system":"{ROLE_SYSTEM}","code":"COS_USER"}}}}"#
+    ));
     let done = format!(r#","authored":"2026-01-01T10:00:00Z",{AUTHOR}"#);
     let opened = response("completed", "", &done);
     assert!(check_update(&response("in-progress", &closed, ""), &opened, &person("DIC_USER")).is_err());
