@@ -22,7 +22,7 @@ echo "$process" >"$folder/pid.new" && mv "$folder/pid.new" "$folder/pid"
 {
     cat >/dev/null
     tenth=0
-    while [ ! -e "$folder/code" ]; do
+    while [ ! -e "$folder/code" ] && [ "$tenth" -lt 400 ]; do
         [ "$tenth" = 0 ] && kill -TERM "$process" 2>/dev/null
         [ "$tenth" = 300 ] && kill -KILL "$process" 2>/dev/null
         tenth=$((tenth + 1))
