@@ -111,7 +111,7 @@ fn the_thumbprint_is_what_openssl_and_sha512sum_say() {
     let folder = tempfile::tempdir().unwrap();
     let pem = CONSORTIUM.organization.chain_pem();
     std::fs::write(folder.path().join("c.pem"), &pem).unwrap();
-    let lines = thumbprints(pem.as_bytes(), "c.pem").unwrap();
+    let lines = thumbprints(&holders(pem.as_bytes(), "c.pem").unwrap());
     assert_eq!(lines.lines().count(), 1, "CA certificates of the chain are left out");
     assert!(lines.ends_with("  CN=dsf.klinikum.example,O=Klinikum Süd,C=DE\n"));
     let Some(theirs) = openssl(folder.path(), &["x509", "-in", "c.pem", "-noout", "-fingerprint", "-sha512"]) else {
