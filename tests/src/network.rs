@@ -103,6 +103,42 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("schleuse-test-").tempdir().expect("a temporary folder")
 }
 
+/// Two neighbouring ports that are free and that no outgoing connection gets.
+///
+/// # Panics
+/// When the range is empty.
+#[must_use]
+pub fn free_ports() -> (u16, u16) {
+    let mut chance = crate::chance::Chance::begin();
+    loop {
+        let port = 10_000 + u16::try_from(chance.below(22_000)).unwrap();
+        let held = [port, port + 1].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
+        if held == [true, true] {
+            return (port, port + 1);
+        }
+    }
+}
+
+/// Starts `schleuse run DIRECTORY` and waits until it is ready.
+///
+/// # Panics
+/// When it ends or is not ready in time.
+pub async fn run_node(directory: &Path, management: u16) -> Guard {
+    let notes = directory.with_extension("notes");
+    std::fs::create_dir(&notes).expect("a folder for notes");
+    let program = binary("schleuse");
+    let mut guard = Guard::start(&notes, None, &[program.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
+    until("the new node", RESTART_TIME, async || {
+        assert!(guard.ended().is_none(), "schleuse run ended: {}", guard.err());
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", management)).await.ok()?;
+        let request = format!("GET /ready HTTP/1.1\r\nHost: 127.0.0.1:{management}\r\nConnection: close\r\n\r\n");
+        let answer = wire::exchange(&mut stream, request).await?;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    guard
+}
+
 // === impl Pair ===
 
 impl Pair {

@@ -1,131 +1,153 @@
-//! A node of `schleuse init` joins a running network with the steps of `docs/operations.md` and nothing else: its table of
-//! members is turned into the allow-list by the script that the page names, and sent to every node by that node's own
-//! organisation.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
+//! A node of `schleuse init` joins a running network by hand, by what `docs/operations.md` says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::ffi::OsStr;
-use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
-use tests::guard::Guard;
-use tests::network::{Node, Pair, folder};
-use tests::{Client, Network, Schleuse, tasks, until};
+use tests::binaries::binary;
+use tests::network::{folder, free_ports, run_node};
+use tests::{Client, Network, Pair, Schleuse, tasks};
 
-const GUEST: &str = "guest.example";
-
-/// Two ports that nobody listens on.
-fn free_ports() -> (u16, u16) {
-    let listen = || TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let (gateway, management) = (listen(), listen());
-    (gateway.local_addr().unwrap().port(), management.local_addr().unwrap().port())
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn thumbprint(certificate: &Path) -> String {
-    let output = Schleuse::run(&[OsStr::new("cert"), OsStr::new("thumbprint"), certificate.as_os_str()]).expect(0);
-    output.out.split_whitespace().next().unwrap().to_owned()
+/// The shell commands of a section of the documentation, block by block.
+fn commands_of(section: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+    let start = text.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("docs/operations.md has no section {section}"));
+    let rest = &text[start + 4..];
+    let section = &rest[..rest.find("\n## ").unwrap_or(rest.len())];
+    section.split("```sh\n").skip(1).map(|block| block[..block.find("```").unwrap()].to_owned()).collect()
 }
 
-/// The allow-list of `docs/examples/allow-list-bundle` for these members.
-fn allow_list(members: &str) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/allow-list-bundle");
-    let mut child = Command::new(script)
-        .arg("consortium.example")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(members.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{:?}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap()
+fn has(tool: &str) -> bool {
+    Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn member(node: &Node) -> String {
-    let Node { organization_identifier, base_url, role, organization, .. } = node;
-    let thumbprint = thumbprint(&organization.certificate);
-    format!("{organization_identifier} dsf.{organization_identifier} {base_url} {role} {thumbprint}\n")
+/// Runs a block in `place`; `schleuse` is the program under test.
+fn shell(place: &Path, block: &str) -> String {
+    let programs = binary("schleuse").parent().unwrap().to_owned();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("sh").arg("-euc").arg(block).current_dir(place).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{block}\n{out}\n{err}");
+    out
 }
 
-struct Guest {
-    directory: PathBuf,
-    base_url: String,
-    _guard: Guard,
+/// Runs a ping at a node by the command line and demands an answer of each site.
+fn ping(directory: &Path, sites: &[&str]) {
+    let arguments = ["--format", "json", "task", "start"].map(OsStr::new);
+    let more = ["http://dsf.dev/bpe/Process/ping|1.0", "startPing", "--wait"].map(OsStr::new);
+    let arguments: Vec<&OsStr> = arguments.into_iter().chain([directory.as_os_str()]).chain(more).collect();
+    let task: Value = Schleuse::run_within(tasks::PING_TIME, &arguments).expect(0).json();
+    let replies = tasks::replies(&task["resource"]);
+    let mut answered: Vec<&str> =
+        replies.iter().filter(|reply| reply.status == "pong-received").map(|reply| reply.organization.as_str()).collect();
+    answered.sort_unstable();
+    assert_eq!(answered, sites, "{task:#}");
 }
 
-/// Creates, checks and runs the node with certificates of the network's authority.
-async fn guest(network: &Network, place: &Path) -> Guest {
-    let directory = place.join("guest");
+#[tokio::test]
+async fn node_joins_by_the_commands_of_the_documentation() {
+    if !has("jq") || !has("curl") {
+        println!("skipped: the commands of the documentation need jq and curl");
+        return;
+    }
+    let place = folder();
+    std::os::unix::fs::symlink(repository().join("docs"), place.path().join("docs")).unwrap();
+    let (port, management) = free_ports();
+    let blocks: Vec<String> = commands_of("Add a node to a running network")
+        .into_iter()
+        .map(|block| block.replace("23443", &port.to_string()).replace("23480", &management.to_string()))
+        .collect();
+    // What runs until it is stopped is started here; everything else is typed as it stands.
+    assert!(blocks[0].starts_with("schleuse demo --directory net --no-run"), "{blocks:#?}");
+    let notes = place.path().join("demo-notes");
+    std::fs::create_dir(&notes).unwrap();
+    let _network = Network::start_in(&place.path().join("net"), &notes, 3).unwrap();
+    let (typed, running): (Vec<&str>, Vec<&str>) = blocks[1].lines().partition(|line| !line.starts_with("schleuse run"));
+    assert_eq!(running.len(), 1, "{blocks:#?}");
+    let said = shell(place.path(), &typed.join("\n"));
+    assert!(said.contains("thumbprint"), "{said}");
+    let mut guest = run_node(&place.path().join("guest"), management).await;
+    // Functions of one block are used in the next, as in one terminal.
+    let said = shell(place.path(), &blocks[2..].join("\n"));
+    assert_eq!(said.lines().filter(|line| line.starts_with("200 https://")).count(), 7, "{said}");
+    assert!(!said.contains("failed"), "{said}");
+    ping(&place.path().join("guest"), &["dic-1.example", "dic-2.example", "dic-3.example", "dms.example", "portal.example", "ttp.example"]);
+    assert!(guest.stop().success(), "{}", guest.err());
+}
+
+#[tokio::test]
+async fn node_joins_leaves_and_comes_back() {
+    let place = folder();
+    let network = Network::start(1);
+    let guest = place.path().join("guest");
     let (port, management) = free_ports();
     let base_url = format!("https://localhost:{port}/fhir");
-    let authority = network.root().join("authority");
-    let arguments: Vec<String> = [
-        "init", directory.to_str().unwrap(),
-        "--organization-identifier", GUEST,
-        "--base-url", &base_url,
-        "--listen", &format!("127.0.0.1:{port}"),
-        "--management", &format!("127.0.0.1:{management}"),
-        "--development-certificates", authority.to_str().unwrap(),
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    Schleuse::run(&arguments).expect(0);
-    Schleuse::run(&[OsStr::new("check"), directory.as_os_str()]).expect(0);
-    let notes = place.join("notes");
-    std::fs::create_dir(&notes).unwrap();
-    let binary = tests::binaries::binary("schleuse");
-    let guard = Guard::start(&notes, None, &[binary.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
-    until("the guest is running", Duration::from_secs(60), async || {
-        let status = Schleuse::run(&[OsStr::new("status"), directory.as_os_str(), OsStr::new("--format"), OsStr::new("json")]);
-        (status.code == Some(0) && status.json()["gateways-connected"] == 1).then_some(())
-    })
-    .await;
-    Guest { directory, base_url, _guard: guard }
-}
+    let (listen, manage) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{management}"));
+    let authority = network.authority();
+    let arguments: [&OsStr; 13] = [
+        "--format".as_ref(), "json".as_ref(), "init".as_ref(), guest.as_os_str(), "--organization-identifier".as_ref(),
+        "guest.example".as_ref(), "--base-url".as_ref(), base_url.as_ref(), "--listen".as_ref(), listen.as_ref(),
+        "--management".as_ref(), manage.as_ref(), "--development-certificates".as_ref(),
+    ];
+    let arguments: Vec<&OsStr> = arguments.into_iter().chain([authority.as_os_str()]).collect();
+    let made = Schleuse::run(&arguments).expect(0).json();
+    let thumbprint = made["thumbprint"].as_str().unwrap().to_owned();
+    assert_eq!(thumbprint.len(), 128);
+    Schleuse::run(&[OsStr::new("check"), guest.as_os_str()]).expect(0);
+    let again = Schleuse::run(&arguments).expect(1);
+    assert!(again.err.contains("exists"), "{}", again.err);
+    let mut running = run_node(&guest, management).await;
 
-fn client_of(guest: &Guest, network: &Network) -> Client {
-    let certificates = guest.directory.join("certificates");
-    let pair = Pair { certificate: certificates.join("client.pem"), private_key: certificates.join("client.key") };
-    Client::new(&guest.base_url, &network.authority().join("ca.pem"), Some(&pair))
-}
+    let own = Pair { certificate: guest.join("certificates/client.pem"), private_key: guest.join("certificates/client.key") };
+    let own = Client::new(&base_url, &network.authority().join("ca.pem"), Some(&own));
+    let portal = network.organization("portal", "portal");
+    // Alone: it pings nobody, and partners do not know it.
+    ping(&guest, &[]);
+    let unknown = network.client(&network.node("portal"), Some(&Pair { certificate: guest.join("certificates/client.pem"), private_key: guest.join("certificates/client.key") }));
+    assert_eq!(unknown.get("/metadata").await.status, 403);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_of_init_joins_a_running_network_by_the_documented_steps() {
-    let network = Network::start(1);
-    let place = folder();
-    let guest = guest(&network, place.path()).await;
-    let own = client_of(&guest, &network);
-
-    // Before the allow-list names it, nobody knows the guest.
-    let portal = network.node("portal");
-    let pair = Pair {
-        certificate: guest.directory.join("certificates/client.pem"),
-        private_key: guest.directory.join("certificates/client.key"),
-    };
-    let at_portal = network.client(&portal, Some(&pair));
-    let refused = at_portal.get("/metadata").await.expect(403);
-    assert!(refused.body.is_empty(), "{}", refused.text());
-
-    let mut members: String = network.nodes().iter().map(member).collect();
-    let thumbprint = thumbprint(&pair.certificate);
-    members.push_str(&format!("{GUEST} dsf.{GUEST} {} DIC {thumbprint}\n", guest.base_url));
-    let bundle = allow_list(&members);
+    let mut members = String::new();
     for node in network.nodes() {
-        network.client(&node, Some(&node.organization)).post("", &bundle).await.expect(200);
+        let printed = Schleuse::run(&[OsStr::new("cert"), OsStr::new("thumbprint"), node.organization.certificate.as_os_str()]).expect(0);
+        let thumbprint = printed.out.split(' ').next().unwrap().to_owned();
+        members.push_str(&format!("{} {} {} {} {thumbprint}\n", node.organization_identifier, node.endpoint_identifier(), node.base_url, node.role));
+    }
+    members.push_str(&format!("guest.example dsf.guest.example {base_url} DIC {thumbprint}\n"));
+    std::fs::write(place.path().join("members.txt"), members).unwrap();
+    let script = repository().join("docs/examples/allow-list-bundle");
+    let bundle = shell(place.path(), &format!("'{}' consortium.example <members.txt", script.display()));
+    let bundle: Value = serde_json::from_str(&bundle).unwrap();
+    for node in network.nodes() {
+        network.organization(&node.name, &node.name).post("", &bundle).await.expect(200);
     }
     own.post("", &bundle).await.expect(200);
+    let others = ["dic-1.example", "dms.example", "portal.example", "ttp.example"];
+    ping(&guest, &others);
+    let replies = tasks::run_ping(&portal, "portal.example").await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == "pong-received").count(), 4, "{replies:#?}");
 
-    // In force with the answer, in both directions.
-    at_portal.get("/metadata").await.expect(200);
-    let everybody = network.nodes().len();
-    let replies = tasks::run_ping(&own, GUEST).await;
-    assert_eq!(replies.len(), everybody, "{replies:?}");
-    assert!(replies.iter().all(|reply| reply.status == "pong-received"), "{replies:?}");
-    let organization = network.client(&portal, Some(&portal.organization));
-    let replies = tasks::run_ping(&organization, &portal.organization_identifier).await;
-    let of_guest = replies.iter().find(|reply| reply.organization == GUEST);
-    assert_eq!(of_guest.map(|reply| reply.status.as_str()), Some("pong-received"), "{replies:?}");
+    // Stopped in order, it is reported; started again, it answers as before.
+    running.signal(Signal::TERM);
+    let ended = running.stop();
+    assert!(ended.success(), "{ended} {}", running.err());
+    let replies = tasks::run_ping(&portal, "portal.example").await;
+    let guest_reply = replies.iter().find(|reply| reply.organization == "guest.example").unwrap();
+    assert_eq!(guest_reply.status, "not-reachable", "{replies:#?}");
+    assert!(guest_reply.error.as_deref().unwrap_or_default().contains("refused"), "{replies:#?}");
+    std::fs::remove_dir_all(guest.with_extension("notes")).unwrap();
+    let mut running = run_node(&guest, management).await;
+    ping(&guest, &others);
+    assert!(running.stop().success());
 }

@@ -153,11 +153,12 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
     at_dms.put(&format!("/Organization/{}", organization["id"].as_str().unwrap()), &organization).await.expect(200);
     // ttp takes the ping and may not send the pong.
     let ttp = network.node("ttp");
-    let reloads = "schleuse_reloads_total{process=\"engine\",result=\"done\"}";
+    let reloaded = "schleuse_reload_last_success{process=\"engine\"}";
+    let before = ttp.metric(reloaded).await.unwrap_or(0.0);
     ttp.edit("policies/outbound.toml", |text| text.replace("private-hosts = [\"localhost\"]", "private-hosts = []"));
     ttp.signal(Process::Engine, Signal::HUP);
     ttp.signal(Process::Gateway, Signal::HUP);
-    until("the reload of ttp", Duration::from_secs(30), async || ttp.metric(reloads).await.filter(|count| *count > 0.0)).await;
+    until("the reload of ttp", Duration::from_secs(30), async || ttp.metric(reloaded).await.filter(|time| *time > before)).await;
 
     let started = Instant::now();
     let replies = tasks::run_ping(&portal, "portal.example").await;

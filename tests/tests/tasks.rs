@@ -1,5 +1,5 @@
 //! Tasks at the door: which are taken, which are refused, and what becomes of those that are taken.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "test code: a surprise is a failed test")]
 
 use std::path::{Path, PathBuf};
 

@@ -52,6 +52,10 @@ pub const OUTCOME_ISSUES: usize = 100;
 /// (`architecture` section 2): requests that the gateway judged before its own swap.
 pub const PREVIOUS_POLICY: Duration = Duration::from_secs(10);
 
+/// Time that a request waits for a policy by which the gateway has judged it already. Both processes reload at the same
+/// signal, and reading the files takes milliseconds.
+pub const NEXT_POLICY: Duration = Duration::from_secs(1);
+
 /// Time that a change of the allow-list waits for the gateways' acknowledgement before it is answered.
 pub const ALLOW_LIST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
 

@@ -1,13 +1,14 @@
 //! The policies by which permits are accepted: the active one and, for a few seconds, the one before.
 //!
 //! The gateway swaps its policy at its own moment; requests that it judged by the old one are still on the way when the
-//! engine has swapped. A permit of any other version is answered with 503: the gateway tries again by the new policy
-//! (`architecture` section 2).
+//! engine has swapped, and requests that it judged by the new one arrive while the engine still reads it. The first are
+//! accepted, the second wait for a moment. A permit of any other version is answered with 503 (`architecture` section 2).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use policies::Policy;
+use tokio::sync::watch;
 
 use crate::limits;
 
@@ -15,6 +16,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct PolicyHistory {
     state: Mutex<State>,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -26,8 +28,8 @@ struct State {
 impl PolicyHistory {
     /// Starts with one policy.
     #[must_use]
-    pub const fn new(policy: Arc<Policy>) -> Self {
-        Self { state: Mutex::new(State { active: policy, previous: None }) }
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { state: Mutex::new(State { active: policy, previous: None }), changed: watch::Sender::new(()) }
     }
 
     /// Makes `policy` the active one; the one before is accepted for [`limits::PREVIOUS_POLICY`].
@@ -36,6 +38,16 @@ impl PolicyHistory {
         if state.active.version() != policy.version() {
             let before = std::mem::replace(&mut state.active, policy);
             state.previous = Some((before, Instant::now()));
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Resolves when another policy was activated after this call, at the latest after [`limits::NEXT_POLICY`].
+    pub(crate) fn next(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut changes = self.changed.subscribe();
+        async move {
+            // Out of time or out of a sender: either way there is nothing more to wait for.
+            let _ = tokio::time::timeout(limits::NEXT_POLICY, changes.changed()).await;
         }
     }
 

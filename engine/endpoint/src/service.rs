@@ -41,8 +41,7 @@ impl Endpoint {
     pub(crate) async fn answer(&self, mut parts: Parts, body: Bytes) -> Response<Body> {
         let started = Instant::now();
         let shared = self.shared();
-        let admitted = admit(&parts, &shared.base_path, &shared.policies, shared.publisher.version());
-        let admitted = match admitted {
+        let admitted = match admit_in_time(shared, &parts).await {
             Ok(admitted) => admitted,
             Err(refusal) => return refused_at_the_door(&parts, &refusal),
         };
@@ -123,6 +122,24 @@ impl Endpoint {
             .map_err(|rejection| Refusal::bad_request("No WebSocket handshake").because(rejection.to_string()))?;
         Ok((upgrade, slot))
     }
+}
+
+/// Admits a request; one of a policy that is not known yet waits until it is.
+async fn admit_in_time(shared: &Shared, parts: &Parts) -> Result<Admitted, Refusal> {
+    let admit = || admit(parts, &shared.base_path, &shared.policies, shared.publisher.version());
+    let is_unknown = |admitted: &Result<_, Refusal>| matches!(admitted, Err(refusal) if refusal.code == Code::PolicyUnknown);
+    let admitted = admit();
+    if !is_unknown(&admitted) {
+        return admitted;
+    }
+    // It may have become known before the wait began.
+    let next = shared.policies.next();
+    let admitted = admit();
+    if !is_unknown(&admitted) {
+        return admitted;
+    }
+    next.await;
+    admit()
 }
 
 /// A request that is not what the gateway permitted, or whose permit is not accepted.

@@ -156,7 +156,8 @@ fn judge_request_line(line: &[u8]) -> Result<Version, HeadRefusal> {
     else {
         return Err(HeadRefusal::RequestLine);
     };
-    let good_target = !target.is_empty() && target.iter().all(|byte| (0x21..=0x7e).contains(byte));
+    // A fragment is never sent; what reads the target as a URI would cut it off silently.
+    let good_target = !target.is_empty() && target.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
     if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) || !good_target {
         return Err(HeadRefusal::RequestLine);
     }

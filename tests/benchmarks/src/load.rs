@@ -9,6 +9,7 @@ mod h2;
 mod handshake;
 mod idle;
 mod keep_alive;
+mod pinned;
 mod slow;
 
 use std::net::{IpAddr, SocketAddr};
@@ -27,13 +28,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::error::{During as _, Outcome};
 use crate::limits;
-use crate::pki::ClientSide;
+use crate::pki::{ClientSide, Trust};
 
 pub(crate) use h1::Exchange;
 pub(crate) use h2::Streams;
 pub(crate) use handshake::{Handshakes, Kind};
 pub(crate) use idle::Idle;
 pub(crate) use keep_alive::KeepAlive;
+use pinned::Pinned;
 pub(crate) use slow::{SlowClient, time_to_close};
 
 /// A server on loopback and how to speak to it.
@@ -82,11 +84,15 @@ impl Endpoint {
             kx_groups: vec![kx_group::X25519],
             ..rustls::crypto::aws_lc_rs::default_provider()
         };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&version::TLS13])
-            .during("a TLS configuration")?
-            .with_root_certificates(Arc::clone(&self.client.roots))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.client.key))));
+            .during("a TLS configuration")?;
+        let builder = match &self.client.trust {
+            Trust::Certificate(known) => builder.dangerous().with_custom_certificate_verifier(Pinned::new(known)),
+            Trust::Authorities(roots) => builder.with_root_certificates(Arc::clone(roots)),
+        };
+        let mut config =
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.client.key))));
         config.alpn_protocols = vec![match protocol {
             Protocol::Http1 => b"http/1.1".to_vec(),
             Protocol::Http2 => b"h2".to_vec(),

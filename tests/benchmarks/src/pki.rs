@@ -7,6 +7,7 @@ use certs::development::{Authority, Issued, KeyType, Subject, Validity};
 use certs::{Certificate, Credentials};
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
 
 use crate::error::{During as _, Outcome};
 
@@ -36,8 +37,17 @@ pub(crate) struct Files {
 /// What the load generator shows and trusts.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientSide {
-    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) trust: Trust,
     pub(crate) key: Arc<CertifiedKey>,
+}
+
+/// How the load generator recognises a server.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// By the bytes of its certificate, which costs nothing.
+    Certificate(CertificateDer<'static>),
+    /// By its authorities.
+    Authorities(Arc<RootCertStore>),
 }
 
 // === impl Pki ===
@@ -86,26 +96,30 @@ impl Pki {
     }
 
     pub(crate) fn client_side(&self) -> Outcome<ClientSide> {
+        let trust = Trust::Certificate(self.server.certificate().der().clone().into_owned());
         let (chain, key) = (self.client.chain_pem(), self.client.private_key_pem());
-        ClientSide::from_pem(chain.as_bytes(), key.as_bytes(), self.root.certificate_pem().as_bytes())
+        ClientSide::new(chain.as_bytes(), key.as_bytes(), trust)
     }
 }
 
 // === impl ClientSide ===
 
 impl ClientSide {
-    /// From chain, key and trusted authorities.
-    pub(crate) fn from_pem(chain: &[u8], key: &[u8], authorities: &[u8]) -> Outcome<Self> {
+    fn new(chain: &[u8], key: &[u8], trust: Trust) -> Outcome<Self> {
         let certificates = certs::read_certificates(chain, "client certificate").during("reading certificates")?;
         let key = certs::read_private_key(key, "client key").during("reading a key")?;
         let credentials =
             Credentials::new(certificates, key, "client certificate", "client key").during("reading certificates")?;
+        Ok(Self { trust, key: credentials.certified_key().during("a client key")? })
+    }
+
+    /// From the PEM texts of chain, key and trusted authorities.
+    pub(crate) fn from_pem(chain: &[u8], key: &[u8], authorities: &[u8]) -> Outcome<Self> {
         let mut roots = RootCertStore::empty();
         for authority in certs::read_certificates(authorities, "authorities").during("reading authorities")? {
             roots.add(authority.der().clone()).during("an authority")?;
         }
-        let key = credentials.certified_key().during("a client key")?;
-        Ok(Self { roots: Arc::new(roots), key })
+        Self::new(chain, key, Trust::Authorities(Arc::new(roots)))
     }
 }
 
