@@ -38,6 +38,23 @@ async fn a_permit_of_an_unknown_policy_or_snapshot_is_answered_with_503() {
 }
 
 #[tokio::test]
+async fn a_permit_of_a_policy_that_is_just_being_read_waits_for_it() {
+    let node = Node::start().await;
+    let next = Arc::new(policy("# next"));
+    let mut permit = node.permit(Who::Loc, "metadata");
+    next.version().clone_into(&mut permit.policy_version);
+    let text = permit.encode().unwrap();
+    let headers = [(PERMIT_HEADER, text.as_str())];
+    let asked = node.send_raw("GET", "/fhir/metadata", &headers, "");
+    let activated = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        node.policies.activate(Arc::clone(&next));
+    };
+    let (answer, ()) = tokio::join!(asked, activated);
+    answer.expect(200);
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_the_permitted_one_is_refused() {
     let node = Node::start().await;
     let permit = node.permit(Who::Loc, "read").encode().unwrap();
