@@ -50,6 +50,7 @@ fn smuggling_corpus_is_refused_with_its_reason() {
         (b"GET  /fhir/Task HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), RequestLine),
         (b"GET /fhir/T\xc3\xa4sk HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), RequestLine),
         (b"GET /fhir/Task\r\nHost: localhost\r\n\r\n".to_vec(), RequestLine),
+        (b"GET /fhir/Task#a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), RequestLine),
         (b"\r\nGET /fhir/Task HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), RequestLine),
         (b"GET https://localhost/fhir/Task HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), TargetForm),
         (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), TargetForm),
