@@ -25,7 +25,11 @@ fn folder() -> PathBuf {
     }
     let own = std::env::current_exe().expect("the test program knows its own path");
     let folder = own.parent().expect("a file is in a folder");
-    if folder.ends_with("deps") { folder.parent().map_or_else(|| folder.to_owned(), Path::to_owned) } else { folder.to_owned() }
+    if folder.ends_with("deps") {
+        folder.parent().map_or_else(|| folder.to_owned(), Path::to_owned)
+    } else {
+        folder.to_owned()
+    }
 }
 
 /// Long forms of tests run when `SCHLEUSE_SLOW=1`.

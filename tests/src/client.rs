@@ -84,7 +84,8 @@ impl Client {
     /// When the address is none of a node.
     #[must_use]
     pub fn with_config(base_url: &str, config: ClientConfig) -> Self {
-        let (authority, path) = base_url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).expect("base URL");
+        let (authority, path) =
+            base_url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).expect("base URL");
         let (host, port) = authority.split_once(':').expect("host and port");
         Self {
             host: host.to_owned(),
@@ -145,7 +146,8 @@ impl Client {
         let request = self.request(method, &format!("{}{target}", self.base), fields, body.into())?;
         let exchange = async {
             let stream = self.connect().await?;
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
             let connection = tokio::spawn(connection);
             let answer = answer(sender.send_request(request).await.map_err(broken)?).await;
             connection.abort();
@@ -262,7 +264,8 @@ impl Answer {
     /// When it is none.
     #[must_use]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{}: no JSON ({error}): {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{}: no JSON ({error}): {}", self.status, self.text()))
     }
 
     /// Demands a status.
@@ -292,7 +295,8 @@ impl Answer {
     /// When there is none.
     #[must_use]
     pub fn created_id(&self) -> String {
-        let location = self.field("location").unwrap_or_else(|| panic!("Location, but {} {}", self.status, self.text()));
+        let location =
+            self.field("location").unwrap_or_else(|| panic!("Location, but {} {}", self.status, self.text()));
         let (url, _) = location.split_once("/_history/").expect("a version in Location");
         url.rsplit('/').next().expect("an id in Location").to_owned()
     }

@@ -149,7 +149,8 @@ impl Pair {
     #[must_use]
     pub fn write(folder: &Path, name: &str, issued: &certs::development::Issued) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
-        let pair = Self { certificate: folder.join(format!("{name}.pem")), private_key: folder.join(format!("{name}.key")) };
+        let pair =
+            Self { certificate: folder.join(format!("{name}.pem")), private_key: folder.join(format!("{name}.key")) };
         std::fs::write(&pair.private_key, issued.private_key_pem()).expect("a key file");
         std::fs::set_permissions(&pair.private_key, std::fs::Permissions::from_mode(0o600)).expect("its mode");
         std::fs::write(&pair.certificate, issued.chain_pem()).expect("a certificate file");
@@ -224,7 +225,8 @@ impl Network {
     #[must_use]
     pub fn document(&self) -> Document {
         let text = std::fs::read_to_string(self.root.join("demo.json")).expect("demo.json");
-        let mut document: Document = serde_json::from_str(&text).unwrap_or_else(|error| panic!("demo.json: {error}\n{text}"));
+        let mut document: Document =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("demo.json: {error}\n{text}"));
         let absolute = |path: &mut PathBuf| *path = self.root.join(&*path);
         absolute(&mut document.authority);
         let absolute_pair = |pair: &mut Pair| {

@@ -15,7 +15,8 @@ pub async fn all(client: &Client, resource_type: &str, query: &str) -> Vec<Value
     let mut found = Vec::new();
     for page in 1..=PAGES {
         let separator = if query.is_empty() { "" } else { "&" };
-        let bundle = client.get(&format!("/{resource_type}?{query}{separator}_count=100&_page={page}")).await.expect(200).json();
+        let bundle =
+            client.get(&format!("/{resource_type}?{query}{separator}_count=100&_page={page}")).await.expect(200).json();
         let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
         let matches = entries.iter().filter(|entry| entry["search"]["mode"] == "match");
         let before = found.len();

@@ -103,7 +103,9 @@ pub fn now() -> String {
 pub fn value(task: &Value, list: &str, code: &str) -> Option<String> {
     let parameters = task[list].as_array()?;
     let found = parameters.iter().find(|parameter| {
-        parameter["type"]["coding"].as_array().is_some_and(|codings| codings.iter().any(|coding| coding["code"] == code))
+        parameter["type"]["coding"]
+            .as_array()
+            .is_some_and(|codings| codings.iter().any(|coding| coding["code"] == code))
     })?;
     found["valueString"].as_str().map(str::to_owned)
 }
@@ -111,7 +113,8 @@ pub fn value(task: &Value, list: &str, code: &str) -> Option<String> {
 /// Waits until a Task has ended and gives it.
 pub async fn ended(client: &Client, id: &str, limit: Duration) -> Value {
     until(&format!("the end of Task {id}"), limit, async || {
-        let answer = client.try_send("GET", &format!("/Task/{id}"), &[("accept", crate::client::JSON)], "").await.ok()?;
+        let answer =
+            client.try_send("GET", &format!("/Task/{id}"), &[("accept", crate::client::JSON)], "").await.ok()?;
         let task = (answer.status == 200).then(|| answer.json())?;
         matches!(task["status"].as_str(), Some("completed" | "failed")).then_some(task)
     })
@@ -134,8 +137,11 @@ pub fn replies(task: &Value) -> Vec<Reply> {
     status
         .map(|output| {
             let children = output["extension"][0]["extension"].as_array().cloned().unwrap_or_default();
-            let child = |name: &str| children.iter().find(|child| child["url"].as_str().is_some_and(|url| url.ends_with(name)));
-            let text = |child: Option<&Value>, path: &str| child.and_then(|child| child.pointer(path)?.as_str()).map(str::to_owned);
+            let child =
+                |name: &str| children.iter().find(|child| child["url"].as_str().is_some_and(|url| url.ends_with(name)));
+            let text = |child: Option<&Value>, path: &str| {
+                child.and_then(|child| child.pointer(path)?.as_str()).map(str::to_owned)
+            };
             Reply {
                 organization: text(child("organization-identifier"), "/valueIdentifier/value").unwrap_or_default(),
                 status: output["valueCoding"]["code"].as_str().unwrap_or_default().to_owned(),
@@ -153,7 +159,17 @@ pub fn replies(task: &Value) -> Vec<Reply> {
 #[must_use]
 pub fn to_xml(task: &Value) -> String {
     let mut xml = String::from("<Task xmlns=\"http://hl7.org/fhir\">");
-    for name in ["meta", "identifier", "instantiatesCanonical", "status", "intent", "authoredOn", "requester", "restriction", "input"] {
+    for name in [
+        "meta",
+        "identifier",
+        "instantiatesCanonical",
+        "status",
+        "intent",
+        "authoredOn",
+        "requester",
+        "restriction",
+        "input",
+    ] {
         element(&mut xml, name, &task[name]);
     }
     xml.push_str("</Task>");

@@ -50,7 +50,14 @@ fn lies(network: &Network, victim: &Node) -> Vec<(String, String)> {
 }
 
 fn known_fields_only(headers: &HeaderMap) {
-    let known = ["content-length", "x-correlation-id", "strict-transport-security", "x-content-type-options", "date", "connection"];
+    let known = [
+        "content-length",
+        "x-correlation-id",
+        "strict-transport-security",
+        "x-content-type-options",
+        "date",
+        "connection",
+    ];
     for name in headers.keys() {
         assert!(known.contains(&name.as_str()), "a stranger learns {name}");
     }
@@ -124,7 +131,8 @@ async fn certificates_of_others_and_no_certificate_end_in_the_handshake() {
     let own_key = std::fs::read_to_string(network.authority().join("ca.key")).unwrap();
     let own = Authority::from_pem(&own_chain, &own_key, "authority").unwrap();
     // Same names as the network's authority, another key.
-    let twin = Authority::root(&Subject::german("Schleuse demonstration", "Demonstration Authority"), key, validity).unwrap();
+    let twin =
+        Authority::root(&Subject::german("Schleuse demonstration", "Demonstration Authority"), key, validity).unwrap();
     let portal = Subject::german("portal.example", "portal.example");
     let past = Validity { not_before: now - time::Duration::days(10), not_after: now - time::Duration::hours(1) };
     let future = Validity { not_before: now + time::Duration::days(1), not_after: now + time::Duration::days(10) };
@@ -156,7 +164,9 @@ async fn attack_a01_a02_fields_of_a_client_give_no_identity() {
     let seen_by_local = search::total(&local, "Subscription", "").await;
     assert!(seen_by_local > 0);
     assert_eq!(search::total(&remote, "Subscription", "").await, 0);
-    let own = search::all(&remote, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example").await;
+    let own =
+        search::all(&remote, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example")
+            .await;
     let organization = &own[0];
     let target = format!("/Organization/{}", organization["id"].as_str().unwrap());
     let (authority, stranger) = (remote.authority(), network.stranger("portal"));
@@ -185,11 +195,15 @@ async fn attack_a01_a02_fields_of_a_client_give_no_identity() {
     }
     // Naming the gateway's own field for removal does not make a request arrive without identity.
     for nominated in ["x-schleuse-permit", "X-ClientCert, x-schleuse-permit", "x-correlation-id"] {
-        let request = format!("GET /fhir/Subscription HTTP/1.1\r\nHost: {authority}\r\nAccept: {JSON}\r\nConnection: close, {nominated}\r\n\r\n");
+        let request = format!(
+            "GET /fhir/Subscription HTTP/1.1\r\nHost: {authority}\r\nAccept: {JSON}\r\nConnection: close, {nominated}\r\n\r\n"
+        );
         let answer = remote.send_raw(request).await.unwrap().expect(200);
         assert_eq!(answer.json()["total"], 0, "{nominated}");
     }
-    let after = search::all(&remote, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example").await;
+    let after =
+        search::all(&remote, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example")
+            .await;
     assert_eq!(after[0]["meta"]["versionId"], organization["meta"]["versionId"], "nothing was written");
 }
 
@@ -214,8 +228,10 @@ async fn remote_writes_and_websockets_are_refused_at_the_gateway_and_the_engine_
     let remote = network.organization("dic-1", "portal");
     let marker = Uuid::new_v4().to_string();
     let organization = json!({ "resourceType": "Organization", "id": marker, "active": true });
-    let entry = |method: &str, url: String| json!({ "resource": organization, "request": { "method": method, "url": url } });
-    let bundle = |kind: &str, entry: Value| json!({ "resourceType": "Bundle", "type": kind, "entry": [entry] }).to_string();
+    let entry =
+        |method: &str, url: String| json!({ "resource": organization, "request": { "method": method, "url": url } });
+    let bundle =
+        |kind: &str, entry: Value| json!({ "resourceType": "Bundle", "type": kind, "entry": [entry] }).to_string();
     let patch = json!({ "resourceType": "Parameters" }).to_string();
     let cases = [
         ("PUT", format!("/Organization/{marker}"), organization.to_string(), 403),
@@ -231,7 +247,12 @@ async fn remote_writes_and_websockets_are_refused_at_the_gateway_and_the_engine_
         ("GET", "/ws".to_owned(), String::new(), 400),
         ("POST", String::new(), bundle("transaction", entry("PUT", format!("Organization/{marker}"))), 403),
         ("POST", String::new(), bundle("batch", entry("POST", "Organization".to_owned())), 403),
-        ("POST", String::new(), bundle("batch", json!({ "request": { "method": "DELETE", "url": format!("Organization/{marker}") } })), 403),
+        (
+            "POST",
+            String::new(),
+            bundle("batch", json!({ "request": { "method": "DELETE", "url": format!("Organization/{marker}") } })),
+            403,
+        ),
     ];
     let mut correlations = Vec::new();
     for (method, target, body, status) in cases {
@@ -322,11 +343,9 @@ async fn persons_may_do_what_their_roles_say() {
         task
     };
     let mail = |name: &str| format!("{name}@portal.example");
-    for (person, name, status) in [
-        (&administrator, "administrator", 201),
-        (&practitioner, "practitioner", 403),
-        (&limited, "limited", 403),
-    ] {
+    for (person, name, status) in
+        [(&administrator, "administrator", 201), (&practitioner, "practitioner", 403), (&limited, "limited", 403)]
+    {
         let answer = person.post("/Task", &start(&mail(name))).await;
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         if status == 201 {
@@ -371,7 +390,9 @@ async fn refusals_are_explained_in_the_format_that_was_asked_for() {
 async fn management_and_partner_port_know_nothing_of_each_other() {
     let network = shared();
     let portal = network.node("portal");
-    for (path, status) in [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/fhir/metadata", 404), ("/fhir/Task", 404), ("/", 404)] {
+    for (path, status) in
+        [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/fhir/metadata", 404), ("/fhir/Task", 404), ("/", 404)]
+    {
         assert_eq!(portal.manage(path).await.expect("an answer").0, status, "{path}");
     }
     let local = network.organization("portal", "portal");
@@ -395,7 +416,9 @@ async fn what_an_organization_may_not_read_is_hidden_from_search_and_refused_by_
         remote.get(&format!("/Subscription/{id}")).await.expect(403);
         remote.get(&format!("/Subscription/{id}/_history/1")).await.expect(403);
         // An ETag that fits must not turn the refusal into a 304.
-        let answer = remote.send("GET", &format!("/Subscription/{id}"), &[("accept", JSON), ("if-none-match", "W/\"1\"")], "").await;
+        let answer = remote
+            .send("GET", &format!("/Subscription/{id}"), &[("accept", JSON), ("if-none-match", "W/\"1\"")], "")
+            .await;
         assert_eq!(answer.status, 403);
     }
     for query in ["_include=*", "_id:not=x", "criteria=Task", "_summary=count", "_elements=id"] {

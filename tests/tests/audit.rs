@@ -17,7 +17,11 @@ fn verify(path: &Path) -> Output {
 
 /// The records of a chain.
 fn records(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))["record"].clone()).collect()
+    text.lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))["record"].clone()
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -42,7 +46,10 @@ async fn chains_of_every_node_are_intact_while_they_grow() {
     let json = json.expect(0).json();
     let chains = json["chains"].as_array().unwrap();
     assert_eq!(chains.len(), 2);
-    assert!(chains.iter().all(|chain| chain["intact"] == true && chain["report"]["records"].as_u64() > Some(3)), "{json:#}");
+    assert!(
+        chains.iter().all(|chain| chain["intact"] == true && chain["report"]["records"].as_u64() > Some(3)),
+        "{json:#}"
+    );
 }
 
 #[tokio::test]
@@ -73,9 +80,20 @@ async fn any_change_of_a_chain_is_found() {
             let output = check(&changed).expect(1);
             assert!(output.out.contains("BROKEN"), "{}", output.out);
             // A changed line end breaks the line that it joins with.
-            assert!(output.out.contains(&format!("line {line}")), "byte {position} of {name} in line {line}: {}", output.out);
+            assert!(
+                output.out.contains(&format!("line {line}")),
+                "byte {position} of {name} in line {line}: {}",
+                output.out
+            );
         }
-        let without = |skip: usize| lines.iter().enumerate().filter(|(index, _)| *index != skip).flat_map(|(_, line)| line.to_vec()).collect::<Vec<u8>>();
+        let without = |skip: usize| {
+            lines
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != skip)
+                .flat_map(|(_, line)| line.to_vec())
+                .collect::<Vec<u8>>()
+        };
         let output = check(&without(2)).expect(1);
         assert!(output.out.contains("line 3"), "{}", output.out);
         let mut swapped = lines.clone();
@@ -99,7 +117,10 @@ async fn edge_t80_decisions_are_recorded_with_identity_and_rule_and_without_cont
     let task = tasks::ping(&network.node("dic-1"), &portal);
     let business_key = tasks::value(&task, "input", "business-key").unwrap();
     let created = remote.post("/Task", &task).await.expect(201);
-    let denied = remote.send("DELETE", "/Organization/1", &[("user-agent", "evil \\\"agent\\\" {\"event\":\"permit\"}")], "").await.expect(403);
+    let denied = remote
+        .send("DELETE", "/Organization/1", &[("user-agent", "evil \\\"agent\\\" {\"event\":\"permit\"}")], "")
+        .await
+        .expect(403);
     let searched = remote.get(&format!("/Task?identifier={secret}")).await.expect(200);
     let stranger = network.stranger("portal").get("/metadata").await.expect(403);
     let id = |answer: &tests::Answer| answer.field("x-correlation-id").unwrap().to_owned();
@@ -125,7 +146,10 @@ async fn edge_t80_decisions_are_recorded_with_identity_and_rule_and_without_cont
     for hidden in [&secret, &business_key, &"evil".to_owned()] {
         assert!(!log.contains(hidden.as_str()), "the gateway's log shows {hidden}");
     }
-    until("the engine's record", Duration::from_secs(20), async || portal.text("audit/engine.log").contains(&id(&created)).then_some(())).await;
+    until("the engine's record", Duration::from_secs(20), async || {
+        portal.text("audit/engine.log").contains(&id(&created)).then_some(())
+    })
+    .await;
     assert!(!portal.text("audit/engine.log").contains(&business_key));
 }
 
@@ -135,5 +159,8 @@ async fn administration_is_recorded() {
     Schleuse::run(&[OsStr::new("status"), ttp.directory.as_os_str()]).expect(0);
     let log = ttp.text("audit/engine.log");
     let every = records(&log[..log.rfind('\n').unwrap() + 1]);
-    assert!(every.iter().any(|record| record["event"] == "administration" && record["command"] == "GET /status"), "{log}");
+    assert!(
+        every.iter().any(|record| record["event"] == "administration" && record["command"] == "GET /status"),
+        "{log}"
+    );
 }

@@ -28,8 +28,17 @@ fn text(path: &Path) -> &str {
 
 fn init(directory: &Path) -> Output {
     run(&[
-        "init", text(directory), "--organization-identifier", "new.example", "--base-url", "https://localhost:23443/fhir",
-        "--listen", "127.0.0.1:23443", "--management", "127.0.0.1:23480", "--development-certificates",
+        "init",
+        text(directory),
+        "--organization-identifier",
+        "new.example",
+        "--base-url",
+        "https://localhost:23443/fhir",
+        "--listen",
+        "127.0.0.1:23443",
+        "--management",
+        "127.0.0.1:23480",
+        "--development-certificates",
     ])
 }
 
@@ -131,7 +140,9 @@ fn new_node_passes_its_check_and_nothing_is_overwritten() {
     let again = init(&directory).expect(1);
     assert!(again.err.contains("exists"), "{}", again.err);
     assert_eq!(std::fs::read_to_string(directory.join("node.toml")).unwrap(), before);
-    for (path, mode) in [("certificates", 0o700), ("data", 0o700), ("audit", 0o700), ("run", 0o700), ("certificates/client.key", 0o600)] {
+    for (path, mode) in
+        [("certificates", 0o700), ("data", 0o700), ("audit", 0o700), ("run", 0o700), ("certificates/client.key", 0o600)]
+    {
         let found = std::fs::metadata(directory.join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{path}");
     }
@@ -155,7 +166,9 @@ fn check_lists_everything_that_is_wrong_with_file_line_and_remedy() {
             .replace("read-timeout = \"60s\"", "read-timeout = 60")
             .replace("[workers]", "[worker]")
     });
-    edit("policies/rules.toml", &|text| format!("{}\n[colour]\nred = 1\n", text.replacen("effect = \"allow\"", "effect = \"maybe\"", 1)));
+    edit("policies/rules.toml", &|text| {
+        format!("{}\n[colour]\nred = 1\n", text.replacen("effect = \"allow\"", "effect = \"maybe\"", 1))
+    });
     edit("policies/limits.toml", &|text| text.replace("bytes = \"32KiB\"", "bytes = \"32 apples\""));
     let line_of = |file: &str, part: &str| {
         let text = std::fs::read_to_string(directory.join(file)).unwrap();
@@ -206,7 +219,13 @@ fn check_says_what_is_wrong_with_certificates() {
         ("certificates/server.pem", read("certificates/client.pem"), "server"),
         ("certificates/client.pem", read("certificates/server.pem"), "client"),
         ("certificates/client.key", read("certificates/server.key"), "client"),
-        ("certificates/client.key", encrypted.unwrap_or_else(|| b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_vec()), "encrypted"),
+        (
+            "certificates/client.key",
+            encrypted.unwrap_or_else(|| {
+                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_vec()
+            }),
+            "encrypted",
+        ),
         ("trust/client-authorities.pem", Vec::new(), "client-authorities.pem"),
         ("trust/server-authorities.pem", b"-----BEGIN CERTIFICATE-----\n".to_vec(), "server-authorities.pem"),
     ];
@@ -217,7 +236,11 @@ fn check_says_what_is_wrong_with_certificates() {
         assert!(output.out.contains(words) && output.out.contains("remedy: "), "{file}: {}", output.out);
         assert!(!output.out.contains("PRIVATE KEY-----"), "{}", output.out);
         if words == "encrypted" {
-            assert!(output.out.contains("openssl"), "the remedy is the command that removes the pass phrase: {}", output.out);
+            assert!(
+                output.out.contains("openssl"),
+                "the remedy is the command that removes the pass phrase: {}",
+                output.out
+            );
         }
         std::fs::write(directory.join(file), good).unwrap();
     }
@@ -243,14 +266,24 @@ fn port_in_use_is_said_and_not_hidden_in_a_loop() {
     let address = taken.local_addr().unwrap().to_string();
     let base_url = format!("https://localhost:{}/fhir", taken.local_addr().unwrap().port());
     run(&[
-        "init", text(&directory), "--organization-identifier", "new.example", "--base-url", &base_url, "--listen", &address,
-        "--management", "127.0.0.1:23481", "--development-certificates",
+        "init",
+        text(&directory),
+        "--organization-identifier",
+        "new.example",
+        "--base-url",
+        &base_url,
+        "--listen",
+        &address,
+        "--management",
+        "127.0.0.1:23481",
+        "--development-certificates",
     ])
     .expect(0);
     let notes = place.path().join("notes");
     std::fs::create_dir(&notes).unwrap();
     let program = tests::binaries::binary("schleuse");
-    let guard = tests::guard::Guard::start(&notes, None, &[program.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
+    let guard =
+        tests::guard::Guard::start(&notes, None, &[program.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
     tests::wait::until_blocking("the message about the port", Duration::from_secs(30), || {
         let said = guard.err();
         (said.contains(&address) && said.contains("remedy")).then_some(())
@@ -275,7 +308,9 @@ async fn status_tasks_and_processes_of_a_running_node() {
     assert!(status["client-certificate-days-left"].as_i64() > Some(300), "{status:#}");
 
     let processes = run(&["process", "list", directory]).expect(0);
-    for words in [PING, "http://dsf.dev/bpe/Process/pong|1.0", "http://dsf.dev/bpe/Process/pingAutostart|1.0", "startPing"] {
+    for words in
+        [PING, "http://dsf.dev/bpe/Process/pong|1.0", "http://dsf.dev/bpe/Process/pingAutostart|1.0", "startPing"]
+    {
         assert!(processes.out.contains(words), "{words}: {}", processes.out);
     }
     let processes = run(&["process", "list", directory, "--format", "json"]).expect(0).json();
@@ -284,14 +319,22 @@ async fn status_tasks_and_processes_of_a_running_node() {
     let started = run(&["task", "start", directory, PING, "startPing", "--wait"]).expect(0);
     assert!(started.out.contains("completed") && started.out.contains(PING), "{}", started.out);
     let target = "http://dsf.dev/fhir/CodeSystem/ping|target-endpoints=Endpoint?identifier=http://dsf.dev/sid/endpoint-identifier|dsf.ttp.example";
-    let started = run(&["--format", "json", "task", "start", directory, PING, "startPing", "--input", target, "--wait"]).expect(0).json();
+    let started =
+        run(&["--format", "json", "task", "start", directory, PING, "startPing", "--input", target, "--wait"])
+            .expect(0)
+            .json();
     let replies = tasks::replies(&started["resource"]);
     assert_eq!(replies.len(), 1, "{started:#}");
     assert_eq!((replies[0].organization.as_str(), replies[0].status.as_str()), ("ttp.example", "pong-received"));
 
     let listed = run(&["task", "list", directory]).expect(0);
-    assert!(listed.out.contains("completed") && listed.out.contains("startPing") && listed.out.contains("of "), "{}", listed.out);
-    let listed = run(&["--format", "json", "task", "list", directory, "--status", "completed", "--count", "2"]).expect(0).json();
+    assert!(
+        listed.out.contains("completed") && listed.out.contains("startPing") && listed.out.contains("of "),
+        "{}",
+        listed.out
+    );
+    let listed =
+        run(&["--format", "json", "task", "list", directory, "--status", "completed", "--count", "2"]).expect(0).json();
     let list = listed["tasks"].as_array().unwrap();
     assert_eq!(list.len(), 2);
     assert!(listed["total"].as_u64() > Some(2), "{listed:#}");
@@ -398,7 +441,16 @@ fn thumbprints_are_those_of_openssl_for_every_form_of_a_file() {
 fn inspection_tells_what_partners_would_object_to() {
     let files = certificates();
     let good = files.cert("inspect", &["chain.pem"], &[]).expect(0);
-    for words in ["CN=dsf.hospital.example", "CN=Test Issuing", "C=DE", "clientAuth", "digitalSignature", "EC P-256", "days left", "dsf@hospital.example"] {
+    for words in [
+        "CN=dsf.hospital.example",
+        "CN=Test Issuing",
+        "C=DE",
+        "clientAuth",
+        "digitalSignature",
+        "EC P-256",
+        "days left",
+        "dsf@hospital.example",
+    ] {
         assert!(good.out.contains(words), "{words}: {}", good.out);
     }
     assert!(good.out.contains("1 of 2") && good.out.contains("2 of 2"), "{}", good.out);
@@ -431,7 +483,7 @@ fn files_that_hold_no_certificate_are_named_with_a_remedy_and_hide_no_others() {
             assert!(output.err.contains(name) && output.err.contains(words), "{name}: {}", output.err);
             assert!(output.err.contains("remedy: "), "{name}: {}", output.err);
             assert!(output.out.contains("dsf.hospital.example"), "the other file is still shown: {}", output.out);
-            assert!(!output.err.contains("BEGIN"), "{}", output.err);
+            assert!(!output.err.contains("-----BEGIN"), "{}", output.err);
         }
     }
 }

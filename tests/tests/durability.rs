@@ -34,7 +34,7 @@ async fn ping_among_kills() {
     let pings = if is_slow() { 200 } else { 20 };
     let network = Rc::new(Network::start(1));
     let done = Rc::new(Cell::new(false));
-        let killer = tokio::task::spawn_local(kill_at_random(Rc::clone(&network), Rc::clone(&done)));
+    let killer = tokio::task::spawn_local(kill_at_random(Rc::clone(&network), Rc::clone(&done)));
 
     let portal = network.organization("portal", "portal");
     let mut accepted = BTreeSet::new();
@@ -162,7 +162,8 @@ fn no_duplicates(node: &str, every: &[Value]) {
     let mut identifiers = BTreeSet::new();
     let mut exchanges = BTreeSet::new();
     for task in every.iter().filter(|task| task["status"] != "draft") {
-        let identifier = task["identifier"][0]["value"].as_str().unwrap_or_else(|| panic!("a Task without identifier: {task:#}"));
+        let identifier =
+            task["identifier"][0]["value"].as_str().unwrap_or_else(|| panic!("a Task without identifier: {task:#}"));
         assert!(identifiers.insert(identifier.to_owned()), "{node} has {identifier} twice");
         if let Some(key) = tasks::value(task, "input", "correlation-key") {
             assert!(exchanges.insert((message(task), key.clone())), "{node} has {} {key} twice", message(task));
@@ -172,11 +173,15 @@ fn no_duplicates(node: &str, every: &[Value]) {
 
 /// Every accepted Task is there, and a completed one names each site once.
 fn started_once(every: &[Value], accepted: &BTreeSet<String>) {
-    let started: Vec<&Value> = every.iter().filter(|task| message(task) == "startPing" && task["status"] != "draft").collect();
+    let started: Vec<&Value> =
+        every.iter().filter(|task| message(task) == "startPing" && task["status"] != "draft").collect();
     let ids: BTreeSet<String> = started.iter().map(|task| task["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(&ids, accepted, "the Tasks that were accepted are those that are there");
-    let pongs: BTreeSet<String> =
-        every.iter().filter(|task| message(task) == "pong").filter_map(|task| tasks::value(task, "input", "correlation-key")).collect();
+    let pongs: BTreeSet<String> = every
+        .iter()
+        .filter(|task| message(task) == "pong")
+        .filter_map(|task| tasks::value(task, "input", "correlation-key"))
+        .collect();
     for task in started.into_iter().filter(|task| task["status"] == "completed") {
         let replies = tasks::replies(task);
         let sites: Vec<&str> = replies.iter().map(|reply| reply.organization.as_str()).collect();
@@ -194,14 +199,19 @@ fn started_once(every: &[Value], accepted: &BTreeSet<String>) {
 
 /// One instance for each Task that starts a process, and none that still runs.
 fn instances_match_tasks(node: &tests::Node, every: &[Value]) {
-    let status = Schleuse::run(&[OsStr::new("--format"), OsStr::new("json"), OsStr::new("status"), node.directory.as_os_str()]).expect(0).json();
+    let status =
+        Schleuse::run(&[OsStr::new("--format"), OsStr::new("json"), OsStr::new("status"), node.directory.as_os_str()])
+            .expect(0)
+            .json();
     let mut instances: BTreeMap<String, u64> = BTreeMap::new();
     for instance in status["instances"].as_array().unwrap() {
         assert_ne!(instance["state"], "active", "{status:#}");
-        *instances.entry(instance["process"].as_str().unwrap().to_owned()).or_default() += instance["count"].as_u64().unwrap();
+        *instances.entry(instance["process"].as_str().unwrap().to_owned()).or_default() +=
+            instance["count"].as_u64().unwrap();
     }
     for (process, starts_with) in [("dsfdev_ping", "startPing"), ("dsfdev_pong", "ping")] {
-        let tasks = every.iter().filter(|task| message(task) == starts_with && task["status"] != "draft").count() as u64;
+        let tasks =
+            every.iter().filter(|task| message(task) == starts_with && task["status"] != "draft").count() as u64;
         let found = instances.get(process).copied().unwrap_or(0);
         assert_eq!(found, tasks, "{}: instances of {process}: {status:#}", node.name);
     }

@@ -134,7 +134,8 @@ async fn http_2_obeys_the_same_rules() {
     let answers = remote().send_h2(&requests).await.unwrap();
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 403, 400, 400, 400, 405]);
-    let stranger = network.stranger("portal").send_h2(&[("GET", "/metadata"), ("DELETE", &organization)]).await.unwrap();
+    let stranger =
+        network.stranger("portal").send_h2(&[("GET", "/metadata"), ("DELETE", &organization)]).await.unwrap();
     assert!(stranger.iter().all(|answer| answer.status == 403 && answer.body.is_empty()));
 }
 
@@ -184,7 +185,11 @@ async fn attack_a07_smuggling_is_refused_and_the_connection_closed() {
     let length = inner.len();
     let cases: Vec<(&str, String, &[u16])> = vec![
         ("CL and TE", format!("{post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"), &[400]),
-        ("TE and CL", format!("{post}Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n0\r\n\r\n{inner}"), &[400]),
+        (
+            "TE and CL",
+            format!("{post}Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n0\r\n\r\n{inner}"),
+            &[400],
+        ),
         ("two equal CL", format!("{post}Content-Length: 5\r\nContent-Length: 5\r\n\r\nabcde{inner}"), &[400]),
         ("two CL", format!("{post}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{inner}"), &[400]),
         ("list CL", format!("{post}Content-Length: 0, {length}\r\n\r\n{inner}"), &[400]),
@@ -193,11 +198,19 @@ async fn attack_a07_smuggling_is_refused_and_the_connection_closed() {
         ("huge CL", format!("{post}Content-Length: 99999999999999999999\r\n\r\n{inner}"), &[400, 413]),
         ("TE xchunked", format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"), &[400, 501]),
         ("TE list", format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"), &[400, 501]),
-        ("TE twice", format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{inner}"), &[400, 501]),
+        (
+            "TE twice",
+            format!("{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{inner}"),
+            &[400, 501],
+        ),
         ("TE gzip", format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n{inner}"), &[400, 501]),
         ("TE space", format!("{post}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{inner}"), &[400]),
         ("TE vertical tab", format!("{post}Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n{inner}"), &[400, 501]),
-        ("TE in 1.0", format!("POST /fhir/Task HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"), &[400]),
+        (
+            "TE in 1.0",
+            format!("POST /fhir/Task HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),
+            &[400],
+        ),
         ("bare LF", format!("GET /fhir/metadata HTTP/1.1\n{}\n", host.replace("\r\n", "\n")), &[400]),
         ("bare CR", format!("{get}{host}X: a\rX-ClientCert: b\r\n\r\n"), &[400]),
         ("folded line", format!("{get}{host}X: a\r\n b\r\n\r\n"), &[400]),
@@ -243,7 +256,9 @@ async fn attack_a07_broken_chunks_and_cut_bodies_leave_no_task() {
         assert!(answer.as_ref().is_none_or(|answer| answer.status >= 400), "{what}: {answer:?}");
     }
     // A body that ends before its length, and chunks without an end.
-    for raw in [format!("{head}Content-Length: {}\r\n\r\n{text}", text.len() + 10), format!("{chunked}{size}\r\n{text}\r\n")] {
+    for raw in
+        [format!("{head}Content-Length: {}\r\n\r\n{text}", text.len() + 10), format!("{chunked}{size}\r\n{text}\r\n")]
+    {
         let mut stream = client.connect().await.unwrap();
         stream.write_all(raw.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -308,7 +323,8 @@ async fn attack_a08_a09_what_is_too_large_is_refused_early() {
     let limit = 4 << 20;
     let announced = client.send_raw(format!("{post}Content-Length: {}\r\n\r\n", limit + 1)).await.expect("an answer");
     assert_eq!(announced.status, 413);
-    let enormous = client.send_raw(format!("{post}Content-Length: 999999999999999999\r\n\r\n")).await.expect("an answer");
+    let enormous =
+        client.send_raw(format!("{post}Content-Length: 999999999999999999\r\n\r\n")).await.expect("an answer");
     assert_eq!(enormous.status, 413);
     // Without a length it is refused when it becomes too large; the answer may be lost with the reset.
     let mut stream = client.connect().await.unwrap();
@@ -352,7 +368,9 @@ async fn attack_a32_slow_heads_are_closed_and_nobody_else_notices() {
                     let mut answer = [0; 4096];
                     match tokio::time::timeout(Duration::from_millis(1), stream.read(&mut answer)).await {
                         Ok(Ok(0) | Err(_)) => return Err(std::io::ErrorKind::ConnectionReset.into()),
-                        Ok(Ok(_)) => assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer)),
+                        Ok(Ok(_)) => {
+                            assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer))
+                        }
                         Err(_) => {}
                     }
                 }
@@ -393,18 +411,49 @@ async fn attack_a05_paths_have_one_form() {
     let host = fields(&client);
     let marker = Uuid::new_v4().to_string();
     let refused: [&str; 20] = [
-        "/fhir/../secret", "/fhir/..", "/fhir/./Task", "/fhir/%2e%2e/secret", "/fhir/%2E%2E/secret", "/fhir/.%2e/secret",
-        "/fhir/%252e%252e/secret", "/fhir//Task", "//fhir/Task", "/fhir/Task;x=1", "/fhir;x=1/Task", "/fhir/%2FTask",
-        "/fhir%2FTask", "/fhir/Task%00", "/fhir/Task%0d%0aX:%20a", "/fhir/\\Task", "/fhir/Task\\..\\x",
-        "/fhir/Task/%c0%ae%c0%ae", "/fhir/Task#x", "http://evil.example/fhir/Task",
+        "/fhir/../secret",
+        "/fhir/..",
+        "/fhir/./Task",
+        "/fhir/%2e%2e/secret",
+        "/fhir/%2E%2E/secret",
+        "/fhir/.%2e/secret",
+        "/fhir/%252e%252e/secret",
+        "/fhir//Task",
+        "//fhir/Task",
+        "/fhir/Task;x=1",
+        "/fhir;x=1/Task",
+        "/fhir/%2FTask",
+        "/fhir%2FTask",
+        "/fhir/Task%00",
+        "/fhir/Task%0d%0aX:%20a",
+        "/fhir/\\Task",
+        "/fhir/Task\\..\\x",
+        "/fhir/Task/%c0%ae%c0%ae",
+        "/fhir/Task#x",
+        "http://evil.example/fhir/Task",
     ];
     for target in refused {
         let answer = client.send_raw(format!("GET {target} HTTP/1.1\r\n{host}X-Marker: {marker}\r\n\r\n")).await;
         let answer = answer.unwrap_or_else(|| panic!("no answer: {target}"));
         assert_eq!(answer.status, 400, "{target}");
     }
-    for target in ["/", "/fhirx", "/fhir2/Task", "/FHIR/Task", "/server-status", "/bpe/", "/metadata", "/Task", "/fhir/task", "/fhir/NoSuchType", "/fhir/Task/1/2/3/4"] {
-        let answer = client.send_raw(format!("GET {target} HTTP/1.1\r\n{host}\r\n")).await.unwrap_or_else(|| panic!("no answer: {target}"));
+    for target in [
+        "/",
+        "/fhirx",
+        "/fhir2/Task",
+        "/FHIR/Task",
+        "/server-status",
+        "/bpe/",
+        "/metadata",
+        "/Task",
+        "/fhir/task",
+        "/fhir/NoSuchType",
+        "/fhir/Task/1/2/3/4",
+    ] {
+        let answer = client
+            .send_raw(format!("GET {target} HTTP/1.1\r\n{host}\r\n"))
+            .await
+            .unwrap_or_else(|| panic!("no answer: {target}"));
         assert_eq!(answer.status, 404, "{target}");
     }
     never_reached_the_engine(&shared().node("portal"), &marker);
@@ -418,13 +467,22 @@ async fn attack_a06_methods_are_those_of_fhir() {
     let client = remote();
     let host = fields(&client);
     for (method, statuses) in [
-        ("TRACE", [405, 501]), ("CONNECT", [405, 400]), ("PROPFIND", [405, 501]), ("get", [405, 501]), ("PATCH", [405, 501]),
-        ("OPTIONS", [405, 501]), ("DEBUG", [405, 501]),
+        ("TRACE", [405, 501]),
+        ("CONNECT", [405, 400]),
+        ("PROPFIND", [405, 501]),
+        ("get", [405, 501]),
+        ("PATCH", [405, 501]),
+        ("OPTIONS", [405, 501]),
+        ("DEBUG", [405, 501]),
     ] {
-        let answer = client.send_raw(format!("{method} /fhir/Task HTTP/1.1\r\n{host}\r\n")).await.unwrap_or_else(|| panic!("{method}"));
+        let answer = client
+            .send_raw(format!("{method} /fhir/Task HTTP/1.1\r\n{host}\r\n"))
+            .await
+            .unwrap_or_else(|| panic!("{method}"));
         assert!(statuses.contains(&answer.status), "{method}: {}", answer.status);
     }
-    let post = client.send("POST", "/Task/1", &[("x-http-method-override", "DELETE"), ("content-type", JSON)], "{}").await;
+    let post =
+        client.send("POST", "/Task/1", &[("x-http-method-override", "DELETE"), ("content-type", JSON)], "{}").await;
     assert!([403, 405].contains(&post.status), "{}", post.status);
     let query = client.get("/Task?_method=DELETE").await;
     assert_eq!(query.status, 400);
@@ -432,7 +490,9 @@ async fn attack_a06_methods_are_those_of_fhir() {
         "GET /fhir/Task HTTP/1.1\r\n{host}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     assert_eq!(client.send_raw(upgrade).await.unwrap().status, 400);
-    let h2c = format!("GET /fhir/metadata HTTP/1.1\r\n{host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n");
+    let h2c = format!(
+        "GET /fhir/metadata HTTP/1.1\r\n{host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
+    );
     assert_eq!(client.send_raw(h2c).await.unwrap().status, 400);
 }
 
@@ -453,12 +513,15 @@ async fn attack_a03_a04_only_the_configured_host_is_served() {
         assert!(answer.status == status || answer.status == 400, "{host}: {}", answer.status);
         assert_ne!(answer.status, 200, "{host}");
     }
-    for hosts in [String::new(), format!("Host: {good}\r\nHost: {good}\r\n"), format!("Host: {good}\r\nHost: evil.example\r\n")] {
+    for hosts in
+        [String::new(), format!("Host: {good}\r\nHost: {good}\r\n"), format!("Host: {good}\r\nHost: evil.example\r\n")]
+    {
         let answer = client.send_raw(format!("GET /fhir/metadata HTTP/1.1\r\n{hosts}\r\n")).await.unwrap();
         assert_eq!(answer.status, 400, "{hosts:?}");
     }
     // The name is compared without case, as DNS does.
-    let upper = client.send_raw(format!("GET /fhir/metadata HTTP/1.1\r\nHost: {}\r\n\r\n", good.to_uppercase())).await.unwrap();
+    let upper =
+        client.send_raw(format!("GET /fhir/metadata HTTP/1.1\r\nHost: {}\r\n\r\n", good.to_uppercase())).await.unwrap();
     assert_eq!(upper.status, 200);
 }
 
@@ -475,7 +538,12 @@ async fn edge_t30_t85_answers_carry_the_standing_fields_and_no_inside() {
         network.stranger("portal").get("/metadata").await,
     ];
     for answer in answers {
-        assert_eq!(answer.field("strict-transport-security"), Some("max-age=63072000; includeSubDomains"), "{}", answer.status);
+        assert_eq!(
+            answer.field("strict-transport-security"),
+            Some("max-age=63072000; includeSubDomains"),
+            "{}",
+            answer.status
+        );
         assert!(answer.field("x-correlation-id").is_some(), "{}", answer.status);
         assert_eq!(answer.field("x-content-type-options"), Some("nosniff"));
         for name in ["server", "x-powered-by", "via", "x-schleuse-permit"] {

@@ -23,21 +23,35 @@ fn repository() -> PathBuf {
 /// The shell commands of a section of the documentation, block by block.
 fn commands_of(section: &str) -> Vec<String> {
     let text = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
-    let start = text.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("docs/operations.md has no section {section}"));
+    let start = text
+        .find(&format!("\n## {section}\n"))
+        .unwrap_or_else(|| panic!("docs/operations.md has no section {section}"));
     let rest = &text[start + 4..];
     let section = &rest[..rest.find("\n## ").unwrap_or(rest.len())];
     section.split("```sh\n").skip(1).map(|block| block[..block.find("```").unwrap()].to_owned()).collect()
 }
 
 fn has(tool: &str) -> bool {
-    Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Runs a block in `place`; `schleuse` is the program under test.
 fn shell(place: &Path, block: &str) -> String {
     let programs = binary("schleuse").parent().unwrap().to_owned();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
-    let output = Command::new("sh").arg("-euc").arg(block).current_dir(place).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new("sh")
+        .arg("-euc")
+        .arg(block)
+        .current_dir(place)
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{block}\n{out}\n{err}");
     out
@@ -50,8 +64,11 @@ fn ping(directory: &Path, sites: &[&str]) {
     let arguments: Vec<&OsStr> = arguments.into_iter().chain([directory.as_os_str()]).chain(more).collect();
     let task: Value = Schleuse::run_within(tasks::PING_TIME, &arguments).expect(0).json();
     let replies = tasks::replies(&task["resource"]);
-    let mut answered: Vec<&str> =
-        replies.iter().filter(|reply| reply.status == "pong-received").map(|reply| reply.organization.as_str()).collect();
+    let mut answered: Vec<&str> = replies
+        .iter()
+        .filter(|reply| reply.status == "pong-received")
+        .map(|reply| reply.organization.as_str())
+        .collect();
     answered.sort_unstable();
     assert_eq!(answered, sites, "{task:#}");
 }
@@ -74,7 +91,8 @@ async fn node_joins_by_the_commands_of_the_documentation() {
     let notes = place.path().join("demo-notes");
     std::fs::create_dir(&notes).unwrap();
     let _network = Network::start_in(&place.path().join("net"), &notes, 3).unwrap();
-    let (typed, running): (Vec<&str>, Vec<&str>) = blocks[1].lines().partition(|line| !line.starts_with("schleuse run"));
+    let (typed, running): (Vec<&str>, Vec<&str>) =
+        blocks[1].lines().partition(|line| !line.starts_with("schleuse run"));
     assert_eq!(running.len(), 1, "{blocks:#?}");
     let said = shell(place.path(), &typed.join("\n"));
     assert!(said.contains("thumbprint"), "{said}");
@@ -83,7 +101,10 @@ async fn node_joins_by_the_commands_of_the_documentation() {
     let said = shell(place.path(), &blocks[2..].join("\n"));
     assert_eq!(said.lines().filter(|line| line.starts_with("200 https://")).count(), 7, "{said}");
     assert!(!said.contains("failed"), "{said}");
-    ping(&place.path().join("guest"), &["dic-1.example", "dic-2.example", "dic-3.example", "dms.example", "portal.example", "ttp.example"]);
+    ping(
+        &place.path().join("guest"),
+        &["dic-1.example", "dic-2.example", "dic-3.example", "dms.example", "portal.example", "ttp.example"],
+    );
     assert!(guest.stop().success(), "{}", guest.err());
 }
 
@@ -97,9 +118,19 @@ async fn node_joins_leaves_and_comes_back() {
     let (listen, manage) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{management}"));
     let authority = network.authority();
     let arguments: [&OsStr; 13] = [
-        "--format".as_ref(), "json".as_ref(), "init".as_ref(), guest.as_os_str(), "--organization-identifier".as_ref(),
-        "guest.example".as_ref(), "--base-url".as_ref(), base_url.as_ref(), "--listen".as_ref(), listen.as_ref(),
-        "--management".as_ref(), manage.as_ref(), "--development-certificates".as_ref(),
+        "--format".as_ref(),
+        "json".as_ref(),
+        "init".as_ref(),
+        guest.as_os_str(),
+        "--organization-identifier".as_ref(),
+        "guest.example".as_ref(),
+        "--base-url".as_ref(),
+        base_url.as_ref(),
+        "--listen".as_ref(),
+        listen.as_ref(),
+        "--management".as_ref(),
+        manage.as_ref(),
+        "--development-certificates".as_ref(),
     ];
     let arguments: Vec<&OsStr> = arguments.into_iter().chain([authority.as_os_str()]).collect();
     let made = Schleuse::run(&arguments).expect(0).json();
@@ -110,19 +141,34 @@ async fn node_joins_leaves_and_comes_back() {
     assert!(again.err.contains("exists"), "{}", again.err);
     let mut running = run_node(&guest, management).await;
 
-    let own = Pair { certificate: guest.join("certificates/client.pem"), private_key: guest.join("certificates/client.key") };
+    let own =
+        Pair { certificate: guest.join("certificates/client.pem"), private_key: guest.join("certificates/client.key") };
     let own = Client::new(&base_url, &network.authority().join("ca.pem"), Some(&own));
     let portal = network.organization("portal", "portal");
     // Alone: it pings nobody, and partners do not know it.
     ping(&guest, &[]);
-    let unknown = network.client(&network.node("portal"), Some(&Pair { certificate: guest.join("certificates/client.pem"), private_key: guest.join("certificates/client.key") }));
+    let unknown = network.client(
+        &network.node("portal"),
+        Some(&Pair {
+            certificate: guest.join("certificates/client.pem"),
+            private_key: guest.join("certificates/client.key"),
+        }),
+    );
     assert_eq!(unknown.get("/metadata").await.status, 403);
 
     let mut members = String::new();
     for node in network.nodes() {
-        let printed = Schleuse::run(&[OsStr::new("cert"), OsStr::new("thumbprint"), node.organization.certificate.as_os_str()]).expect(0);
+        let printed =
+            Schleuse::run(&[OsStr::new("cert"), OsStr::new("thumbprint"), node.organization.certificate.as_os_str()])
+                .expect(0);
         let thumbprint = printed.out.split(' ').next().unwrap().to_owned();
-        members.push_str(&format!("{} {} {} {} {thumbprint}\n", node.organization_identifier, node.endpoint_identifier(), node.base_url, node.role));
+        members.push_str(&format!(
+            "{} {} {} {} {thumbprint}\n",
+            node.organization_identifier,
+            node.endpoint_identifier(),
+            node.base_url,
+            node.role
+        ));
     }
     members.push_str(&format!("guest.example dsf.guest.example {base_url} DIC {thumbprint}\n"));
     std::fs::write(place.path().join("members.txt"), members).unwrap();

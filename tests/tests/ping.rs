@@ -1,5 +1,10 @@
 //! The demonstration as a newcomer runs it, after every kind of end, and what a ping says about sites that do not answer.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "test code: a surprise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -71,8 +76,10 @@ fn demonstration_succeeds_after_a_run_that_was_killed_at_any_moment() {
     let place = folder();
     let directory = place.path().join("net");
     // From the first file to the table; spread by the clock, so that runs differ.
-    let spread = u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_millis() % 50);
-    let moments: Vec<u64> = if is_slow() { (0..40).map(|index| index * 60 + spread).collect() } else { vec![40, 250, 450, 700, 1200] };
+    let spread =
+        u64::from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_millis() % 50);
+    let moments: Vec<u64> =
+        if is_slow() { (0..40).map(|index| index * 60 + spread).collect() } else { vec![40, 250, 450, 700, 1200] };
     for (run, moment) in moments.into_iter().enumerate() {
         let notes = place.path().join(format!("notes-{run}"));
         std::fs::create_dir(&notes).unwrap();
@@ -104,7 +111,8 @@ fn demonstration_succeeds_after_a_run_that_was_killed_at_any_moment() {
 
 /// Process ids whose parent is `parent`.
 fn children_of(parent: i32) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let is_child = |pid: &i32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let after_name = stat.rsplit(')').next().unwrap_or_default().to_owned();
@@ -137,7 +145,9 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
     let elsewhere = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let dic_1 = network.node("dic-1");
     let port = network.organization("dic-1", "dic-1").port();
-    dic_1.edit("node.toml", |text| text.replace(&format!("\"127.0.0.1:{port}\""), &format!("\"127.0.0.1:{elsewhere}\"")));
+    dic_1.edit("node.toml", |text| {
+        text.replace(&format!("\"127.0.0.1:{port}\""), &format!("\"127.0.0.1:{elsewhere}\""))
+    });
     network.kill("dic-1", Process::Gateway).await;
     // dic-2 is alive for the kernel and answers nothing.
     let dic_2 = network.node("dic-2");
@@ -148,7 +158,10 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
     network.kill("dic-3", Process::Gateway).await;
     // dms no longer lists the portal.
     let at_dms = network.organization("dms", "dms");
-    let mut organization = search::all(&at_dms, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example").await.remove(0);
+    let mut organization =
+        search::all(&at_dms, "Organization", "identifier=http://dsf.dev/sid/organization-identifier%7Cportal.example")
+            .await
+            .remove(0);
     organization["active"] = json!(false);
     at_dms.put(&format!("/Organization/{}", organization["id"].as_str().unwrap()), &organization).await.expect(200);
     // ttp takes the ping and may not send the pong.
@@ -158,14 +171,18 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
     ttp.edit("policies/outbound.toml", |text| text.replace("private-hosts = [\"localhost\"]", "private-hosts = []"));
     ttp.signal(Process::Engine, Signal::HUP);
     ttp.signal(Process::Gateway, Signal::HUP);
-    until("the reload of ttp", Duration::from_secs(30), async || ttp.metric(reloaded).await.filter(|time| *time > before)).await;
+    until("the reload of ttp", Duration::from_secs(30), async || {
+        ttp.metric(reloaded).await.filter(|time| *time > before)
+    })
+    .await;
 
     let started = Instant::now();
     let replies = tasks::run_ping(&portal, "portal.example").await;
     let took = started.elapsed();
     dic_2.signal(Process::Gateway, Signal::CONT);
     let of = |site: &str| {
-        let found: Vec<&Reply> = replies.iter().filter(|reply| reply.organization == format!("{site}.example")).collect();
+        let found: Vec<&Reply> =
+            replies.iter().filter(|reply| reply.organization == format!("{site}.example")).collect();
         assert_eq!(found.len(), 1, "{site}: {replies:#?}");
         (found[0].status.as_str(), found[0].error.as_deref().unwrap_or_default().to_lowercase())
     };
@@ -185,7 +202,9 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
     assert!(took < Duration::from_secs(30), "a ping waits 20 s for pongs, this one took {took:?}");
 
     // What stood in the way goes away, and all is well without a restart of the portal.
-    dic_1.edit("node.toml", |text| text.replace(&format!("\"127.0.0.1:{elsewhere}\""), &format!("\"127.0.0.1:{port}\"")));
+    dic_1.edit("node.toml", |text| {
+        text.replace(&format!("\"127.0.0.1:{elsewhere}\""), &format!("\"127.0.0.1:{port}\""))
+    });
     network.kill_and_await_restart("dic-1", Process::Gateway).await;
     let again = tasks::run_ping(&portal, "portal.example").await;
     let dic_1 = again.iter().find(|reply| reply.organization == "dic-1.example").unwrap();
@@ -196,7 +215,9 @@ fn foreign_server_certificate(node: &tests::Node) {
     use certs::development::{Authority, KeyType, Subject, Validity};
     let validity = Validity::days(time::OffsetDateTime::now_utc(), 30);
     let authority = Authority::root(&Subject::german("Foreign", "Foreign CA"), KeyType::EcdsaP256, validity).unwrap();
-    let issued = authority.issue_server(&Subject::german("dic-3.example", "localhost"), &["localhost"], KeyType::EcdsaP256, validity).unwrap();
+    let issued = authority
+        .issue_server(&Subject::german("dic-3.example", "localhost"), &["localhost"], KeyType::EcdsaP256, validity)
+        .unwrap();
     std::fs::write(node.path("certificates/server.key"), issued.private_key_pem()).unwrap();
     std::fs::write(node.path("certificates/server.pem"), issued.chain_pem()).unwrap();
 }
@@ -213,7 +234,8 @@ fn table_shows_the_true_reason() {
     let place_of_rule = text.find("\n[[rule]]").unwrap();
     std::fs::write(&rules, format!("{}{denied}{}", &text[..place_of_rule], &text[place_of_rule..])).unwrap();
     let output = demo_once(&directory, &["--sites", "1"]).expect(1);
-    let line = |site: &str| output.out.lines().find(|line| line.starts_with(site)).unwrap_or_else(|| panic!("{}", output.out));
+    let line =
+        |site: &str| output.out.lines().find(|line| line.starts_with(site)).unwrap_or_else(|| panic!("{}", output.out));
     let cells: Vec<&str> = line("dic-1").split_whitespace().collect();
     assert_eq!((cells[2], cells[3]), ("no", "not-allowed"), "{}", output.out);
     assert!(line("dic-1").contains("403"), "{}", output.out);

@@ -40,14 +40,16 @@ async fn reload(node: &Node, is_good: bool) {
     node.signal(Process::Engine, Signal::HUP);
     until("the engine's reload", TIME, async || {
         let now = seen(node).await;
-        let counted = if is_good { now.engine_time > before.engine_time } else { now.engine_failed > before.engine_failed };
+        let counted =
+            if is_good { now.engine_time > before.engine_time } else { now.engine_failed > before.engine_failed };
         counted.then_some(())
     })
     .await;
     node.signal(Process::Gateway, Signal::HUP);
     until("the gateway's reload", TIME, async || {
         let now = seen(node).await;
-        let counted = if is_good { now.gateway_time > before.gateway_time } else { now.gateway_failed > before.gateway_failed };
+        let counted =
+            if is_good { now.gateway_time > before.gateway_time } else { now.gateway_failed > before.gateway_failed };
         counted.then_some(())
     })
     .await;
@@ -71,7 +73,12 @@ async fn reload_takes_what_is_good_and_keeps_the_last_good_otherwise() {
     let local = network.organization("portal", "portal");
     let good_rules = portal.text("policies/rules.toml");
     let version = async || {
-        let answered = tests::Schleuse::run(&["--format".as_ref(), "json".as_ref(), "status".as_ref(), portal.directory.as_os_str()]);
+        let answered = tests::Schleuse::run(&[
+            "--format".as_ref(),
+            "json".as_ref(),
+            "status".as_ref(),
+            portal.directory.as_os_str(),
+        ]);
         answered.expect(0).json()["policy-version"].as_str().unwrap().to_owned()
     };
     let first_version = version().await;
@@ -119,7 +126,11 @@ async fn certificates_are_swapped(network: &Network, portal: &Node, remote: &Cli
     let read = |name: &str| std::fs::read_to_string(network.authority().join(name)).unwrap();
     let authority = Authority::from_pem(&read("ca.pem"), &read("ca.key"), "authority").unwrap();
     let validity = Validity::days(time::OffsetDateTime::now_utc(), 60);
-    let issue = || authority.issue_server(&Subject::german("portal.example", "localhost"), &["localhost"], KeyType::EcdsaP256, validity).unwrap();
+    let issue = || {
+        authority
+            .issue_server(&Subject::german("portal.example", "localhost"), &["localhost"], KeyType::EcdsaP256, validity)
+            .unwrap()
+    };
     let (next, other) = (issue(), issue());
     let (old_chain, old_key) = (portal.text("certificates/server.pem"), portal.text("certificates/server.key"));
 
@@ -128,7 +139,10 @@ async fn certificates_are_swapped(network: &Network, portal: &Node, remote: &Cli
     std::fs::write(portal.path("certificates/server.key"), other.private_key_pem()).unwrap();
     let failures = seen(portal).await.gateway_failed;
     portal.signal(Process::Gateway, Signal::HUP);
-    until("the refusal of the certificate", TIME, async || (seen(portal).await.gateway_failed > failures).then_some(())).await;
+    until("the refusal of the certificate", TIME, async || {
+        (seen(portal).await.gateway_failed > failures).then_some(())
+    })
+    .await;
     assert_eq!(certificate_of(remote).await, before);
 
     std::fs::write(portal.path("certificates/server.key"), next.private_key_pem()).unwrap();
@@ -147,7 +161,10 @@ async fn trust_is_swapped(portal: &Node, remote: &Client) {
     let failures = seen(portal).await.gateway_failed;
     std::fs::write(portal.path("trust/client-authorities.pem"), "").unwrap();
     portal.signal(Process::Gateway, Signal::HUP);
-    until("the refusal of an empty trust store", TIME, async || (seen(portal).await.gateway_failed > failures).then_some(())).await;
+    until("the refusal of an empty trust store", TIME, async || {
+        (seen(portal).await.gateway_failed > failures).then_some(())
+    })
+    .await;
     remote.get("/metadata").await.expect(200);
 
     let validity = Validity::days(time::OffsetDateTime::now_utc(), 60);
@@ -241,12 +258,24 @@ async fn reloads_of_a_supervised_node_disturb_no_request() {
     let text = directory.to_str().unwrap();
     let (listen, manage) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{management}"));
     tests::Schleuse::run(&[
-        "init", text, "--organization-identifier", "new.example", "--base-url", &base_url, "--listen", &listen, "--management",
-        &manage, "--development-certificates",
+        "init",
+        text,
+        "--organization-identifier",
+        "new.example",
+        "--base-url",
+        &base_url,
+        "--listen",
+        &listen,
+        "--management",
+        &manage,
+        "--development-certificates",
     ])
     .expect(0);
     let guard = tests::network::run_node(&directory, management).await;
-    let pair = tests::Pair { certificate: directory.join("certificates/client.pem"), private_key: directory.join("certificates/client.key") };
+    let pair = tests::Pair {
+        certificate: directory.join("certificates/client.pem"),
+        private_key: directory.join("certificates/client.key"),
+    };
     let client = Client::new(&base_url, &directory.join("authority/ca.pem"), Some(&pair));
     let end = Instant::now() + Duration::from_secs(4);
     let running = load(3, &client, end);

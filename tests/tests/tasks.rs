@@ -1,5 +1,10 @@
 //! Tasks at the door: which are taken, which are refused, and what becomes of those that are taken.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "test code: a surprise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +31,8 @@ async fn stored(task: &Value) -> u64 {
     let key = tasks::value(task, "input", "correlation-key").unwrap();
     let local = shared().organization("portal", "portal");
     let every = search::all(&local, "Task", "").await;
-    every.iter().filter(|stored| tasks::value(stored, "input", "correlation-key").as_deref() == Some(&key)).count() as u64
+    every.iter().filter(|stored| tasks::value(stored, "input", "correlation-key").as_deref() == Some(&key)).count()
+        as u64
 }
 
 #[tokio::test]
@@ -93,16 +99,23 @@ async fn attack_a27_tasks_that_the_process_does_not_allow_are_refused() {
         ("an unknown requester", |task| task["requester"] = tasks::organization("nobody.example")),
         ("no requester", |task| drop(task.as_object_mut().unwrap().remove("requester"))),
         ("another recipient", |task| task["restriction"]["recipient"] = json!([tasks::organization("ttp.example")])),
-        ("the sender as recipient", |task| task["restriction"]["recipient"] = json!([tasks::organization("dic-1.example")])),
+        ("the sender as recipient", |task| {
+            task["restriction"]["recipient"] = json!([tasks::organization("dic-1.example")])
+        }),
         ("two recipients", |task| {
-            task["restriction"]["recipient"] = json!([tasks::organization("portal.example"), tasks::organization("ttp.example")]);
+            task["restriction"]["recipient"] =
+                json!([tasks::organization("portal.example"), tasks::organization("ttp.example")]);
         }),
         ("no recipient", |task| drop(task.as_object_mut().unwrap().remove("restriction"))),
         ("an unknown process", |task| task["instantiatesCanonical"] = json!("http://dsf.dev/bpe/Process/unknown|1.0")),
         ("an unknown version", |task| task["instantiatesCanonical"] = json!("http://dsf.dev/bpe/Process/pong|9.9")),
         ("no version", |task| task["instantiatesCanonical"] = json!("http://dsf.dev/bpe/Process/pong")),
-        ("another process of the node", |task| task["instantiatesCanonical"] = json!("http://dsf.dev/bpe/Process/ping|1.0")),
-        ("an unknown profile", |task| task["meta"]["profile"] = json!(["http://dsf.dev/fhir/StructureDefinition/task-unknown|1.0"])),
+        ("another process of the node", |task| {
+            task["instantiatesCanonical"] = json!("http://dsf.dev/bpe/Process/ping|1.0")
+        }),
+        ("an unknown profile", |task| {
+            task["meta"]["profile"] = json!(["http://dsf.dev/fhir/StructureDefinition/task-unknown|1.0"])
+        }),
         ("a profile of another message", |task| {
             task["meta"]["profile"] = json!(["http://dsf.dev/fhir/StructureDefinition/task-pong|1.0"]);
         }),
