@@ -1,5 +1,6 @@
 //! A certificate authority, FHIR servers and a proxy in this process.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ impl Node {
     pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
+        // A key that others can read is refused.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     }
 

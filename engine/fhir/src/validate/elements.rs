@@ -224,7 +224,7 @@ impl<'a> Validator<'a> {
     /// against R4 and the invariants of the profile, as the reference validator does (`fhir-api` 6.6 lets a practitioner
     /// be the author of an answer although the profile names only organisations as targets).
     fn target(&mut self, node: Node<'a>, targets: &[&super::profile::Target]) {
-        if node.value.get("reference").is_none() {
+        if node.value.get("reference").is_none() && node.value.get("identifier").is_some() {
             return;
         }
         // A target profile that is not known could be of any type.
