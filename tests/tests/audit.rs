@@ -1,5 +1,10 @@
 //! The audit log: it says who did what by which rule, nothing of what was in it, and it shows when it was changed.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -386,7 +386,7 @@ async fn attack_a32_slow_heads_are_closed_and_nobody_else_notices() {
     while let Some(ended) = running.join_next().await {
         ended.unwrap();
     }
-    assert!(started.elapsed() < Duration::from_secs(35), "limits.timeouts.header is 20 s");
+    assert!(started.elapsed() < Duration::from_secs(35), "limits.timeouts.header of the shipped policy is 10 s");
 }
 
 #[tokio::test]
