@@ -90,7 +90,8 @@ impl Snapshots {
         match in_time("hello", frame::read::<FromGateway>(stream)).await? {
             Some(FromGateway::Hello { build }) if build == BUILD => {}
             _ => {
-                return in_time("refusal", frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() })).await;
+                return in_time("refusal", frame::write(stream, &FromEngine::Refused { build: BUILD.to_owned() }))
+                    .await;
             }
         }
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(id, 0);

@@ -127,7 +127,8 @@ impl Endpoint {
 /// Admits a request; one of a policy that is not known yet waits until it is.
 async fn admit_in_time(shared: &Shared, parts: &Parts) -> Result<Admitted, Refusal> {
     let admit = || admit(parts, &shared.base_path, &shared.policies, shared.publisher.version());
-    let is_unknown = |admitted: &Result<_, Refusal>| matches!(admitted, Err(refusal) if refusal.code == Code::PolicyUnknown);
+    let is_unknown =
+        |admitted: &Result<_, Refusal>| matches!(admitted, Err(refusal) if refusal.code == Code::PolicyUnknown);
     let admitted = admit();
     if !is_unknown(&admitted) {
         return admitted;

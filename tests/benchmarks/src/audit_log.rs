@@ -110,6 +110,9 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     report.value("append while the log is synced, p99", synced.p99(), "us");
     report.value("append until on disk, one at a time, p50", durable.p50(), "us");
     let bytes = serde_json::to_vec(&one()).during("a record")?.len();
-    report.note(format!("{count} records of {bytes} bytes besides the chain's own fields, one thread; durable: {}", durable.len()));
+    report.note(format!(
+        "{count} records of {bytes} bytes besides the chain's own fields, one thread; durable: {}",
+        durable.len()
+    ));
     Ok(())
 }

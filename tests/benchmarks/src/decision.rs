@@ -30,7 +30,11 @@ use crate::{Run, upstream};
 /// Requests that partners send.
 const REQUESTS: [(&str, &str, &str); 4] = [
     ("read of an Organization", "GET", upstream::SMALL_TARGET),
-    ("search of Tasks", "GET", "/fhir/Task?status=requested&_lastUpdated=gt2026-11-22T10:00:00Z&_sort=_lastUpdated&_count=50"),
+    (
+        "search of Tasks",
+        "GET",
+        "/fhir/Task?status=requested&_lastUpdated=gt2026-11-22T10:00:00Z&_sort=_lastUpdated&_count=50",
+    ),
     ("read of a Binary", "GET", upstream::LARGE_TARGET),
     ("create of a Task (ping)", "POST", "/fhir/Task"),
 ];
@@ -118,7 +122,8 @@ impl Bench {
         let identity = identity.during("identifying")?;
         let identified = Instant::now();
         let request: CanonicalRequest =
-            policies::canonicalize(black_box(method), black_box(target), self.active.base().path()).during("a request")?;
+            policies::canonicalize(black_box(method), black_box(target), self.active.base().path())
+                .during("a request")?;
         let canonical = Instant::now();
         let decision = decide::decide(&basis, &identity, &request, black_box(body), &self.connection);
         let end = Instant::now();
@@ -167,9 +172,7 @@ fn ping_task() -> Outcome<Resource> {
             "identifier": { "system": "http://dsf.dev/sid/organization-identifier", "value": name },
         })
     };
-    let input = |system: &str, code: &str, value: &str| {
-        serde_json::json!({ "type": { "coding": [{ "system": system, "code": code }] }, "valueString": value })
-    };
+    let input = |system: &str, code: &str, value: &str| serde_json::json!({ "type": { "coding": [{ "system": system, "code": code }] }, "valueString": value });
     let bpmn = "http://dsf.dev/fhir/CodeSystem/bpmn-message";
     let endpoint = serde_json::json!({
         "type": { "coding": [{ "system": "http://dsf.dev/fhir/CodeSystem/ping", "code": "endpoint-identifier" }] },

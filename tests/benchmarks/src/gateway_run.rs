@@ -59,6 +59,7 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     for test in Test::ALL {
         report.tables(rounds.table(test));
     }
+    report.samples(rounds.samples());
     Ok(())
 }
 
@@ -124,7 +125,12 @@ fn ratios(report: &mut Report, rounds: &Rounds) {
     for (name, test, measure, other, target) in rows {
         report.figure(format!("{name} / {other}"), rounds.ratio(test, measure, OURS, other), "x", target);
     }
-    report.figure("resumed handshakes that were resumed", rounds.resumed_share(OURS) * 100.0, "%", Target::AtLeast(100.0));
+    report.figure(
+        "resumed handshakes that were resumed",
+        rounds.resumed_share(OURS) * 100.0,
+        "%",
+        Target::AtLeast(100.0),
+    );
 }
 
 /// Growth of the memory of each server by idle connections; gives that of our gateway, per connection in bytes.

@@ -84,15 +84,30 @@ pub(crate) fn write(root: &Path, size: Size, pki: &Pki, port: u16, management_po
 /// processes that there are [`RULES`] with the shipped ones. A third of them stands in the way of every read.
 fn rules() -> String {
     let shipped = policies::Policy::shipped().rules().all().len();
-    let mut text = format!(
-        "schema = 1\n\n[trust]\nissuer-cn = [\"{ISSUER}\", \"GEANT TLS RSA 1\"]\nsubject-country = [\"DE\"]\n"
-    );
+    let mut text =
+        format!("schema = 1\n\n[trust]\nissuer-cn = [\"{ISSUER}\", \"GEANT TLS RSA 1\"]\nsubject-country = [\"DE\"]\n");
     for number in 0..RULES.saturating_sub(shipped) {
         let site = organization(number + 1_000);
         let (effect, rest) = match number % 3 {
-            0 => ("deny", format!("subject = \"org:{site}\"\nmatch = {{ operations = [\"read\", \"search\"], types = [\"Organization\", \"Binary\", \"Task\"] }}")),
-            1 => ("allow", format!("subject = \"org:{site}\"\nmatch = {{ operations = [\"create\"], types = [\"Task\"] }}\nwhen.task = {{ status = \"requested\", process = [\"http://example.org/bpe/Process/process{number}|*\"] }}")),
-            _ => ("allow", format!("subject = \"role:{PARENT}/DIC\"\nmatch = {{ operations = [\"read\", \"search\"], types = [\"Questionnaire\", \"Measure\"] }}\nnetworks = [\"10.{}.0.0/16\"]", number % 256)),
+            0 => (
+                "deny",
+                format!(
+                    "subject = \"org:{site}\"\nmatch = {{ operations = [\"read\", \"search\"], types = [\"Organization\", \"Binary\", \"Task\"] }}"
+                ),
+            ),
+            1 => (
+                "allow",
+                format!(
+                    "subject = \"org:{site}\"\nmatch = {{ operations = [\"create\"], types = [\"Task\"] }}\nwhen.task = {{ status = \"requested\", process = [\"http://example.org/bpe/Process/process{number}|*\"] }}"
+                ),
+            ),
+            _ => (
+                "allow",
+                format!(
+                    "subject = \"role:{PARENT}/DIC\"\nmatch = {{ operations = [\"read\", \"search\"], types = [\"Questionnaire\", \"Measure\"] }}\nnetworks = [\"10.{}.0.0/16\"]",
+                    number % 256
+                ),
+            ),
         };
         text.push_str(&format!("\n[[rule]]\nid = \"benchmark-{number:03}\"\neffect = \"{effect}\"\n{rest}\n"));
     }

@@ -79,7 +79,8 @@ impl Peer {
     pub(crate) fn version(self) -> Outcome<String> {
         let option = if self == Self::Haproxy { "-vv" } else { "-V" };
         let program = self.find().during(format!("looking for {}", self.program()))?;
-        let output = Command::new(program).arg(option).output().during(format!("asking {} for its version", self.program()))?;
+        let output =
+            Command::new(program).arg(option).output().during(format!("asking {} for its version", self.program()))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default().trim();
         Ok(match self {

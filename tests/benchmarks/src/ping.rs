@@ -112,7 +112,8 @@ async fn start(run: &Run, folder: &Path, directory: &Path) -> Outcome<(Process, 
     let root = directory.display().to_string();
     let arguments = ["demo", "--directory", &root, "--no-run", "--sites", "1", "--port", "0"];
     let program = run.program("schleuse")?;
-    let mut process = Process::start("schleuse demo", &program, &arguments, &folder.join("demo.log"), Lifeline::Signal)?;
+    let mut process =
+        Process::start("schleuse demo", &program, &arguments, &folder.join("demo.log"), Lifeline::Signal)?;
     let end = Instant::now() + READY * 2;
     loop {
         process.must_run()?;
@@ -158,7 +159,11 @@ impl Portal {
         let created = self.exchange.answer(request.as_bytes()).await.during("starting a ping")?;
         let accepted = Instant::now();
         if created.status != 201 {
-            return Err(Failure::new(format!("starting a ping: {} {}", created.status, String::from_utf8_lossy(&created.body))));
+            return Err(Failure::new(format!(
+                "starting a ping: {} {}",
+                created.status,
+                String::from_utf8_lossy(&created.body)
+            )));
         }
         let first: Value = serde_json::from_slice(&created.body).during("reading the start Task")?;
         let id = first.get("id").and_then(Value::as_str).during("reading the id of the start Task")?.to_owned();

@@ -18,6 +18,8 @@ pub(crate) struct Report {
     figures: Vec<Figure>,
     tables: Vec<Table>,
     notes: Vec<String>,
+    /// What the tables are made from; only in the file.
+    samples: serde_json::Value,
 }
 
 /// One measured value.
@@ -61,6 +63,7 @@ impl Report {
             figures: Vec::new(),
             tables: Vec::new(),
             notes: Vec::new(),
+            samples: serde_json::Value::Null,
         }
     }
 
@@ -85,6 +88,11 @@ impl Report {
     /// A table, if there is anything to show.
     pub(crate) fn tables(&mut self, table: Option<Table>) {
         self.tables.extend(table);
+    }
+
+    /// Single values, for who wants to look closer.
+    pub(crate) fn samples(&mut self, samples: serde_json::Value) {
+        self.samples = samples;
     }
 
     /// How something was measured, where the name does not say it.
@@ -115,6 +123,7 @@ impl Report {
             "figures": figures,
             "tables": self.tables,
             "notes": self.notes,
+            "samples": self.samples,
         });
         std::fs::write(&path, format!("{document:#}\n")).during(format!("writing {}", path.display()))?;
         println!("\nwritten to {}", path.display());

@@ -58,10 +58,12 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
 
     let (first, second, many) = (Values::new(first), Values::new(second), Values::new(many));
     let full = format!("store with {STORED_TASKS} Tasks");
-    let rows = [("first start, no store yet", &first), ("second start", &second), (full.as_str(), &many)].map(|(name, values)| {
-        let at = |percent| number(values.percentile(percent));
-        vec![name.to_owned(), at(0.0), at(50.0), at(100.0), values.len().to_string()]
-    });
+    let rows = [("first start, no store yet", &first), ("second start", &second), (full.as_str(), &many)].map(
+        |(name, values)| {
+            let at = |percent| number(values.percentile(percent));
+            vec![name.to_owned(), at(0.0), at(50.0), at(100.0), values.len().to_string()]
+        },
+    );
     report.table(Table::new("Start to ready, ms", &["store", "least", "median", "most", "starts"], rows.into()));
     let rows = [("little in the store", &small), (full.as_str(), &large)].map(|(name, memory)| memory.row(name));
     report.table(Table::new(

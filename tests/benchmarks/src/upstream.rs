@@ -49,8 +49,11 @@ struct Bodies {
 
 /// Serves until standard input closes.
 pub(crate) fn run(arguments: &Arguments) -> Outcome<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().during("starting threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .during("starting threads")?;
     runtime.block_on(async {
         let bodies = Bodies { small: small_body(), large: Bytes::from(vec![b'x'; LARGE]) };
         tokio::spawn(serve_http(listen(&arguments.http)?, bodies.clone()));

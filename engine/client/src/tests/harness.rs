@@ -1,8 +1,8 @@
 //! A certificate authority, FHIR servers and a proxy in this process.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};

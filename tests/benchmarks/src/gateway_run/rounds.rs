@@ -59,8 +59,7 @@ pub(super) struct Rounds {
 // === impl Test ===
 
 impl Test {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Small, Self::Full, Self::FullRsa, Self::Resumed, Self::Large, Self::Http2];
+    pub(super) const ALL: [Self; 6] = [Self::Small, Self::Full, Self::FullRsa, Self::Resumed, Self::Large, Self::Http2];
 
     /// The tests of the run that need servers with P-256 certificates.
     pub(super) fn with_p256(run: &Run) -> Vec<Self> {
@@ -164,6 +163,20 @@ impl Rounds {
         self.series
             .get(&(Test::Resumed, label))
             .map_or(f64::NAN, |series| (series.resumed as f64) / (series.answers.max(1) as f64))
+    }
+
+    /// Every round of every test and server.
+    pub(super) fn samples(&self) -> serde_json::Value {
+        let all = self.series.iter().map(|((test, label), series)| {
+            serde_json::json!({
+                "test": test.title(),
+                "server": label,
+                "requests-per-second": series.rates,
+                "cpu-microseconds-per-request": series.cpu,
+                "p99-microseconds": series.p99,
+            })
+        });
+        all.collect()
     }
 
     /// The servers of a test in the order in which they were started; none if the test did not run.

@@ -7,12 +7,11 @@ use crate::pki::ISSUER;
 const MODULES: &str = "/usr/lib/apache2/modules";
 
 pub(super) fn configuration(site: &Site<'_>) -> String {
-    let modules: String = [
-        "mpm_event", "authz_core", "headers", "proxy", "proxy_http", "reqtimeout", "socache_shmcb", "ssl", "http2",
-    ]
-    .iter()
-    .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
-    .collect();
+    let modules: String =
+        ["mpm_event", "authz_core", "headers", "proxy", "proxy_http", "reqtimeout", "socache_shmcb", "ssl", "http2"]
+            .iter()
+            .map(|name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n"))
+            .collect();
     let user = if site.is_root { format!("User {USER}\nGroup {USER}\n") } else { String::new() };
     let threads = 64;
     format!(
