@@ -163,7 +163,8 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
             .await
             .remove(0);
     organization["active"] = json!(false);
-    at_dms.put(&format!("/Organization/{}", organization["id"].as_str().unwrap()), &organization).await.expect(200);
+    let target = format!("/Organization/{}", organization["id"].as_str().unwrap());
+    let removed = at_dms.put(&target, &organization).await.expect(200);
     // ttp takes the ping and may not send the pong.
     let ttp = network.node("ttp");
     let reloaded = "schleuse_reload_last_success{process=\"engine\"}";
@@ -206,9 +207,22 @@ async fn ping_says_why_a_site_does_not_answer_and_the_others_still_do() {
         text.replace(&format!("\"127.0.0.1:{elsewhere}\""), &format!("\"127.0.0.1:{port}\""))
     });
     network.kill_and_await_restart("dic-1", Process::Gateway).await;
+    let mut organization = removed.json();
+    organization["active"] = json!(true);
+    at_dms.put(&target, &organization).await.expect(200);
+    let before = ttp.metric(reloaded).await.unwrap_or(0.0);
+    ttp.edit("policies/outbound.toml", |text| text.replace("private-hosts = []", "private-hosts = [\"localhost\"]"));
+    ttp.signal(Process::Engine, Signal::HUP);
+    ttp.signal(Process::Gateway, Signal::HUP);
+    until("the reload of ttp", Duration::from_secs(30), async || {
+        ttp.metric(reloaded).await.filter(|time| *time > before)
+    })
+    .await;
     let again = tasks::run_ping(&portal, "portal.example").await;
-    let dic_1 = again.iter().find(|reply| reply.organization == "dic-1.example").unwrap();
-    assert_eq!(dic_1.status, "pong-received", "{again:#?}");
+    for reply in again {
+        let expected = if reply.organization == "dic-3.example" { "not-reachable" } else { "pong-received" };
+        assert_eq!(reply.status, expected, "{reply:?}");
+    }
 }
 
 fn foreign_server_certificate(node: &tests::Node) {

@@ -311,3 +311,49 @@ fn outputs(task: &Value, code: &str) -> Vec<Value> {
     let outputs = task["output"].as_array().cloned().unwrap_or_default();
     outputs.into_iter().filter(|output| output["type"]["coding"][0]["code"] == code).collect()
 }
+
+#[tokio::test]
+async fn autostart_pings_again_and_again_until_it_is_stopped() {
+    let network = shared();
+    let dms = network.organization("dms", "dms");
+    let process = "http://dsf.dev/bpe/Process/pingAutostart|1.0";
+    let profile = |name: &str| format!("http://dsf.dev/fhir/StructureDefinition/task-{name}-ping-autostart|1.0");
+    let mut start = tasks::task(process, &profile("start"), "startPingAutostart", "dms.example", "dms.example");
+    let interval = tasks::string_input("http://dsf.dev/fhir/CodeSystem/ping", "timer-interval", "PT2S");
+    start["input"].as_array_mut().unwrap().push(interval);
+    let started = dms.post("/Task", &start).await.expect(201).created_id();
+    let pings = async || {
+        let every = search::all(&dms, "Task", "").await;
+        let is_ping = |task: &&Value| {
+            tasks::value(task, "input", "message-name").as_deref() == Some("startPing") && task["status"] != "draft"
+        };
+        every.iter().filter(is_ping).count()
+    };
+    until("three pings", tasks::PING_TIME, async || (pings().await >= 3).then_some(())).await;
+    assert_eq!(dms.get(&format!("/Task/{started}")).await.expect(200).json()["status"], "in-progress");
+    let stop = tasks::task(process, &profile("stop"), "stopPingAutostart", "dms.example", "dms.example");
+    let stopped = dms.post("/Task", &stop).await.expect(201).created_id();
+    for id in [started, stopped] {
+        let task = tasks::ended(&dms, &id, tasks::PING_TIME).await;
+        assert_eq!(task["status"], "completed", "{task:#}");
+    }
+    let count = pings().await;
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(pings().await, count, "the loop has ended");
+}
+
+#[tokio::test]
+async fn pong_goes_to_an_endpoint_of_the_requester_alone() {
+    let network = shared();
+    let mut task = ping();
+    let inputs = task["input"].as_array_mut().unwrap();
+    let endpoint = inputs.iter_mut().find(|input| input["valueReference"].is_object()).unwrap();
+    endpoint["valueReference"]["identifier"]["value"] = json!("dsf.ttp.example");
+    let key = tasks::value(&task, "input", "correlation-key").unwrap();
+    let created = remote().post("/Task", &task).await;
+    if created.status == 201 {
+        tasks::ended(&remote(), &created.created_id(), tasks::PING_TIME).await;
+    }
+    let at_ttp = search::all(&network.organization("ttp", "ttp"), "Task", "").await;
+    assert!(at_ttp.iter().all(|task| tasks::value(task, "input", "correlation-key").as_deref() != Some(key.as_str())));
+}
