@@ -4,6 +4,13 @@
 //! speaks HTTPS with any certificate of it; [`wire`] sends bytes that no client library would send; [`Schleuse`] runs the
 //! command line. A suite shares one network among its tests ([`shared`]) unless a test kills processes or changes files.
 //!
+//! | environment | effect |
+//! |---|---|
+//! | `SCHLEUSE_BIN_DIR` | folder of the programs under test; else the one that `cargo build --bins` fills |
+//! | `SCHLEUSE_SLOW=1` | long forms: 200 pings among kills, 40 moments to kill a starting network |
+//! | `SCHLEUSE_SEED` | repeats the choices of a run, which prints its seed |
+//! | `SCHLEUSE_KEEP=1` | the folders of networks stay, with their logs |
+//!
 //! Invariants: every wait ends, with a text that says what was waited for; every process ends with the test program,
 //! however that ends ([`guard`]); ports and folders are never those of another run.
 #![allow(
