@@ -31,15 +31,18 @@ async fn killed_processes_lose_no_task_and_run_none_twice() {
 }
 
 async fn ping_among_kills() {
-    let pings = if is_slow() { 200 } else { 20 };
+    let (pings, kills) = if is_slow() { (200, 60) } else { (20, 12) };
     let network = Rc::new(Network::start(1));
-    let done = Rc::new(Cell::new(false));
-    let killer = tokio::task::spawn_local(kill_at_random(Rc::clone(&network), Rc::clone(&done)));
+    let (killed, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let killer = tokio::task::spawn_local(kill_at_random(Rc::clone(&network), Rc::clone(&killed), Rc::clone(&done)));
 
     let portal = network.organization("portal", "portal");
     let mut accepted = BTreeSet::new();
     let mut running = tokio::task::JoinSet::new();
-    for _ in 0..pings {
+    let mut started = 0;
+    // On a fast machine the pings would be over before the killing has begun.
+    while started < pings || killed.get() < kills {
+        started += 1;
         // Four at a time; each waits for its end, so that kills fall into every phase of a ping.
         while running.len() >= 4 {
             accepted.insert(running.join_next().await.unwrap().unwrap());
@@ -53,10 +56,9 @@ async fn ping_among_kills() {
     }
     accepted.extend(running.join_all().await);
     done.set(true);
-    let kills = killer.await.unwrap();
-    println!("{pings} pings, {kills} kills");
-    assert!(kills >= 5, "only {kills} kills");
-    assert_eq!(accepted.len(), pings, "every accepted Task is one of its own");
+    killer.await.unwrap();
+    println!("{started} pings, {} kills", killed.get());
+    assert_eq!(accepted.len(), started, "every accepted Task is one of its own");
     everything_ended_once(&network, &accepted).await;
 }
 
@@ -89,18 +91,16 @@ async fn network_that_is_killed_whole_goes_on_where_it_was() {
 }
 
 /// Kills one process after another until told to stop; the next when `demo.json` shows that the one before is back.
-async fn kill_at_random(network: Rc<Network>, done: Rc<Cell<bool>>) -> u32 {
+async fn kill_at_random(network: Rc<Network>, killed: Rc<Cell<u32>>, done: Rc<Cell<bool>>) {
     let mut chance = Chance::begin();
-    let mut kills = 0;
     let names: Vec<String> = network.nodes().into_iter().map(|node| node.name).collect();
     while !done.get() {
         let name = chance.one_of(&names).clone();
         let process = *chance.one_of(&[Process::Engine, Process::Gateway]);
         network.kill(&name, process).await;
-        kills += 1;
+        killed.set(killed.get() + 1);
         tokio::time::sleep(Duration::from_millis(chance.below(400))).await;
     }
-    kills
 }
 
 /// Creates a Task that starts a ping, as often as it takes, with one identifier; gives its id.
