@@ -13,8 +13,10 @@
 //! | [`mod@reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
 //! | [`search`] | parameters, queries, index entries, evaluation |
 //! | [`validate`] | profiles |
+//! | [`binary`] | Binaries whose content does not fit into memory |
 //! | [`outcome`] | what a client is told |
 
+pub mod binary;
 pub mod canonical;
 pub mod date;
 pub mod definitions;

@@ -2,12 +2,20 @@
 //!
 //! Content arrives before the resource that describes it: [`Transaction::start_upload`], then a chunk per short
 //! transaction, so that no transaction stays open while a client sends. The transaction that stores the resource adopts
-//! the upload; uploads that nobody adopts are removed after a while. Several versions may share one content.
+//! the upload. Each version has content of its own and nothing is shared between resources.
+//!
+//! ```text
+//! start_upload ─▶ append_chunk … ─▶ adopt_upload ─▶ (resource permanently deleted) ┐
+//!                       └▶ abandon_upload, or nobody touches it for a while ───────┴▶ given up ─▶ sweep_uploads
+//! ```
+//!
+//! What is given up is gone at once for everybody; its chunks are removed in pieces, since gigabytes in one transaction
+//! would keep all other writers waiting.
 
 use fhir::ResourceType;
 use time::OffsetDateTime;
 
-use crate::{StoreError, Transaction, limits};
+use crate::{Dialect, StoreError, Transaction, limits};
 
 /// Where the content of a version is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +31,7 @@ impl Transaction<'_> {
     pub fn start_upload(&mut self, upload: &str) -> Result<(), StoreError> {
         let now = self.now();
         let inserted = self.execute(
-            "INSERT INTO upload (id, started, size, adopted) VALUES (?1, ?2, 0, 0) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO upload (id, touched, size, adopted) VALUES (?1, ?2, 0, 0) ON CONFLICT (id) DO NOTHING",
             &[upload.into(), now.into()],
         )?;
         if inserted == 0 { Err(StoreError::Exists { what: "upload", id: upload.to_owned() }) } else { Ok(()) }
@@ -35,8 +43,12 @@ impl Transaction<'_> {
         if data.len() > limits::CHUNK_BYTES {
             return Err(StoreError::TooLarge { what: "chunk", size: data.len(), limit: limits::CHUNK_BYTES });
         }
-        let before =
-            self.row("SELECT size FROM upload WHERE id = ?1 AND adopted = 0", &[upload.into()], |row| row.unsigned(0))?;
+        let lock = self.dialect().for_update();
+        let before = self.row(
+            &format!("SELECT size FROM upload WHERE id = ?1 AND adopted = 0 AND touched > 0{lock}"),
+            &[upload.into()],
+            |row| row.unsigned(0),
+        )?;
         let chunk = limits::CHUNK_BYTES as u64;
         let Some(before) = before.filter(|size| size % chunk == 0) else {
             return Err(StoreError::NoRecord { what: "unfinished upload", id: upload.to_owned() });
@@ -46,21 +58,27 @@ impl Transaction<'_> {
             "INSERT INTO upload_chunk (upload, position, data) VALUES (?1, ?2, ?3)",
             &[upload.into(), (before / chunk).into(), data.into()],
         )?;
-        self.execute("UPDATE upload SET size = ?2 WHERE id = ?1", &[upload.into(), size.into()])?;
+        let now = self.now();
+        self.execute(
+            "UPDATE upload SET size = ?2, touched = ?3 WHERE id = ?1",
+            &[upload.into(), size.into(), now.into()],
+        )?;
         Ok(size)
     }
 
     /// Makes the upload the content of a version that this transaction stores.
     pub fn adopt_upload(&mut self, upload: &str, id: &str, version: u64) -> Result<(), StoreError> {
-        let adopted = self.execute("UPDATE upload SET adopted = 1 WHERE id = ?1", &[upload.into()])?;
+        let adopted = self.execute(
+            "UPDATE upload SET adopted = 1 WHERE id = ?1 AND adopted = 0 AND touched > 0",
+            &[upload.into()],
+        )?;
         if adopted == 0 {
-            return Err(StoreError::NoRecord { what: "upload", id: upload.to_owned() });
+            return Err(StoreError::NoRecord { what: "unfinished upload", id: upload.to_owned() });
         }
         let missing = || StoreError::Missing { resource_type: ResourceType::Binary, id: id.to_owned() };
         let rid = self.rid(ResourceType::Binary, id)?.ok_or_else(missing)?;
         self.execute(
-            "INSERT INTO binary_content (rid, version, upload) VALUES (?1, ?2, ?3)
-             ON CONFLICT (rid, version) DO UPDATE SET upload = excluded.upload",
+            "INSERT INTO binary_content (rid, version, upload) VALUES (?1, ?2, ?3)",
             &[rid.into(), version.into(), upload.into()],
         )?;
         Ok(())
@@ -85,51 +103,91 @@ impl Transaction<'_> {
         )
     }
 
-    /// Removes an upload that was not adopted, for example because the client went away.
+    /// Gives up an upload that was not adopted, for example because the client went away.
     pub fn abandon_upload(&mut self, upload: &str) -> Result<bool, StoreError> {
-        let open =
-            self.row("SELECT 1 FROM upload WHERE id = ?1 AND adopted = 0", &[upload.into()], |row| row.integer(0))?;
-        if open.is_none() {
-            return Ok(false);
+        let abandoned = self.execute(
+            "UPDATE upload SET touched = 0 WHERE id = ?1 AND adopted = 0 AND touched > 0",
+            &[upload.into()],
+        )?;
+        Ok(abandoned > 0)
+    }
+
+    /// Gives up uploads that nobody has adopted or touched since the time; returns how many. One that goes on slowly is
+    /// touched with every chunk and stays.
+    pub fn abandon_uploads_before(&mut self, time: OffsetDateTime) -> Result<usize, StoreError> {
+        self.execute(
+            "UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0 AND touched < ?1",
+            &[time.into()],
+        )
+    }
+
+    /// Gives up what an engine before this one left behind. With a database of its own that is every upload; in a shared
+    /// one other engines are at work, and only those untouched since `time` belong to nobody.
+    pub fn abandon_uploads_at_start(&mut self, time: OffsetDateTime) -> Result<usize, StoreError> {
+        match self.dialect() {
+            Dialect::Sqlite => {
+                self.execute("UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0", &[])
+            }
+            Dialect::PostgreSql => self.abandon_uploads_before(time),
         }
-        self.remove_upload(upload)?;
+    }
+
+    /// Removes some chunks of what was given up, the oldest first. False when nothing is left to remove.
+    pub fn sweep_uploads(&mut self) -> Result<bool, StoreError> {
+        let lock = self.dialect().skip_locked();
+        let upload = self.row(
+            &format!("SELECT id FROM upload WHERE adopted = 0 AND touched = 0 ORDER BY id LIMIT 1{lock}"),
+            &[],
+            |row| row.string(0),
+        )?;
+        let Some(upload) = upload else { return Ok(false) };
+        let first =
+            self.row("SELECT MIN(position) FROM upload_chunk WHERE upload = ?1", &[upload.as_str().into()], |row| {
+                row.optional_integer(0)
+            })?;
+        // In ascending order: the last pages of the file are then the first that SQLite finds among its free ones, which
+        // it looks through for each page that it gives back.
+        match first.flatten() {
+            Some(first) => self.execute(
+                "DELETE FROM upload_chunk WHERE upload = ?1 AND position < ?2",
+                &[upload.as_str().into(), (first.cast_unsigned() + limits::SWEPT_CHUNKS).into()],
+            )?,
+            None => self.execute("DELETE FROM upload WHERE id = ?1", &[upload.as_str().into()])?,
+        };
         Ok(true)
     }
 
-    /// Removes uploads that began before the time and were not adopted; returns how many. At start every one of them is
-    /// left over.
-    pub fn abandon_uploads_before(&mut self, time: OffsetDateTime) -> Result<usize, StoreError> {
-        let uploads = self.rows(
-            "SELECT id FROM upload WHERE adopted = 0 AND started < ?1 ORDER BY started LIMIT ?2",
-            &[time.into(), limits::ROWS.into()],
-            |row| row.string(0),
-        )?;
-        for upload in &uploads {
-            self.remove_upload(upload)?;
-        }
-        Ok(uploads.len())
-    }
-
-    /// Removes the content of a resource that is permanently deleted.
-    pub(crate) fn remove_contents(&mut self, rid: i64) -> Result<(), StoreError> {
-        let uploads =
-            self.rows("SELECT DISTINCT upload FROM binary_content WHERE rid = ?1", &[rid.into()], |row| row.string(0))?;
-        self.execute("DELETE FROM binary_content WHERE rid = ?1", &[rid.into()])?;
-        for upload in uploads {
-            let shared =
-                self.row("SELECT 1 FROM binary_content WHERE upload = ?1 LIMIT 1", &[upload.as_str().into()], |row| {
-                    row.integer(0)
-                })?;
-            if shared.is_none() {
-                self.remove_upload(&upload)?;
+    /// Gives some free pages of the file back to the file system, unless they are few enough to be kept for what comes
+    /// next. False when nothing more is to be given back.
+    pub fn shrink(&mut self) -> Result<bool, StoreError> {
+        match self.dialect() {
+            Dialect::Sqlite => {
+                let page = self.pragma("PRAGMA page_size")?;
+                let free = self.pragma("PRAGMA freelist_count")?;
+                // Without auto_vacuum (a file of an earlier version) pages cannot be given back.
+                if self.pragma("PRAGMA auto_vacuum")? == 0 || free.saturating_mul(page) <= limits::KEPT_FREE_BYTES {
+                    return Ok(false);
+                }
+                // A row for each page.
+                self.returning(&format!("PRAGMA incremental_vacuum({})", limits::SHRUNK_PAGES), &[], |_| Ok(()))?;
+                Ok(true)
             }
+            // The server's own vacuum makes the space usable again.
+            Dialect::PostgreSql => Ok(false),
         }
+    }
+
+    /// Gives up the content of a resource that is permanently deleted.
+    pub(crate) fn release_contents(&mut self, rid: i64) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE upload SET adopted = 0, touched = 0 WHERE id IN (SELECT upload FROM binary_content WHERE rid = ?1)",
+            &[rid.into()],
+        )?;
+        self.execute("DELETE FROM binary_content WHERE rid = ?1", &[rid.into()])?;
         Ok(())
     }
 
-    fn remove_upload(&mut self, upload: &str) -> Result<(), StoreError> {
-        self.execute("DELETE FROM upload_chunk WHERE upload = ?1", &[upload.into()])?;
-        self.execute("DELETE FROM upload WHERE id = ?1", &[upload.into()])?;
-        Ok(())
+    fn pragma(&mut self, sql: &str) -> Result<u64, StoreError> {
+        Ok(self.row(sql, &[], |row| row.unsigned(0))?.unwrap_or(0))
     }
 }

@@ -22,6 +22,7 @@
 
 pub mod binary;
 pub mod change;
+mod disk;
 pub mod error;
 pub mod history;
 mod index;

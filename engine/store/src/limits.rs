@@ -54,6 +54,22 @@ pub const RESOURCE_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one chunk of Binary content.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 
+/// Chunks of given-up uploads that one transaction removes, so that the writer is free again after some milliseconds.
+pub const SWEPT_CHUNKS: u64 = 16;
+
+/// Pages that one transaction gives back to the file system, for the same reason.
+pub const SHRUNK_PAGES: u32 = 2048;
+
+/// Free bytes that the file of a database keeps for what is written next.
+pub const KEPT_FREE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Free bytes of the disk that Binary content must leave to everything else, or this part of a small disk. A database
+/// that has filled its disk cannot even be told to remove something.
+pub const RESERVED_DISK_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A disk keeps at least one byte of this many free of content.
+pub const RESERVED_DISK_PART: u64 = 20;
+
 /// Rows that one list call of the process side returns at most.
 pub const ROWS: u32 = 10_000;
 

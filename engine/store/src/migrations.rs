@@ -27,7 +27,8 @@ macro_rules! step {
 }
 
 /// All steps, in order.
-pub(crate) const STEPS: &[Step] = &[step!(1, "initial", "0001_initial.sql")];
+pub(crate) const STEPS: &[Step] =
+    &[step!(1, "initial", "0001_initial.sql"), step!(2, "binary-streams", "0002_binary_streams.sql")];
 
 const RECORD: &str =
     "CREATE TABLE IF NOT EXISTS schema_step (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)";

@@ -8,14 +8,14 @@
 //! |---|---|
 //! | Task | its recipient, its requester, while draft the persons of the recipient |
 //! | QuestionnaireResponse | the administration, the persons and roles of its authorization extension |
-//! | Binary with `securityContext` | those of the current version of the resource that it points to |
+//! | Binary with `securityContext` | those of the resource that it points to: of its current version while it exists, or of the version that the reference names |
 //! | any other | its read-access tags |
 //!
 //! What cannot be read as a grant grants nothing.
 
 use std::collections::BTreeSet;
 
-use fhir::reference::Reference;
+use fhir::reference::{Literal, Reference};
 use fhir::{Resource, ResourceType, Value};
 
 use crate::index::bounded;
@@ -63,10 +63,11 @@ pub struct ReadFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Own(BTreeSet<Grant>),
-    /// Type and id of the `securityContext` of a Binary.
+    /// Type and id of the `securityContext` of a Binary, and the version if the reference names one.
     As {
         resource_type: String,
         id: String,
+        version: Option<u64>,
     },
 }
 
@@ -277,9 +278,9 @@ pub(crate) fn access(resource_type: ResourceType, resource: &Resource, base: Opt
     };
     if resource_type == ResourceType::Binary
         && grants.is_empty()
-        && let Some((resource_type, id)) = security_context(resource, base)
+        && let Some(context) = security_context(resource, base)
     {
-        return Access::As { resource_type, id };
+        return context;
     }
     Access::Own(grants)
 }
@@ -354,19 +355,26 @@ fn answer_grants(response: &Resource) -> BTreeSet<Grant> {
     grants
 }
 
-fn security_context(binary: &Resource, base: Option<&str>) -> Option<(String, String)> {
-    local_reference(binary.get("securityContext")?.str("reference")?, base)
+fn security_context(binary: &Resource, base: Option<&str>) -> Option<Access> {
+    let literal = local_literal(binary.get("securityContext")?.str("reference")?, base)?;
+    // A version that is no number is none of ours and must not be taken for the current one.
+    let version = literal.version.map(|version| version.parse()).transpose().ok()?;
+    Some(Access::As { resource_type: literal.type_name, id: literal.id, version })
 }
 
 /// Type and id of a reference to a resource of this node, its version ignored.
 pub(crate) fn local_reference(reference: &str, base: Option<&str>) -> Option<(String, String)> {
+    local_literal(reference, base).map(|literal| (literal.type_name, literal.id))
+}
+
+fn local_literal(reference: &str, base: Option<&str>) -> Option<Literal> {
     let reference = Reference::parse_literal(reference);
     let reference = match base {
         Some(base) => reference.relative_to(base),
         None => reference,
     };
     match reference {
-        Reference::Literal(literal) if literal.resource_type().is_some() => Some((literal.type_name, literal.id)),
+        Reference::Literal(literal) if literal.resource_type().is_some() => Some(literal),
         _ => None,
     }
 }

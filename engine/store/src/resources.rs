@@ -149,21 +149,26 @@ impl Transaction<'_> {
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
         self.execute(
-            "INSERT INTO security_context (rid, version, target_type, target_id)
-             SELECT rid, ?2, target_type, target_id FROM security_context WHERE rid = ?1 AND version = ?3",
+            "INSERT INTO security_context (rid, version, target_type, target_id, target_version)
+             SELECT rid, ?2, target_type, target_id, target_version FROM security_context
+             WHERE rid = ?1 AND version = ?3",
             &[head.rid.into(), version.into(), head.version.into()],
         )?;
+        // What is gone has no readers, so neither has what was open to them.
+        self.follow_security_context(resource_type, id, Some(version), &BTreeSet::new())?;
         self.announce(resource_type, id, version, ChangeKind::Deleted, None);
         Ok(Deletion::Marked(version))
     }
 
-    /// Removes every version of a resource that is marked deleted, with its Binary content.
+    /// Removes every version of a resource that is marked deleted; its Binary content is given up and removed by
+    /// [`Transaction::sweep_uploads`].
     pub fn delete_permanently(&mut self, resource_type: ResourceType, id: &str) -> Result<(), StoreError> {
         let head = self.head_for_update(resource_type, id)?;
         if !head.deleted {
             return Err(StoreError::NotDeleted { resource_type, id: id.to_owned() });
         }
-        self.remove_contents(head.rid)?;
+        self.release_contents(head.rid)?;
+        self.follow_security_context(resource_type, id, None, &BTreeSet::new())?;
         for sql in [
             "DELETE FROM read_access WHERE rid = ?1",
             "DELETE FROM security_context WHERE rid = ?1",
@@ -275,31 +280,42 @@ impl Transaction<'_> {
     ) -> Result<(), StoreError> {
         let grants = match read_access::access(resource_type, resource, self.context().base.as_deref()) {
             Access::Own(grants) => grants,
-            Access::As { resource_type, id } => {
+            Access::As { resource_type, id, version } => {
                 self.execute(
-                    "INSERT INTO security_context (rid, version, target_type, target_id) VALUES (?1, ?2, ?3, ?4)",
-                    &[head.rid.into(), head.version.into(), resource_type.as_str().into(), id.as_str().into()],
+                    "INSERT INTO security_context (rid, version, target_type, target_id, target_version)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    &[
+                        head.rid.into(),
+                        head.version.into(),
+                        resource_type.as_str().into(),
+                        id.as_str().into(),
+                        version.into(),
+                    ],
                 )?;
-                self.current_grants(&resource_type, &id)?
+                self.context_grants(&resource_type, &id, version)?
             }
         };
         self.insert_grants(head.rid, head.version, &grants)?;
-        self.follow_security_context(resource_type, id, &grants)
+        self.follow_security_context(resource_type, id, Some(head.version), &grants)
     }
 
     /// Gives the versions of Binaries whose `securityContext` is this resource its readers, old versions too: they must
-    /// not stay open to whom the context is closed.
+    /// not stay open to whom the context is closed. Those that name a version follow that one alone; without a version
+    /// all of them follow.
     fn follow_security_context(
         &mut self,
         resource_type: ResourceType,
         id: &str,
+        version: Option<u64>,
         grants: &BTreeSet<Grant>,
     ) -> Result<(), StoreError> {
-        let versions = self.rows(
-            "SELECT rid, version FROM security_context WHERE target_type = ?1 AND target_id = ?2",
+        let found = self.rows(
+            "SELECT rid, version, target_version FROM security_context WHERE target_type = ?1 AND target_id = ?2",
             &[resource_type.as_str().into(), id.into()],
-            |row| Ok((row.integer(0)?, row.unsigned(1)?)),
+            |row| Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?)),
         )?;
+        let follows = |named: Option<i64>| named.is_none() || version.is_none() || named.map(i64::cast_unsigned) == version;
+        let versions = found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
         for (rid, version) in versions {
             self.execute("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
             self.insert_grants(rid, version, grants)?;
@@ -320,11 +336,24 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn current_grants(&mut self, resource_type: &str, id: &str) -> Result<BTreeSet<Grant>, StoreError> {
-        let grants = self.rows(
-            "SELECT a.grantee FROM resource AS r JOIN read_access AS a ON a.rid = r.rid AND a.version = r.version
-             WHERE r.type = ?1 AND r.id = ?2 AND r.deleted = 0",
+    /// The readers of a context: of the version that is named, or of the current one of what is not deleted. The row is
+    /// kept from other writers, so that none changes it between this look and the commit.
+    fn context_grants(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        version: Option<u64>,
+    ) -> Result<BTreeSet<Grant>, StoreError> {
+        let lock = self.dialect().for_update();
+        let head = self.row(
+            &format!("SELECT rid, version, deleted FROM resource WHERE type = ?1 AND id = ?2{lock}"),
             &[resource_type.into(), id.into()],
+            |row| Ok(Head { rid: row.integer(0)?, version: row.unsigned(1)?, deleted: row.boolean(2)? }),
+        )?;
+        let Some(head) = head.filter(|head| version.is_some() || !head.deleted) else { return Ok(BTreeSet::new()) };
+        let grants = self.rows(
+            "SELECT grantee FROM read_access WHERE rid = ?1 AND version = ?2",
+            &[head.rid.into(), version.unwrap_or(head.version).into()],
             |row| row.string(0),
         )?;
         Ok(grants.into_iter().map(Grant::from_stored).collect())

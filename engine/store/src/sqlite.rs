@@ -52,8 +52,11 @@ impl SqliteFile {
     pub(crate) fn writer(&self) -> Result<SqliteConnection, StoreError> {
         let connection = self.connect()?;
         self.check_identity(&connection)?;
+        // The first must come before anything is written to a new file; in an older one it changes nothing, and space of
+        // removed content is used again instead of being given back.
         let setup = format!(
-            "PRAGMA application_id = {APPLICATION_ID};
+            "PRAGMA auto_vacuum = INCREMENTAL;
+             PRAGMA application_id = {APPLICATION_ID};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};

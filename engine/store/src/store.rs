@@ -45,6 +45,8 @@ pub struct Statistics {
 }
 
 struct Inner {
+    /// Where the database file is, if it is one.
+    directory: Option<PathBuf>,
     writer: Writer,
     readers: Readers,
     shared: Arc<Shared>,
@@ -115,13 +117,15 @@ impl Store {
         for _ in 0..options.readers.max(1) {
             readers.push(Box::new(file.reader()?));
         }
-        Self::start(Box::new(writer), readers, Box::new(file), options)
+        let directory = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+        Self::start(Box::new(writer), readers, Box::new(file), directory.map(Path::to_owned), options)
     }
 
     fn start(
         mut writer: Box<dyn Connection>,
         readers: Vec<Box<dyn Connection>>,
         guard: Box<dyn Send>,
+        directory: Option<PathBuf>,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let (changes, _) = broadcast::channel(limits::CHANGES);
@@ -141,7 +145,7 @@ impl Store {
         let size = u32::try_from(readers.len()).unwrap_or(u32::MAX);
         let readers = Readers { permits: Semaphore::new(readers.len()), connections: Mutex::new(readers), size };
         let writer = Writer::start(writer, guard, Arc::clone(&shared), last_time)?;
-        Ok(Self { inner: Arc::new(Inner { writer, readers, shared }) })
+        Ok(Self { inner: Arc::new(Inner { directory, writer, readers, shared }) })
     }
 
     /// Runs `work` in a transaction and answers when it is durable. If `work` fails, nothing of it is kept.
@@ -174,6 +178,11 @@ impl Store {
         tokio::task::spawn_blocking(move || inner.read_blocking(work))
             .await
             .unwrap_or_else(|error| Err(E::from(StoreError::Panicked(error.to_string()))))
+    }
+
+    /// Refuses if the disk has no room for more Binary content. A database server keeps watch over its own disk.
+    pub fn check_room_for_content(&self) -> Result<(), StoreError> {
+        self.inner.directory.as_deref().map_or(Ok(()), crate::disk::check_room)
     }
 
     /// Every durable change of a resource from now on.

@@ -1,5 +1,6 @@
 //! Tests of the whole store. Each runs on every backend through [`support::each_backend`].
 
+mod contents;
 mod durability;
 mod group_commit;
 mod model;
