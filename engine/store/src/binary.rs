@@ -68,10 +68,8 @@ impl Transaction<'_> {
 
     /// Makes the upload the content of a version that this transaction stores.
     pub fn adopt_upload(&mut self, upload: &str, id: &str, version: u64) -> Result<(), StoreError> {
-        let adopted = self.execute(
-            "UPDATE upload SET adopted = 1 WHERE id = ?1 AND adopted = 0 AND touched > 0",
-            &[upload.into()],
-        )?;
+        let adopted = self
+            .execute("UPDATE upload SET adopted = 1 WHERE id = ?1 AND adopted = 0 AND touched > 0", &[upload.into()])?;
         if adopted == 0 {
             return Err(StoreError::NoRecord { what: "unfinished upload", id: upload.to_owned() });
         }
@@ -105,29 +103,22 @@ impl Transaction<'_> {
 
     /// Gives up an upload that was not adopted, for example because the client went away.
     pub fn abandon_upload(&mut self, upload: &str) -> Result<bool, StoreError> {
-        let abandoned = self.execute(
-            "UPDATE upload SET touched = 0 WHERE id = ?1 AND adopted = 0 AND touched > 0",
-            &[upload.into()],
-        )?;
+        let abandoned = self
+            .execute("UPDATE upload SET touched = 0 WHERE id = ?1 AND adopted = 0 AND touched > 0", &[upload.into()])?;
         Ok(abandoned > 0)
     }
 
     /// Gives up uploads that nobody has adopted or touched since the time; returns how many. One that goes on slowly is
     /// touched with every chunk and stays.
     pub fn abandon_uploads_before(&mut self, time: OffsetDateTime) -> Result<usize, StoreError> {
-        self.execute(
-            "UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0 AND touched < ?1",
-            &[time.into()],
-        )
+        self.execute("UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0 AND touched < ?1", &[time.into()])
     }
 
     /// Gives up what an engine before this one left behind. With a database of its own that is every upload; in a shared
     /// one other engines are at work, and only those untouched since `time` belong to nobody.
     pub fn abandon_uploads_at_start(&mut self, time: OffsetDateTime) -> Result<usize, StoreError> {
         match self.dialect() {
-            Dialect::Sqlite => {
-                self.execute("UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0", &[])
-            }
+            Dialect::Sqlite => self.execute("UPDATE upload SET touched = 0 WHERE adopted = 0 AND touched > 0", &[]),
             Dialect::PostgreSql => self.abandon_uploads_before(time),
         }
     }

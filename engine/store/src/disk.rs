@@ -11,8 +11,8 @@ use crate::{StoreError, limits};
 pub(crate) fn check_room(directory: &Path) -> Result<(), StoreError> {
     let disk = rustix::fs::statvfs(directory).map_err(|error| StoreError::Io(error.to_string()))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let reserved = limits::RESERVED_DISK_BYTES
-        .min(disk.f_blocks.saturating_mul(disk.f_frsize) / limits::RESERVED_DISK_PART);
+    let reserved =
+        limits::RESERVED_DISK_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / limits::RESERVED_DISK_PART);
     if free >= reserved {
         return Ok(());
     }

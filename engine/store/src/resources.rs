@@ -314,8 +314,10 @@ impl Transaction<'_> {
             &[resource_type.as_str().into(), id.into()],
             |row| Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?)),
         )?;
-        let follows = |named: Option<i64>| named.is_none() || version.is_none() || named.map(i64::cast_unsigned) == version;
-        let versions = found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
+        let follows =
+            |named: Option<i64>| named.is_none() || version.is_none() || named.map(i64::cast_unsigned) == version;
+        let versions =
+            found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
         for (rid, version) in versions {
             self.execute("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
             self.insert_grants(rid, version, grants)?;

@@ -121,13 +121,7 @@ impl Scanner {
         State::Plain
     }
 
-    fn content(
-        &mut self,
-        left: &[u8],
-        byte: u8,
-        rest: &mut Rest,
-        decoder: &mut Decoder,
-    ) -> Result<usize, Problem> {
+    fn content(&mut self, left: &[u8], byte: u8, rest: &mut Rest, decoder: &mut Decoder) -> Result<usize, Problem> {
         let run = decoder.take_run(left);
         if run > 0 {
             return Ok(run);

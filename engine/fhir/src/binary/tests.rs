@@ -44,7 +44,10 @@ fn data_is_found_wherever_it_stands_and_however_it_is_written() {
         (r#" { "resourceType" : "Binary" , "data" : "QUJD" , "contentType" : "text/plain" } "#, Some("ABC")),
         (r#"{"resourceType":"Binary","contentType":"text/plain","data":"QU  JD"}"#, Some("ABC")),
         (r#"{"resourceType":"Binary","contentType":"text/plain","data":"QU\nJD\r\n"}"#, Some("ABC")),
-        (r#"{"resourceType":"Binary","contentType":"text/plain","data":"Pz8\/\u002b\u002B8="}"#, Some("???\u{fb}\u{ef}")),
+        (
+            r#"{"resourceType":"Binary","contentType":"text/plain","data":"Pz8\/\u002b\u002B8="}"#,
+            Some("???\u{fb}\u{ef}"),
+        ),
         (r#"{"resourceType":"Binary","contentType":"text/plain","d\u0061ta":"QUJD"}"#, Some("ABC")),
         (r#"{"resourceType":"Binary","contentType":"text/plain"}"#, None),
         (
@@ -56,7 +59,10 @@ fn data_is_found_wherever_it_stands_and_however_it_is_written() {
         assert_eq!(content_of(Format::Json, json), expected, "{json}");
     }
     for (xml, expected) in [
-        (r#"<Binary xmlns="http://hl7.org/fhir"><contentType value="text/plain"/><data value="QUJD"/></Binary>"#, Some("ABC")),
+        (
+            r#"<Binary xmlns="http://hl7.org/fhir"><contentType value="text/plain"/><data value="QUJD"/></Binary>"#,
+            Some("ABC"),
+        ),
         (
             "<?xml version='1.0' encoding='UTF-8'?>\n<!-- <data value=\"x\"/> --><Binary xmlns='http://hl7.org/fhir'>\n\
              <!-- > --><contentType value='text/plain' />\n<data id=\"d\" value = 'QU\nJD&#10;&#x0a;RA=&#61;'>\n</data></Binary>",
@@ -77,7 +83,8 @@ fn data_is_found_wherever_it_stands_and_however_it_is_written() {
 
 #[test]
 fn an_identifier_of_the_data_stays_with_the_resource() {
-    let xml = r#"<Binary xmlns="http://hl7.org/fhir"><contentType value="text/plain"/><data id="d" value="QUJD"/></Binary>"#;
+    let xml =
+        r#"<Binary xmlns="http://hl7.org/fhir"><contentType value="text/plain"/><data id="d" value="QUJD"/></Binary>"#;
     let (resource, content) = read(Format::Xml, xml).unwrap();
     assert_eq!(content.as_deref(), Some(&b"ABC"[..]));
     assert_eq!(resource.get("_data").and_then(|extra| extra.str("id")), Some("d"));
