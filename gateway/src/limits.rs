@@ -58,6 +58,10 @@ pub const HANDSHAKES: usize = 1024;
 /// than a site needs and far less than it takes to lock the others out.
 pub const HANDSHAKES_PER_ADDRESS: usize = 32;
 
+/// A Binary in its FHIR form up to this size is judged in memory like any other resource; of a larger one this is the
+/// most that it may have beside its content, which passes through.
+pub const BINARY_BYTES: usize = 256 << 10;
+
 /// Judged bodies in memory at once, over all requests, in bytes.
 pub const BUFFERED_BYTES: usize = 256 << 20;
 

@@ -21,7 +21,7 @@ use crate::negotiate::Summary;
 use crate::prefer::Prefer;
 use crate::refusal::{Code, Refusal};
 use crate::reply::Reply;
-use crate::session::{CreateOptions, Found, Prepared, Session, UpdateOptions};
+use crate::session::{CreateOptions, Found, Prepared, Session, UpdateOptions, version_of};
 use plan::{Command, Entry};
 use response::Shown;
 
@@ -221,12 +221,13 @@ fn run_search(
     let outcome = found.outcome();
     match found.into_single() {
         Ok(single) => {
-            let mut reply = single;
+            let resource = session.shown(&single)?;
+            let mut reply = Reply::resource(StatusCode::OK, Some(version_of(&single)), resource);
             reply.outcome = outcome.map(Box::new);
             Ok((reply, Shown::Resource))
         }
         Err(found) => {
-            let bundle: Resource = Found::without_outcome(*found).into_bundle(session, Summary::False);
+            let bundle: Resource = Found::without_outcome(*found).into_bundle(session, Summary::False)?;
             Ok((Reply::resource(StatusCode::OK, None, bundle), Shown::Searchset))
         }
     }

@@ -9,11 +9,13 @@ use link::CorrelationId;
 use policies::{AllowList, Identity, OrganizationIdentifier};
 use store::{IndexContext, Store, StoreError};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::{identify_again, read_filter};
 use crate::admit::Caller;
 use crate::cache::{Cache, Change};
+use crate::content::slots::Slots;
+use crate::content::{Contents, keeper};
 use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
 use crate::limits;
@@ -106,11 +108,15 @@ impl Endpoint {
             conformance: Arc::new(Cache::new()),
             sockets: Arc::new(Semaphore::new(limits::SOCKETS)),
             bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / crate::serve::SPACE_UNIT)),
+            uploads: Slots::new(),
+            downloads: Slots::new(),
+            released: Arc::new(Notify::new()),
             sources: crate::sources::Kept::default(),
             publications: Publications::new(),
             stop: watch::channel(false).0,
         });
         follow_changes(&shared);
+        keeper::start(&shared);
         publication::start(&shared);
         Self { shared }
     }
@@ -223,6 +229,7 @@ impl Endpoint {
             rule: "engine".to_owned(),
             policy: self.shared.policies.active(),
             is_internal: true,
+            contents: Arc::new(Contents::new()),
         });
         crate::service::execute_local(&self.shared, caller, resource).await.map_err(|refusal| {
             tracing::warn!(%refusal, "request of the engine itself is refused");

@@ -22,6 +22,7 @@ mod admit;
 mod bundle;
 mod cache;
 mod conformance;
+mod content;
 mod endpoint;
 mod external;
 mod hooks;

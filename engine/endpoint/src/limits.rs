@@ -9,8 +9,39 @@ use std::time::Duration;
 /// Binary (`fhir-api` 1.9); twice that, with markup, fits.
 pub const BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Largest raw Binary that is stored as a resource: its base64 form must fit [`BODY_BYTES`] when it is sent as FHIR.
-pub const RAW_BINARY_BYTES: usize = 48 * 1024 * 1024;
+/// Largest Binary in its FHIR form without its content, which is not held in memory: tags, a reference, a narrative.
+pub const BINARY_BYTES: usize = 256 * 1024;
+
+/// Content up to this size is read with its resource and sent like any other answer.
+pub const SMALL_CONTENT_BYTES: u64 = 64 * 1024;
+
+/// Transfers of content at one time, in each direction. Each holds at most two chunks of 1 MiB.
+pub const TRANSFERS: usize = 64;
+
+/// Transfers of one caller at one time, in each direction, so that nobody can take all of them.
+pub const TRANSFERS_PER_IDENTITY: usize = 32;
+
+/// Time that a transfer waits for a slot.
+pub const TRANSFER_WAIT: Duration = Duration::from_secs(5);
+
+/// Silence within the transfer of content.
+pub const CONTENT_IDLE: Duration = Duration::from_secs(30);
+
+/// Slowest transfer of content, in bytes per second, over each [`PACE_TIME`]: a sixteenth of the slowest line that a
+/// site could have, so that only who does it on purpose is cut.
+pub const SLOWEST_TRANSFER: u64 = 4 * 1024;
+
+/// Time over which [`SLOWEST_TRANSFER`] must be kept.
+pub const PACE_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of content that are handed to a connection at one time.
+pub const PIECE_BYTES: usize = 64 * 1024;
+
+/// Pause between two looks for content that nobody has.
+pub const KEEPER_PAUSE: Duration = Duration::from_secs(60);
+
+/// Age of an upload, since its last chunk, at which nobody can be at work on it any more.
+pub const UPLOAD_AGE: Duration = Duration::from_secs(3600);
 
 /// Time for the whole body of one request to arrive from the gateway, which streams what its client sends.
 pub const BODY_TIME: Duration = Duration::from_secs(300);

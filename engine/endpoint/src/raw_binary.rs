@@ -1,19 +1,15 @@
-//! Binaries as raw content (`fhir-api` 1.9).
-//!
-//! Content is kept in the resource as base64, so a raw upload is limited to [`limits::RAW_BINARY_BYTES`]; streaming into
-//! the chunks of the store takes this module's place when the endpoint grows it.
+//! Binaries as raw content (`fhir-api` 1.9): what the head of an upload says, and how content is shown.
 
 use axum::body::Bytes;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use fhir::{Object, Resource};
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
 use http::{HeaderName, StatusCode};
 
 use crate::negotiate::{accepts, content_type};
 use crate::refusal::{Code, Refusal};
-use crate::reply::{Content, Reply};
-use crate::{http_date, limits, precondition};
+use crate::reply::{Content, RawContent, Reply};
+use crate::session::Session;
+use crate::{content, http_date, limits, precondition};
 
 const SECURITY_CONTEXT: HeaderName = HeaderName::from_static("x-security-context");
 
@@ -30,12 +26,9 @@ const INLINE: &[&str] = &[
     "image/avif",
 ];
 
-/// The Binary of a raw upload.
-pub(crate) fn received(headers: &HeaderMap, body: &Bytes) -> Result<Resource, Refusal> {
+/// The Binary of a raw upload, without its content.
+pub(crate) fn announced(headers: &HeaderMap) -> Result<Resource, Refusal> {
     let (essence, charset) = content_type(headers).map_err(|_| Refusal::media_type())?;
-    if body.len() > limits::RAW_BINARY_BYTES {
-        return Err(Refusal::empty(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge));
-    }
     let mut contexts = headers.get_all(SECURITY_CONTEXT).iter();
     let context = match (contexts.next(), contexts.next()) {
         (Some(context), None) => context.to_str().ok().map(str::trim).filter(|context| !context.is_empty()),
@@ -52,14 +45,16 @@ pub(crate) fn received(headers: &HeaderMap, body: &Bytes) -> Result<Resource, Re
     let mut binary = Resource::new("Binary");
     binary.set("contentType", media_type);
     binary.set("securityContext", Object::new().with("reference", context));
-    if !body.is_empty() {
-        binary.set("data", STANDARD.encode(body));
-    }
     Ok(binary)
 }
 
 /// Turns the answer of a read into the raw content.
-pub(crate) fn shown(mut reply: Reply, headers: &HeaderMap, query: &[(String, String)]) -> Result<Reply, Refusal> {
+pub(crate) fn shown(
+    session: &mut Session<'_, '_>,
+    mut reply: Reply,
+    headers: &HeaderMap,
+    query: &[(String, String)],
+) -> Result<Reply, Refusal> {
     if reply.status != StatusCode::OK {
         return Ok(reply);
     }
@@ -68,11 +63,23 @@ pub(crate) fn shown(mut reply: Reply, headers: &HeaderMap, query: &[(String, Str
     if !accepts(headers, &stored) {
         return Err(Refusal::empty(StatusCode::NOT_ACCEPTABLE, Code::MediaType));
     }
-    let data: String = binary.str("data").unwrap_or_default().split_ascii_whitespace().collect();
-    let content = STANDARD
-        .decode(data.as_bytes())
-        .map(Bytes::from)
-        .map_err(|error| Refusal::store(format!("content of Binary is not base64: {error}")))?;
+    let content = match &reply.version {
+        Some(version) => session.tx.content(&version.id, version.version)?,
+        None => None,
+    };
+    let content = match content {
+        Some(stored) if stored.size <= limits::SMALL_CONTENT_BYTES => {
+            let chunk = session.tx.read_chunk(&stored.upload, 0)?;
+            RawContent::Here(Bytes::from(chunk.ok_or_else(|| Refusal::store("the chunk of a Binary is missing"))?))
+        }
+        Some(stored) => RawContent::Stored { first: 0, length: stored.size, content: stored },
+        // Written by a program that keeps content in the resource.
+        None => RawContent::Here(
+            content::decode(binary.str("data").unwrap_or_default())
+                .map(Bytes::from)
+                .ok_or_else(|| Refusal::store("content of a Binary is no base64"))?,
+        ),
+    };
     let is_inline = query.iter().any(|(name, value)| name == "_format" && value == "inline")
         && INLINE.contains(&stored.split(';').next().unwrap_or_default().trim());
     if !is_inline {
@@ -88,8 +95,8 @@ pub(crate) fn shown(mut reply: Reply, headers: &HeaderMap, query: &[(String, Str
 }
 
 /// Cuts the content to the range that is asked for.
-fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: Bytes) -> Reply {
-    let size = content.len();
+fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: RawContent) -> Reply {
+    let size = content.length();
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_fresh = text(IF_RANGE).is_none_or(|condition| {
         reply.version.as_ref().is_some_and(|version| {
@@ -100,7 +107,7 @@ fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: 
     });
     let mut ranges = headers.get_all(RANGE).iter();
     let single = if let (Some(range), None) = (ranges.next(), ranges.next()) { range.to_str().ok() } else { None };
-    let bytes = match single.filter(|_| is_fresh).and_then(|range| parse_range(range, size)) {
+    let content = match single.filter(|_| is_fresh).and_then(|range| parse_range(range, size)) {
         None => content,
         Some(Range::Unsatisfiable) => {
             reply.header(CONTENT_RANGE, &format!("bytes */{size}"));
@@ -111,10 +118,10 @@ fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: 
         Some(Range::Part { first, last }) => {
             reply.header(CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
             reply.status = StatusCode::PARTIAL_CONTENT;
-            content.slice(first..=last)
+            content.part(first, last)
         }
     };
-    reply.content = Content::Raw { content_type, bytes };
+    reply.content = Content::Raw { content_type, content };
     reply
 }
 
@@ -123,21 +130,21 @@ fn ranged(mut reply: Reply, headers: &HeaderMap, content_type: String, content: 
 enum Range {
     /// Both ends are within the content.
     Part {
-        first: usize,
-        last: usize,
+        first: u64,
+        last: u64,
     },
     Unsatisfiable,
 }
 
 /// Reads a single range (RFC 9110 section 14.1.2). Anything else is ignored, also several ranges. The reference calls
 /// ranges of one byte and ranges beyond the end unsatisfiable, a quirk that is not copied.
-fn parse_range(text: &str, size: usize) -> Option<Range> {
+fn parse_range(text: &str, size: u64) -> Option<Range> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
-    let number = |text: &str| -> Option<Option<usize>> {
+    let number = |text: &str| -> Option<Option<u64>> {
         if text.is_empty() {
             return Some(None);
         }
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().or(Some(usize::MAX)))
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().or(Some(u64::MAX)))
     };
     let end = size.checked_sub(1);
     match (number(first)?, number(last)?) {

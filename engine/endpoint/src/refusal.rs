@@ -84,6 +84,8 @@ codes! {
     OwnOrganization = "EN-FHIR-023",
     /// The answer would be larger than a limit.
     AnswerTooLarge = "EN-FHIR-024",
+    /// The disk has no room for content.
+    NoRoom = "EN-FHIR-025",
 }
 
 /// Why an interaction is not carried out.
@@ -261,6 +263,17 @@ impl Refusal {
     /// 415 without a body.
     pub(crate) const fn media_type() -> Self {
         Self::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::MediaType)
+    }
+
+    /// 507, the disk has no room for content.
+    pub(crate) fn no_room(evidence: impl Into<String>) -> Self {
+        let text = "No room for the content";
+        Self::with_outcome(StatusCode::INSUFFICIENT_STORAGE, Code::NoRoom, IssueCode::NoStore, text).because(evidence)
+    }
+
+    /// Adds a header to the answer.
+    pub(crate) fn with_header(self, name: HeaderName, value: &str) -> Self {
+        self.header(name, value)
     }
 
     /// 500 with the text of the reference for a failing store.

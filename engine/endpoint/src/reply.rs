@@ -3,6 +3,7 @@
 //! The standard headers of `fhir-api` 1.4 are set here and nowhere else. A [`Reply`] still holds the resource as a
 //! tree, so that the same interaction serves a single request and an entry of a Bundle.
 
+use axum::body::Body;
 use bytes::Bytes;
 use fhir::definitions::{ElementDefinition, definitions};
 use fhir::outcome::IssueCode;
@@ -14,6 +15,8 @@ use http::header::{
 use http::{Response, StatusCode};
 use time::OffsetDateTime;
 
+use crate::content::Contents;
+use crate::content::download::Piece;
 use crate::http_date;
 use crate::negotiate::{Negotiated, Summary};
 use crate::precondition::etag;
@@ -28,7 +31,24 @@ pub(crate) enum Content {
     /// A resource, printed in the negotiated format.
     Resource(Box<Resource>),
     /// Raw content of a Binary.
-    Raw { content_type: String, bytes: Bytes },
+    Raw { content_type: String, content: RawContent },
+}
+
+/// Content of a Binary, or a part of it.
+#[derive(Clone, Debug)]
+pub(crate) enum RawContent {
+    /// In memory.
+    Here(Bytes),
+    /// In the store.
+    Stored { content: store::binary::Content, first: u64, length: u64 },
+}
+
+/// An answer whose body is not there yet.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) pieces: Vec<Piece>,
 }
 
 /// Which version of which resource an answer is about.
@@ -59,6 +79,36 @@ impl Version {
     /// `base/Type/id/_history/version`
     pub(crate) fn location(&self, base_url: &str) -> String {
         format!("{base_url}/{}/{}/_history/{}", self.resource_type, self.id, self.version)
+    }
+}
+
+// === impl RawContent ===
+
+impl RawContent {
+    pub(crate) const fn length(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Stored { length, .. } => *length,
+        }
+    }
+
+    /// From `first` to `last`, both within the content.
+    pub(crate) fn part(self, first: u64, last: u64) -> Self {
+        let length = last.saturating_sub(first).saturating_add(1);
+        match self {
+            Self::Here(bytes) => {
+                let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Self::Here(bytes.slice(index(first)..index(first.saturating_add(length))))
+            }
+            Self::Stored { content, first: before, .. } => Self::Stored { content, first: before + first, length },
+        }
+    }
+
+    fn into_piece(self) -> Piece {
+        match self {
+            Self::Here(bytes) => Piece::Text(bytes),
+            Self::Stored { content, first, length } => Piece::Raw { content, first, length },
+        }
     }
 }
 
@@ -105,8 +155,8 @@ impl Reply {
         }
     }
 
-    /// Prints the answer.
-    pub(crate) fn into_response(self, how: &Negotiated, base_url: &str, head: bool) -> Response<Bytes> {
+    /// Prints the answer; `contents` are what its stand-ins stand for.
+    pub(crate) fn print(self, how: &Negotiated, base_url: &str, contents: &Contents) -> Printed {
         let mut headers = HeaderMap::new();
         if let Some(version) = &self.version {
             insert(&mut headers, ETAG, &etag(version.version));
@@ -123,21 +173,53 @@ impl Reply {
             insert(&mut headers, VARY, "Accept");
             insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
         }
-        let body = match self.content {
-            Content::Empty => Bytes::new(),
+        let pieces = match self.content {
+            Content::Empty => Vec::new(),
             Content::Resource(resource) => {
                 insert(&mut headers, CONTENT_TYPE, &format!("{};charset=UTF-8", how.media_type));
-                print(how, *resource)
+                contents.pieces(print(how, *resource))
             }
-            Content::Raw { content_type, bytes } => {
+            Content::Raw { content_type, content } => {
                 insert(&mut headers, CONTENT_TYPE, &content_type);
-                bytes
+                vec![content.into_piece()]
             }
         };
         for (name, value) in self.headers {
             headers.insert(name, value);
         }
-        respond(self.status, headers, body, head)
+        Printed { status: self.status, headers, pieces }
+    }
+}
+
+// === impl Printed ===
+
+impl Printed {
+    /// Whether a body has to be read from the store.
+    pub(crate) fn has_content(&self) -> bool {
+        self.pieces.iter().any(|piece| !matches!(piece, Piece::Text(_)))
+    }
+
+    /// The response; `body` makes the body of more than one text. A HEAD has the length of the body that it leaves out.
+    pub(crate) fn into_response(self, head: bool, body: impl FnOnce(Vec<Piece>) -> Body) -> Response<Body> {
+        let Self { status, mut headers, mut pieces } = self;
+        let length: u64 = pieces.iter().map(Piece::length).sum();
+        let without_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !without_body && (head || length > 0) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let body = match (pieces.len(), pieces.pop()) {
+            _ if head || without_body => Body::empty(),
+            (_, None) => Body::empty(),
+            (1, Some(Piece::Text(text))) => Body::from(text),
+            (_, Some(last)) => {
+                pieces.push(last);
+                body(pieces)
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
     }
 }
 
@@ -175,9 +257,9 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn print(how: &Negotiated, resource: Resource) -> Bytes {
+fn print(how: &Negotiated, resource: Resource) -> String {
     let resource = summarize(how.summary, resource);
-    Bytes::from(fhir::print(how.format, &resource, how.pretty))
+    fhir::print(how.format, &resource, how.pretty)
 }
 
 /// Applies `_summary` to a resource, or to every resource of a searchset or history Bundle.

@@ -20,6 +20,7 @@ use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::service::RequestBody;
 use crate::{Endpoint, limits};
 
 /// Decides by its credentials whether a process may speak on the socket.
@@ -118,10 +119,14 @@ async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body
         "/link/metrics" => return endpoint.metrics().map(Body::from),
         _ => {}
     }
+    // It is not held in memory, and how long it takes depends on its size.
+    if endpoint.brings_content(&parts) {
+        return endpoint.answer(parts, RequestBody::Coming(body)).await;
+    }
     let space = endpoint.body_space();
     match read_body(body, &space).await {
         // The space is given back when the request is answered.
-        Ok((body, _held)) => endpoint.answer(parts, body).await,
+        Ok((body, _held)) => endpoint.answer(parts, RequestBody::Whole(body)).await,
         Err(status) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = status;

@@ -21,24 +21,43 @@ use fhir::ResourceType;
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{Response, StatusCode};
+use hyper::body::Incoming;
 use link::CORRELATION_HEADER;
 use policies::interaction::Interaction;
 use policies::{CanonicalRequest, DsfOperation};
 use tracing::Instrument as _;
 
 use crate::admit::{Admitted, Caller, admit};
+use crate::content::download;
 use crate::hooks::AuditEvent;
 use crate::negotiate::{Negotiated, wants_raw_binary};
 use crate::refusal::{Code, Refusal};
-use crate::reply::refuse;
+use crate::reply::{Printed, refuse};
 use crate::shared::Shared;
 use crate::{Endpoint, websocket};
 use job::Job;
 use transact::record;
 
+/// The body of a request.
+pub(crate) enum RequestBody {
+    /// In memory.
+    Whole(Bytes),
+    /// Still to come.
+    Coming(Incoming),
+}
+
 impl Endpoint {
+    /// Whether the body of a request may be content, which is not held in memory.
+    pub(crate) fn brings_content(&self, parts: &Parts) -> bool {
+        let path = parts.uri.path().strip_prefix(self.shared().base_path.as_str()).unwrap_or_default();
+        let mut segments = path.trim_matches('/').split('/');
+        matches!(parts.method, http::Method::POST | http::Method::PUT)
+            && segments.next() == Some(ResourceType::Binary.as_str())
+            && segments.nth(1).is_none()
+    }
+
     /// Answers one request.
-    pub(crate) async fn answer(&self, mut parts: Parts, body: Bytes) -> Response<Body> {
+    pub(crate) async fn answer(&self, mut parts: Parts, body: RequestBody) -> Response<Body> {
         let started = Instant::now();
         let shared = self.shared();
         let admitted = match admit_in_time(shared, &parts).await {
@@ -59,7 +78,7 @@ impl Endpoint {
             if interaction == Interaction::Websocket {
                 return self.upgrade(&mut parts, &caller).await;
             }
-            respond(shared, &caller, &request, &parts, body).await.map(Body::from)
+            respond(shared, &caller, &request, &parts, body).await
         }
         .instrument(span)
         .await;
@@ -160,8 +179,8 @@ async fn respond(
     caller: &Arc<Caller>,
     request: &CanonicalRequest,
     parts: &Parts,
-    body: Bytes,
-) -> Response<Bytes> {
+    body: RequestBody,
+) -> Response<Body> {
     let head = parts.method == http::Method::HEAD;
     let how = Negotiated::of(&parts.headers, request.query());
     let is_raw_read = request.resource_type() == Some(ResourceType::Binary)
@@ -171,7 +190,7 @@ async fn respond(
     let how = match how {
         Ok(how) => how,
         Err(_) if is_raw_read => Negotiated::json(),
-        Err(_) => return refuse(&Refusal::media_type(), None, head),
+        Err(_) => return refuse(&Refusal::media_type(), None, head).map(Body::from),
     };
     let job = Job {
         shared: Arc::clone(shared),
@@ -185,15 +204,33 @@ async fn respond(
     let result = tokio::spawn(job.run(body).instrument(tracing::Span::current())).await.unwrap_or_else(|error| {
         Err(Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
     });
-    match result {
-        Ok(reply) => reply.into_response(&how, &shared.base_url, head),
+    let answered = match result {
+        Ok(reply) => body_of(shared, caller, reply.print(&how, &shared.base_url, &caller.contents), head).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answered {
+        Ok(response) => response,
         Err(refusal) => {
             if refusal.status.is_server_error() {
                 tracing::error!(%refusal, "request failed");
             } else {
                 tracing::info!(%refusal, "request refused");
             }
-            refuse(&refusal, Some(&how), head)
+            refuse(&refusal, Some(&how), head).map(Body::from)
         }
     }
+}
+
+/// The response with its body; what is read from the store takes a slot.
+async fn body_of(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    printed: Printed,
+    head: bool,
+) -> Result<Response<Body>, Refusal> {
+    if head || !printed.has_content() {
+        return Ok(printed.into_response(head, |_| Body::empty()));
+    }
+    let slot = shared.downloads.take(&caller.identity.name()).await?;
+    Ok(printed.into_response(head, |pieces| download::body(&shared.store, pieces, slot)))
 }

@@ -13,19 +13,21 @@ mod search;
 mod update;
 
 pub(crate) use create::{CreateOptions, Prepared};
-pub(crate) use search::Found;
+pub(crate) use search::{Found, version_of};
 pub(crate) use update::UpdateOptions;
 
 use std::sync::Arc;
 
 use fhir::{Resource, ResourceType};
 use policies::{AllowList, Identity};
-use store::{Change, ChangeKind, ReadFilter, StoreError, Transaction};
+use store::{Change, ChangeKind, ReadFilter, StoreError, StoredResource, Transaction};
 
 use crate::access::{identify_again, read_filter};
 use crate::admit::Caller;
 use crate::cache;
 use crate::conformance::{Conformance, View};
+use crate::content;
+use crate::references::clean;
 use crate::refusal::{Code, Refusal};
 use crate::shared::Shared;
 
@@ -228,6 +230,23 @@ impl<'s, 't> Session<'s, 't> {
             return Ok(false);
         }
         self.tx.is_readable(resource_type, id, version, &self.filter)
+    }
+
+    /// A stored version as the caller is shown it; a stand-in holds the place of its content.
+    pub(crate) fn shown(&mut self, stored: &StoredResource) -> Result<Resource, Refusal> {
+        let mut resource = clean(stored.resource.as_ref().clone());
+        if stored.resource_type != ResourceType::Binary {
+            return Ok(resource);
+        }
+        if let Some(content) = self.tx.content(&stored.id, stored.version)? {
+            // The engine's own requests are answered with trees.
+            let data = match self.caller.is_internal {
+                true => content::whole(self.tx, &content)?,
+                false => self.caller.contents.stand_in(content),
+            };
+            resource.set("data", data);
+        }
+        Ok(resource)
     }
 
     /// Offers a Task that was just stored to the process engine.

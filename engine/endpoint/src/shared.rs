@@ -5,10 +5,11 @@ use std::sync::Arc;
 use fhir::ResourceType;
 use policies::{AllowList, OrganizationIdentifier};
 use store::{Store, StoreError, Transaction};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::cache::Cache;
 use crate::conformance::{self, Conformance};
+use crate::content::slots::Slots;
 use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
 use crate::policy_history::PolicyHistory;
@@ -35,6 +36,12 @@ pub(crate) struct Shared {
     pub(crate) conformance: Arc<Cache<Conformance>>,
     pub(crate) sockets: Arc<Semaphore>,
     pub(crate) bodies: Arc<Semaphore>,
+    /// Contents that are being received.
+    pub(crate) uploads: Arc<Slots>,
+    /// Contents that are being sent.
+    pub(crate) downloads: Arc<Slots>,
+    /// Told when content was given up.
+    pub(crate) released: Arc<Notify>,
     pub(crate) sources: Kept,
     pub(crate) publications: Publications,
     pub(crate) stop: watch::Sender<bool>,

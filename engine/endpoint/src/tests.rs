@@ -5,6 +5,7 @@
 mod access;
 mod admission;
 mod bundles;
+mod contents;
 mod protection;
 mod references;
 mod resources;

@@ -100,6 +100,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
         Code::AnswerTooLarge => {
             ("400", "the page of a search or history is too large", "ask for fewer entries with `_count`")
         }
+        Code::NoRoom => (
+            "507",
+            "the disk has no room for more content of Binaries",
+            "free space on the disk of `[store]`, or delete Binaries for good; everything else goes on meanwhile",
+        ),
         Code::Precondition => ("412", "`If-Match` or `If-Unmodified-Since` of a read does not hold", "read without it"),
     }
 }

@@ -85,6 +85,12 @@ impl BinaryReader {
         Self { format, limits, scanner, rest, decoder: Decoder::default(), place }
     }
 
+    /// A reader for the same body from its beginning.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(self.format, self.limits)
+    }
+
     /// Takes the next bytes of the body and appends what they hold of the content.
     pub fn push(&mut self, bytes: &[u8], content: &mut Vec<u8>) -> Result<(), ParseError> {
         let mut at = 0;

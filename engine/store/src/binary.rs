@@ -148,6 +148,12 @@ impl Transaction<'_> {
         Ok(true)
     }
 
+    /// How many uploads there are, given-up ones included: for tests and for checks of what is left over.
+    pub fn upload_count(&mut self) -> Result<usize, StoreError> {
+        let count = self.row("SELECT COUNT(*) FROM upload", &[], |row| row.unsigned(0))?;
+        Ok(usize::try_from(count.unwrap_or(0)).unwrap_or(usize::MAX))
+    }
+
     /// Gives some free pages of the file back to the file system, unless they are few enough to be kept for what comes
     /// next. False when nothing more is to be given back.
     pub fn shrink(&mut self) -> Result<bool, StoreError> {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use audit::Position;
 use bytes::Bytes;
 use fhir::Resource;
+use fhir::binary::BinaryReader;
 use fhir::outcome::IssueCode;
 use http::header;
 use link::{CorrelationId, Permit};
@@ -46,8 +47,26 @@ pub(super) enum Load {
     Judged { bytes: Bytes, memory: Held },
     /// Content that streams through.
     Raw { length: Option<u64> },
+    /// A Binary that streams through and is judged meanwhile.
+    Passing(Box<Passing>),
     /// A WebSocket.
     Socket,
+}
+
+/// A body that is judged while it passes.
+pub(super) struct Passing {
+    reader: Box<BinaryReader>,
+    identity: Arc<Identity>,
+    request: CanonicalRequest,
+    /// Decoded content, which nobody needs here.
+    content: Vec<u8>,
+}
+
+impl Passing {
+    /// The body is sent again from its beginning, because a connection to the engine was closed before.
+    pub(super) fn restart(&mut self) {
+        *self.reader = self.reader.again();
+    }
 }
 
 /// A refusal with what its record says.
@@ -110,7 +129,7 @@ impl Gateway {
             .map_err(|refusal| refuse(refused_body(&refusal), asked))?;
         let resource = match &body {
             Body::Judged { resource, .. } => Some(&**resource),
-            Body::Absent | Body::Raw { .. } => None,
+            Body::Absent | Body::Raw { .. } | Body::Passing { .. } => None,
         };
         let rule = decider.decide(resource).map_err(|refused| refuse(refused, asked))?;
 
@@ -130,7 +149,7 @@ impl Gateway {
         record.rule = Some(rule);
         record.body_sha256 = match &body {
             Body::Judged { bytes, .. } => Some(hex(&Sha256::digest(bytes))),
-            Body::Absent | Body::Raw { .. } => None,
+            Body::Absent | Body::Raw { .. } | Body::Passing { .. } => None,
         };
         let position = self.audit.append(OffsetDateTime::now_utc(), &record).map_err(|error| audit_failed(&error))?;
         let load = match body {
@@ -138,8 +157,36 @@ impl Gateway {
             Body::Absent => Load::Nothing,
             Body::Judged { bytes, memory, .. } => Load::Judged { bytes, memory },
             Body::Raw { length, .. } => Load::Raw { length },
+            Body::Passing { reader, .. } => {
+                let request = request.clone();
+                Load::Passing(Box::new(Passing { reader, identity, request, content: Vec::new() }))
+            }
         };
         Ok(Permitted { head, load, position, request })
+    }
+
+    /// Takes the next part of a body that is judged while it passes; the last part passes only if all of it is permitted.
+    pub(super) fn judge_passing(
+        &self,
+        passing: &mut Passing,
+        part: Option<&Bytes>,
+        is_last: bool,
+        connection: &Connection,
+    ) -> Result<(), Answer> {
+        let unreadable = |error| refused_body(&BodyRefusal::from(error)).answer.closing();
+        passing.content.clear();
+        if let Some(part) = part {
+            passing.reader.push(part, &mut passing.content).map_err(unreadable)?;
+        }
+        if !is_last {
+            return Ok(());
+        }
+        let next = passing.reader.again();
+        let reader = std::mem::replace(&mut *passing.reader, next);
+        let binary = reader.finish(&mut passing.content).map_err(unreadable)?.resource;
+        let basis = self.active.basis();
+        let decider = Decider { basis: &basis, identity: &passing.identity, request: &passing.request, connection };
+        decider.decide(Some(&binary)).map(drop).map_err(|refused| refused.answer.closing())
     }
 
     fn identify(&self, basis: &Basis, connection: &Connection) -> Result<Arc<Identity>, Refused> {
@@ -199,7 +246,9 @@ impl Gateway {
         let content = match body {
             Body::Absent if socket => Content::Upgrade,
             Body::Absent => Content::None,
-            Body::Judged { media_type, .. } | Body::Raw { media_type, .. } => Content::Body(media_type),
+            Body::Judged { media_type, .. } | Body::Raw { media_type, .. } | Body::Passing { media_type, .. } => {
+                Content::Body(media_type)
+            }
         };
         let authority = self.active.authorities().first().map(String::as_str).unwrap_or_default();
         let permit = permit.encode().map_err(|error| internal(&error))?;

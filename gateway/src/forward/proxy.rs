@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 
 use super::engine::EngineError;
 use super::head::EngineHead;
-use super::judge::{Load, Permitted};
+use super::judge::{Load, Passing, Permitted};
 use super::{Gateway, websocket};
 use crate::listen::Connection;
 use crate::rate::Running;
@@ -38,6 +38,8 @@ pub struct Context {
     forwarded: Option<Forwarded>,
     status: u16,
     failure: Option<String>,
+    /// The answer to a body that was refused while it passed.
+    refused: Option<Answer>,
     watch: Option<websocket::Watch>,
 }
 
@@ -49,6 +51,8 @@ struct Forwarded {
     /// Bytes of streamed content that may still come.
     raw_left: Option<u64>,
     raw_length: Option<u64>,
+    /// What is judged while it passes.
+    passing: Option<Box<Passing>>,
     socket: Option<policies::CanonicalRequest>,
 }
 
@@ -185,6 +189,7 @@ impl ProxyHttp for Gateway {
             forwarded: None,
             status: 0,
             failure: None,
+            refused: None,
             watch: None,
         }
     }
@@ -210,12 +215,18 @@ impl ProxyHttp for Gateway {
         };
         let Permitted { head, load, position, request } = permitted;
         let is_write = request.interaction().is_write() || request.interaction() == policies::Interaction::Bundle;
-        let mut forwarded = Forwarded { head, position, is_write, raw_left: None, raw_length: None, socket: None };
+        let mut forwarded =
+            Forwarded { head, position, is_write, raw_left: None, raw_length: None, passing: None, socket: None };
         match load {
             Load::Nothing => {}
             Load::Raw { length } => {
                 forwarded.raw_left = Some(self.active.basis().limits.body.of(Some(fhir::ResourceType::Binary)));
                 forwarded.raw_length = length;
+            }
+            Load::Passing(passing) => {
+                forwarded.raw_left = Some(self.active.basis().limits.body.of(Some(fhir::ResourceType::Binary)));
+                // Without a length the engine sees the end only when it is sent, that is when all was judged.
+                forwarded.passing = Some(passing);
             }
             Load::Socket => forwarded.socket = Some(request),
             Load::Judged { bytes, memory } => {
@@ -246,9 +257,12 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> pingora::Result<()> {
         // No permit, no request: the head is ours or there is none.
-        let Some(forwarded) = &context.forwarded else {
+        let Some(forwarded) = &mut context.forwarded else {
             return Err(Error::explain(ErrorType::InternalError, "request without permit"));
         };
+        if let Some(passing) = &mut forwarded.passing {
+            passing.restart();
+        }
         let head = &forwarded.head;
         let mut fresh = RequestHeader::build(head.method, head.target.as_bytes(), Some(head.fields.len() + 1))?;
         for (name, value) in &head.fields {
@@ -265,18 +279,22 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let left = context.forwarded.as_mut().and_then(|forwarded| forwarded.raw_left.as_mut());
-        let (Some(left), Some(chunk)) = (left, body) else { return Ok(()) };
-        match left.checked_sub(chunk.len() as u64) {
-            Some(rest) => {
-                *left = rest;
-                Ok(())
-            }
-            None => Err(Error::explain(ErrorType::HTTPStatus(413), "content is larger than allowed")),
+        let Some(forwarded) = context.forwarded.as_mut() else { return Ok(()) };
+        if let (Some(left), Some(chunk)) = (forwarded.raw_left.as_mut(), body.as_ref()) {
+            let rest = left.checked_sub(chunk.len() as u64);
+            *left = rest.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(413), "content is larger than allowed"))?;
         }
+        let (Some(passing), Some(connection)) = (forwarded.passing.as_mut(), &context.connection) else {
+            return Ok(());
+        };
+        self.judge_passing(passing, body.as_ref(), end_of_stream, connection).map_err(|answer| {
+            let error = Error::explain(ErrorType::HTTPStatus(answer.status), "body is refused");
+            context.refused = Some(answer);
+            error
+        })
     }
 
     async fn response_filter(
@@ -330,6 +348,7 @@ impl ProxyHttp for Gateway {
             (_, ErrorSource::Upstream) => Answer::empty(502, "GW-LINK-005"),
             (_, ErrorSource::Internal | ErrorSource::Unset) => Answer::empty(500, "GW-FWD-001"),
         };
+        let code = context.refused.take().unwrap_or(code);
         let status = code.status;
         if session.response_written().is_none() {
             let _ = self.answer(session, context, code.closing()).await;

@@ -1,11 +1,13 @@
 //! The body of a request that is judged: read whole, within its limit and time, and parsed.
 //!
-//! The parsed tree is judged and the very bytes it was parsed from are forwarded. Only raw Binary content is not held in
-//! memory; it passes as a stream, counted against its own limit.
+//! The parsed tree is judged and the very bytes it was parsed from are forwarded. Only the content of a Binary is not held
+//! in memory: it passes as a stream, counted against its own limit. Raw content is not looked at. A large Binary in its
+//! FHIR form is judged while it passes: the end of its body goes on only after the whole was read and permitted.
 
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use fhir::binary::BinaryReader;
 use fhir::{Format, ParseError, Resource, ResourceType};
 use http::header;
 use pingora::proxy::Session;
@@ -30,6 +32,13 @@ pub enum Body {
         media_type: String,
         /// Share of the memory for bodies.
         memory: Held,
+    },
+    /// A large Binary in its FHIR form, to be streamed and judged meanwhile.
+    Passing {
+        /// Media type under which it is forwarded.
+        media_type: String,
+        /// Reads it as it passes.
+        reader: Box<BinaryReader>,
     },
     /// Content of a Binary, to be streamed.
     Raw {
@@ -103,6 +112,17 @@ pub async fn read_body(
     if !is_utf8(&media_type) {
         return Err(BodyRefusal::MediaType);
     }
+    let media_type = format!("{};charset=UTF-8", format.media_type());
+    let parser = if format == Format::Json { limits.json } else { limits.xml };
+    if is_large_binary(request, announced) {
+        let limit = limits.body.of(Some(ResourceType::Binary));
+        if announced.is_some_and(|length| length > limit) {
+            return Err(BodyRefusal::TooLarge(limit));
+        }
+        continue_if_expected(session).await?;
+        let rest = fhir::Limits { bytes: limits::BINARY_BYTES, ..parser };
+        return Ok(Body::Passing { media_type, reader: Box::new(BinaryReader::new(format, rest)) });
+    }
     let limit = limit_of(request, limits);
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(BodyRefusal::TooLarge(limit as u64));
@@ -111,10 +131,8 @@ pub async fn read_body(
     let mut memory = memory.begin(who);
     let collect = collect(session, limit, limits.body_idle, &mut memory);
     let bytes = tokio::time::timeout(longest(announced, limit), collect).await.map_err(|_| BodyRefusal::TimedOut)??;
-    let parser = if format == Format::Json { limits.json } else { limits.xml };
     let parser_limits = fhir::Limits { bytes: limit, ..parser };
     let resource = parse(format, &bytes, &parser_limits).await?;
-    let media_type = format!("{};charset=UTF-8", format.media_type());
     Ok(Body::Judged { bytes, resource: Box::new(resource), media_type, memory })
 }
 
@@ -197,17 +215,20 @@ async fn parse(format: Format, bytes: &Bytes, limits: &fhir::Limits) -> Result<R
             .await
             .map_err(|_| BodyRefusal::Busy)?
     };
-    parsed.map_err(|error| if error.is_hostile() { BodyRefusal::Hostile(error) } else { BodyRefusal::Structure(error) })
+    parsed.map_err(BodyRefusal::from)
 }
 
-/// Most bytes of a judged body. A Binary as resource is held in memory: what is larger is sent raw.
+/// Whether the body is a Binary that is not known to be small.
+fn is_large_binary(request: &CanonicalRequest, announced: Option<u64>) -> bool {
+    request.resource_type() == Some(ResourceType::Binary)
+        && request.body() == BodyKind::Resource
+        && announced.is_none_or(|length| length > limits::BINARY_BYTES as u64)
+}
+
+/// Most bytes of a body that is held in memory.
 fn limit_of(request: &CanonicalRequest, limits: &Limits) -> usize {
-    let bundle = limits.body.of(Some(ResourceType::Bundle));
     let limit = match request.body() {
-        BodyKind::Bundle => bundle,
-        BodyKind::Resource if request.resource_type() == Some(ResourceType::Binary) => {
-            limits.body.of(Some(ResourceType::Binary)).min(bundle)
-        }
+        BodyKind::Bundle => limits.body.of(Some(ResourceType::Bundle)),
         BodyKind::Resource | BodyKind::Parameters | BodyKind::Absent => limits.body.of(request.resource_type()),
     };
     usize::try_from(limit).unwrap_or(usize::MAX).min(limits::BUFFERED_BYTES_PER_IDENTITY)
@@ -239,6 +260,12 @@ fn is_utf8(media_type: &str) -> bool {
 }
 
 // === impl BodyRefusal ===
+
+impl From<ParseError> for BodyRefusal {
+    fn from(error: ParseError) -> Self {
+        if error.is_hostile() { Self::Hostile(error) } else { Self::Structure(error) }
+    }
+}
 
 impl BodyRefusal {
     /// The HTTP status of the answer; 0 when nobody is there to read it.

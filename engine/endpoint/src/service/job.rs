@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fhir::{ParseError, Resource, ResourceType};
+use fhir::binary::BinaryReader;
+use fhir::{Resource, ResourceType};
 use http::StatusCode;
+use hyper::body::Incoming;
 use policies::CanonicalRequest;
 use policies::interaction::Interaction;
 
+use super::RequestBody;
 use super::bundles::run_bundle;
 use super::transact::{audit_failed, not_routed, read, record, write};
 use crate::admit::Caller;
+use crate::content::upload::{self, Brought, Form, Received};
 use crate::hooks::AuditEvent;
 use crate::negotiate::{BadContentType, Negotiated, body_format};
 use crate::precondition::{Preconditions, if_match};
@@ -19,7 +23,7 @@ use crate::refusal::{Code, Refusal};
 use crate::reply::Reply;
 use crate::session::{CreateOptions, Prepared, UpdateOptions};
 use crate::shared::Shared;
-use crate::{external, metadata, raw_binary};
+use crate::{external, limits, metadata, raw_binary};
 
 /// Bodies above this size are parsed on a thread for blocking work.
 const PARSE_INLINE_BYTES: usize = 256 * 1024;
@@ -38,7 +42,7 @@ pub(super) struct Job {
 impl Job {
     /// Records, acts, records. The record that a write begins is in the log before anything is done, and goes to disk
     /// while the write goes to the store; the write is answered when both are there. That it ended is synced later.
-    pub(super) async fn run(self, body: Bytes) -> Result<Reply, Refusal> {
+    pub(super) async fn run(self, body: RequestBody) -> Result<Reply, Refusal> {
         let interaction = self.request.interaction();
         let name = interaction.as_str();
         let (resource_type, id) = (self.request.resource_type(), self.request.id().map(|id| id.as_str().to_owned()));
@@ -64,7 +68,7 @@ impl Job {
         result
     }
 
-    async fn act(&self, body: Bytes) -> Result<Reply, Refusal> {
+    async fn act(&self, body: RequestBody) -> Result<Reply, Refusal> {
         let prefer = Prefer::of(&self.headers);
         match self.request.interaction() {
             Interaction::Metadata => self.metadata().await,
@@ -77,6 +81,7 @@ impl Job {
             Interaction::Update | Interaction::ConditionalUpdate => self.update(body, prefer).await,
             Interaction::Delete | Interaction::ConditionalDelete | Interaction::PermanentDelete => self.delete().await,
             Interaction::Bundle => {
+                let RequestBody::Whole(body) = body else { return Err(not_routed()) };
                 let bundle = self.parse(body).await?;
                 run_bundle(&self.shared, &self.caller, Some(&self.request), bundle, prefer).await
             }
@@ -104,7 +109,7 @@ impl Job {
             let (resource_type, id) = target(&request)?;
             let version = request.version().map(policies::VersionId::get);
             let reply = session.read(resource_type, &id, version, &Preconditions::of(&headers))?;
-            if is_raw { raw_binary::shown(reply, &headers, request.query()) } else { Ok(reply) }
+            if is_raw { raw_binary::shown(session, reply, &headers, request.query()) } else { Ok(reply) }
         })
         .await
     }
@@ -116,7 +121,7 @@ impl Job {
             session.authorize(&request, None)?;
             let Some(resource_type) = request.resource_type() else { return Err(not_routed()) };
             let found = session.search(resource_type, &request.raw_query(), prefer.strict)?;
-            let bundle = found.into_bundle(session, summary);
+            let bundle = found.into_bundle(session, summary)?;
             Ok(Reply::resource(StatusCode::OK, None, bundle))
         })
         .await
@@ -132,12 +137,8 @@ impl Job {
         .await
     }
 
-    async fn create(&self, body: Bytes, prefer: Prefer) -> Result<Reply, Refusal> {
-        let resource = match self.raw_body(&body)? {
-            Some(binary) => binary,
-            None => self.parse(body).await?,
-        };
-        let prepared = self.prepare(resource, false).await?;
+    async fn create(&self, body: RequestBody, prefer: Prefer) -> Result<Reply, Refusal> {
+        let prepared = self.received(body, false).await?;
         let mut conditions = self.headers.get_all("if-none-exist").iter();
         let if_none_exist = match (conditions.next(), conditions.next()) {
             (None, _) => None,
@@ -156,9 +157,8 @@ impl Job {
         .await
     }
 
-    async fn update(&self, body: Bytes, prefer: Prefer) -> Result<Reply, Refusal> {
-        let resource = self.parse(body).await?;
-        let prepared = self.prepare(resource, true).await?;
+    async fn update(&self, body: RequestBody, prefer: Prefer) -> Result<Reply, Refusal> {
+        let prepared = self.received(body, true).await?;
         let options =
             UpdateOptions { if_match: if_match(&self.headers), returns: prefer.returns, id: None, in_bundle: false };
         let request = self.request.clone();
@@ -176,7 +176,7 @@ impl Job {
 
     async fn delete(&self) -> Result<Reply, Refusal> {
         let request = self.request.clone();
-        write(&self.shared, &self.caller, move |session| {
+        let reply = write(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
             if request.is_conditional() {
                 let Some(resource_type) = request.resource_type() else { return Err(not_routed()) };
@@ -189,24 +189,77 @@ impl Job {
                 session.delete(resource_type, &id)
             }
         })
+        .await?;
+        if self.request.interaction() == Interaction::PermanentDelete {
+            self.shared.released.notify_one();
+        }
+        Ok(reply)
+    }
+
+    /// The resource of the body, made ready; content of a Binary is in the store by then.
+    async fn received(&self, body: RequestBody, is_update: bool) -> Result<Prepared, Refusal> {
+        match body {
+            RequestBody::Whole(body) => {
+                let resource = self.parse(body).await?;
+                self.prepare(resource, Brought::Nothing, is_update).await
+            }
+            RequestBody::Coming(body) if matches!(body_format(&self.headers), Err(BadContentType::Unsupported)) => {
+                self.received_raw(body, is_update).await
+            }
+            RequestBody::Coming(body) => {
+                let format = body_format(&self.headers).map_err(refuse_content_type)?;
+                let limits = fhir::Limits { bytes: limits::BINARY_BYTES, ..fhir::Limits::default() };
+                self.may_send(is_update).await?;
+                let form = Form::Resource(Box::new(BinaryReader::new(format, limits)));
+                let Received { resource, content } = self.receive(body, form).await?;
+                let resource = resource.ok_or_else(|| Refusal::structure("no resource"))?;
+                self.check_type(&resource)?;
+                self.prepare(resource, content, is_update).await
+            }
+        }
+    }
+
+    /// A raw upload. All but its content is known from the head, so what will be refused is refused before the content
+    /// is sent.
+    async fn received_raw(&self, body: Incoming, is_update: bool) -> Result<Prepared, Refusal> {
+        let mut binary = raw_binary::announced(&self.headers)?;
+        if let Some(id) = self.request.id() {
+            binary.set("id", id.as_str());
+        }
+        self.may_send(is_update).await?;
+        // Validated as a Binary that has content, whatever it will be.
+        let prepared = self.prepare(binary, Brought::Whole(Bytes::new()), is_update).await?;
+        let prepared = self.permitted(prepared, is_update).await?;
+        let mut prepared = read(&self.shared, &self.caller, move |session| {
+            session.check_references(&prepared.resource, None)?;
+            Ok(prepared)
+        })
+        .await?;
+        if let Some(refusal) = prepared.early_refusal() {
+            return Err(refusal.clone());
+        }
+        prepared.content = self.receive(body, Form::Raw).await?.content;
+        Ok(prepared)
+    }
+
+    async fn receive(&self, body: Incoming, form: Form) -> Result<Received, Refusal> {
+        let limit = self.caller.policy.limits().body.of(Some(ResourceType::Binary));
+        let slot = self.shared.uploads.take(&self.caller.identity.name()).await?;
+        upload::receive(&self.shared.store, body, form, limit, slot).await
+    }
+
+    /// Refuses a caller who may send no Binary at all.
+    async fn may_send(&self, is_update: bool) -> Result<(), Refusal> {
+        let request = self.request.clone();
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, None)?;
+            session.check_may_send(ResourceType::Binary, is_update)
+        })
         .await
     }
 
-    /// The Binary of a raw upload, if the body is one.
-    fn raw_body(&self, body: &Bytes) -> Result<Option<Resource>, Refusal> {
-        let is_binary = self.request.resource_type() == Some(ResourceType::Binary);
-        if !is_binary || !matches!(body_format(&self.headers), Err(BadContentType::Unsupported)) {
-            return Ok(None);
-        }
-        raw_binary::received(&self.headers, body).map(Some)
-    }
-
     async fn parse(&self, body: Bytes) -> Result<Resource, Refusal> {
-        let format = body_format(&self.headers).map_err(|bad| match bad {
-            BadContentType::Unsupported => Refusal::media_type(),
-            BadContentType::Charset => Refusal::hostile("character set is not UTF-8"),
-            BadContentType::Repeated => Refusal::bad_request("Content-Type is repeated"),
-        })?;
+        let format = body_format(&self.headers).map_err(refuse_content_type)?;
         let parse = move || fhir::parse(format, &body, &fhir::Limits::default());
         let parsed = if self.body_is_large() {
             tokio::task::spawn_blocking(parse).await.map_err(|error| {
@@ -215,31 +268,40 @@ impl Job {
         } else {
             parse()
         };
-        let resource = parsed.map_err(|error: ParseError| {
-            // Kind and place; the text of an error can quote the body.
-            let evidence = format!("at {}", error.position());
-            if error.is_hostile() { Refusal::hostile(evidence) } else { Refusal::structure(evidence) }
-        })?;
-        let expected = match self.request.interaction() {
-            Interaction::Bundle => return Ok(resource),
-            _ => self.request.resource_type().map(ResourceType::as_str),
-        };
-        if Some(resource.type_name()) != expected {
-            return Err(Refusal::structure("body is of another type than the path"));
-        }
+        let resource = parsed.map_err(|error| upload::unreadable(&error))?;
+        self.check_type(&resource)?;
         Ok(resource)
     }
 
+    fn check_type(&self, resource: &Resource) -> Result<(), Refusal> {
+        let expected = match self.request.interaction() {
+            Interaction::Bundle => return Ok(()),
+            _ => self.request.resource_type().map(ResourceType::as_str),
+        };
+        if Some(resource.type_name()) == expected {
+            Ok(())
+        } else {
+            Err(Refusal::structure("body is of another type than the path"))
+        }
+    }
+
     fn body_is_large(&self) -> bool {
+        // Of a Binary only its head is in memory.
+        if self.request.resource_type() == Some(ResourceType::Binary) {
+            return false;
+        }
         let length = self.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         length.is_none_or(|length: usize| length > PARSE_INLINE_BYTES)
     }
 
     /// Does before the transaction what takes long: asks other servers, validates.
-    async fn prepare(&self, resource: Resource, is_update: bool) -> Result<Prepared, Refusal> {
+    async fn prepare(&self, resource: Resource, content: Brought, is_update: bool) -> Result<Prepared, Refusal> {
         let allow_list = self.shared.allow_list().await?;
         let conformance = self.shared.conformance().await?;
         let mut prepared = Prepared::new(resource, &self.shared.base_url).ok_or_else(not_routed)?;
+        if !content.is_nothing() {
+            prepared.content = content;
+        }
         let mut targets = Vec::new();
         external::targets(&prepared.resource, is_update, &allow_list, &mut targets)?;
         if !targets.is_empty() {
@@ -280,5 +342,13 @@ fn target(request: &CanonicalRequest) -> Result<(ResourceType, String), Refusal>
     match (request.resource_type(), request.id()) {
         (Some(resource_type), Some(id)) => Ok((resource_type, id.as_str().to_owned())),
         _ => Err(not_routed()),
+    }
+}
+
+fn refuse_content_type(bad: BadContentType) -> Refusal {
+    match bad {
+        BadContentType::Unsupported => Refusal::media_type(),
+        BadContentType::Charset => Refusal::hostile("character set is not UTF-8"),
+        BadContentType::Repeated => Refusal::bad_request("Content-Type is repeated"),
     }
 }

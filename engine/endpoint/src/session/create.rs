@@ -7,19 +7,23 @@ use fhir::{Resource, ResourceType};
 use http::StatusCode;
 
 use super::Session;
+use super::search::version_of;
 use crate::conformance::{Conformance, View};
+use crate::content;
+use crate::content::upload::Brought;
 use crate::prefer::Return;
 use crate::profile;
-use crate::references::clean;
 use crate::references::rewrite::make_urls_absolute;
 use crate::refusal::Refusal;
-use crate::reply::{Reply, Version};
+use crate::reply::Reply;
 
 /// A resource from outside, made ready for a write: URLs absolute, default profile set, perhaps validated already.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
     pub(crate) resource: Resource,
     pub(crate) resource_type: ResourceType,
+    /// What a Binary has in place of `data`.
+    pub(crate) content: Brought,
     validated: Option<(Arc<Conformance>, Option<Refusal>)>,
 }
 
@@ -39,15 +43,24 @@ impl Prepared {
     /// Makes a resource ready; `None` if the endpoint does not serve its type.
     pub(crate) fn new(resource: Resource, base_url: &str) -> Option<Self> {
         let resource_type = resource.resource_type()?;
-        let resource = profile::add_default(make_urls_absolute(resource, base_url), resource_type);
-        Some(Self { resource, resource_type, validated: None })
+        let mut resource = profile::add_default(make_urls_absolute(resource, base_url), resource_type);
+        let content = match resource_type {
+            ResourceType::Binary => content::take_inline(&mut resource),
+            _ => Brought::Nothing,
+        };
+        Some(Self { resource, resource_type, content, validated: None })
+    }
+
+    /// What an early validation has found.
+    pub(crate) fn early_refusal(&self) -> Option<&Refusal> {
+        self.validated.as_ref().and_then(|(_, refusal)| refusal.as_ref())
     }
 
     /// Validates before the transaction, so that the writer does not wait for it. The result counts only if the
     /// transaction sees the same profiles.
     pub(crate) fn validate_early(&mut self, conformance: &Arc<Conformance>) {
         let view = View::new(Arc::clone(conformance));
-        let result = profile::validate(&self.resource, &view).err();
+        let result = self.validate_as(&self.resource, &view).err();
         self.validated = Some((Arc::clone(conformance), result));
     }
 
@@ -58,8 +71,18 @@ impl Prepared {
                 Some(refusal) => Err(refusal.clone()),
                 None => Ok(()),
             },
-            _ => profile::validate(&self.resource, profiles),
+            _ => self.validate_as(&self.resource, profiles),
         }
+    }
+
+    /// Validates a form of the resource; for its content, which is base64 by then, something short stands.
+    fn validate_as(&self, resource: &Resource, profiles: &View) -> Result<(), Refusal> {
+        if self.content.is_nothing() {
+            return profile::validate(resource, profiles);
+        }
+        let mut resource = resource.clone();
+        resource.set("data", "AAAA");
+        profile::validate(&resource, profiles)
     }
 }
 
@@ -86,20 +109,16 @@ impl Session<'_, '_> {
         };
         let resource = self.resolve_logical(prepared.resource)?;
         let stored = self.tx.create(resource, &id)?;
+        content::keep(self.tx, &stored, &prepared.content)?;
         self.note_changes();
         // A Bundle checks references and offers Tasks when all its entries are stored.
         if !options.in_bundle {
             self.check_references(&stored.resource, None)?;
             self.offer_task(&stored.resource)?;
         }
-        let version = Version {
-            resource_type: stored.resource_type,
-            id: stored.id,
-            version: stored.version,
-            last_updated: stored.last_updated,
-        };
+        let version = version_of(&stored);
         let shown = if options.returns == Return::Representation {
-            clean(stored.resource.as_ref().clone())
+            self.shown(&stored)?
         } else {
             Resource::new(prepared.resource_type.as_str())
         };
@@ -111,7 +130,7 @@ impl Session<'_, '_> {
     pub(super) fn validate(&mut self, prepared: &Prepared) -> Result<(), Refusal> {
         let Err(refusal) = prepared.validate(&self.profiles) else { return Ok(()) };
         let resolved = self.resolve_logical(prepared.resource.clone())?;
-        if resolved == prepared.resource || profile::validate(&resolved, &self.profiles).is_err() {
+        if resolved == prepared.resource || prepared.validate_as(&resolved, &self.profiles).is_err() {
             return Err(refusal);
         }
         Ok(())

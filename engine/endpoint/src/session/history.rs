@@ -1,7 +1,7 @@
 //! History of a resource, a type or everything (`fhir-api` 1.8).
 
 use fhir::date::{Interval, Zone, from_milliseconds, milliseconds, parse_instant};
-use fhir::{Object, Value};
+use fhir::{Object, Resource, Value};
 use http::StatusCode;
 use policies::CanonicalRequest;
 use store::{HistoryEntry, HistoryQuery, HistoryScope};
@@ -12,7 +12,6 @@ use super::search::result_bundle;
 use crate::limits;
 use crate::negotiate::Summary;
 use crate::precondition::etag;
-use crate::references::clean;
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 
@@ -39,7 +38,11 @@ impl Session<'_, '_> {
         let links = self.links(request, found.total, query.page, query.count);
         let mut bundle = result_bundle("history", self.tx.now(), found.total, links.into_iter());
         let base_url = &self.shared.base_url;
-        let entries: Vec<Value> = found.entries.iter().map(|found| entry(found, base_url)).collect();
+        let mut entries = Vec::with_capacity(found.entries.len());
+        for found in &found.entries {
+            let resource = found.resource.as_ref().map(|stored| self.shown(stored)).transpose()?;
+            entries.push(entry(found, resource, base_url));
+        }
         if !entries.is_empty() {
             bundle.set("entry", entries);
         }
@@ -135,7 +138,7 @@ impl Bounds {
     }
 }
 
-fn entry(found: &HistoryEntry, base_url: &str) -> Value {
+fn entry(found: &HistoryEntry, resource: Option<Resource>, base_url: &str) -> Value {
     let type_name = found.resource_type.as_str();
     let versioned = format!("{type_name}/{}/_history/{}", found.id, found.version);
     let (method, url, status) = match (&found.resource, found.version) {
@@ -144,8 +147,8 @@ fn entry(found: &HistoryEntry, base_url: &str) -> Value {
         (Some(_), _) => ("PUT", type_name.to_owned(), "200 OK"),
     };
     let mut entry = Object::new().with("fullUrl", format!("{base_url}/{type_name}/{}", found.id));
-    if let Some(stored) = &found.resource {
-        entry.set("resource", clean(stored.resource.as_ref().clone()).into_tree());
+    if let Some(resource) = resource {
+        entry.set("resource", resource.into_tree());
     }
     entry.set("request", Object::new().with("method", method).with("url", url));
     entry.set(

@@ -8,10 +8,10 @@ use http::StatusCode;
 use store::Found;
 
 use super::Session;
+use super::search::version_of;
 use crate::precondition::{Preconditions, Verdict};
-use crate::references::clean;
 use crate::refusal::{Code, Refusal};
-use crate::reply::{Reply, Version};
+use crate::reply::Reply;
 
 impl Session<'_, '_> {
     /// Reads the current state, or the version that is named.
@@ -42,11 +42,10 @@ impl Session<'_, '_> {
         if !self.may_read(resource_type, id, stored.version)? {
             return Err(Refusal::forbidden("read", "no read access to the version"));
         }
-        let version =
-            Version { resource_type, id: stored.id, version: stored.version, last_updated: stored.last_updated };
+        let version = version_of(&stored);
         match preconditions.judge(version.version, version.last_updated) {
             Verdict::Proceed => {
-                let resource = clean(stored.resource.as_ref().clone());
+                let resource = self.shown(&stored)?;
                 Ok(Reply::resource(StatusCode::OK, Some(version), resource))
             }
             Verdict::NotModified => Ok(Reply::empty(StatusCode::NOT_MODIFIED, Some(version))),

@@ -39,6 +39,16 @@ impl Session<'_, '_> {
         }
     }
 
+    /// What can be said about a new resource before it is there: whether the caller may send one of the type at all.
+    pub(crate) fn check_may_send(&mut self, resource_type: ResourceType, is_update: bool) -> Result<(), Refusal> {
+        let (operation, name) = match is_update {
+            true => (DsfOperation::Update, "update"),
+            false => (DsfOperation::Create, "create"),
+        };
+        self.need(operation, resource_type, name)?;
+        self.need_local(name)
+    }
+
     /// Rules for a new resource.
     pub(crate) fn check_create(&mut self, resource: &Resource, resource_type: ResourceType) -> Result<(), Refusal> {
         self.need(DsfOperation::Create, resource_type, "create")?;

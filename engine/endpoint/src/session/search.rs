@@ -3,16 +3,14 @@
 use fhir::outcome::{IssueCode, OperationOutcome};
 use fhir::search::{Context, Query, parse_query_in};
 use fhir::{Object, Resource, ResourceType, Value};
-use http::StatusCode;
 use policies::policy::UnknownParameters;
 use store::{ReadFilter, StoredResource};
 
 use super::Session;
 use crate::limits;
 use crate::negotiate::Summary;
-use crate::references::clean;
 use crate::refusal::{Refusal, warning};
-use crate::reply::{Reply, Version};
+use crate::reply::Version;
 
 /// A page that was found.
 pub(crate) struct Found {
@@ -140,22 +138,16 @@ impl Found {
         self
     }
 
-    /// The only match as an answer of its own; the page if it has not exactly one entry.
-    pub(crate) fn into_single(mut self) -> Result<Reply, Box<Self>> {
+    /// The only match; the page if it has not exactly one entry.
+    pub(crate) fn into_single(mut self) -> Result<StoredResource, Box<Self>> {
         if self.matches.len() != 1 || !self.includes.is_empty() {
             return Err(Box::new(self));
         }
-        match self.matches.pop() {
-            Some(only) => {
-                let version = version_of(&only);
-                Ok(Reply::resource(StatusCode::OK, Some(version), clean(only.resource.as_ref().clone())))
-            }
-            None => Err(Box::new(self)),
-        }
+        self.matches.pop().ok_or_else(|| Box::new(self))
     }
 
     /// The searchset.
-    pub(crate) fn into_bundle(self, session: &Session<'_, '_>, summary: Summary) -> Resource {
+    pub(crate) fn into_bundle(self, session: &mut Session<'_, '_>, summary: Summary) -> Result<Resource, Refusal> {
         let base_url = &session.shared.base_url;
         let url = |query: &str| {
             let separator = if query.is_empty() { "" } else { "?" };
@@ -165,8 +157,10 @@ impl Found {
         let mut bundle = result_bundle("searchset", session.tx.now(), self.total, links);
         let mut entries = Vec::new();
         if summary != Summary::Count && !self.query.is_count_only() {
-            entries.extend(self.matches.iter().map(|found| entry(found, "match", base_url)));
-            entries.extend(self.includes.iter().map(|found| entry(found, "include", base_url)));
+            let matches = self.matches.iter().map(|found| (found, "match"));
+            for (found, mode) in matches.chain(self.includes.iter().map(|found| (found, "include"))) {
+                entries.push(entry(found, session.shown(found)?, mode, base_url));
+            }
         }
         if let Some(outcome) = self.outcome() {
             let search = Object::new().with("mode", "outcome");
@@ -175,12 +169,11 @@ impl Found {
         if !entries.is_empty() {
             bundle.set("entry", entries);
         }
-        bundle
+        Ok(bundle)
     }
 }
 
-fn entry(found: &StoredResource, mode: &str, base_url: &str) -> Value {
-    let resource = clean(found.resource.as_ref().clone());
+fn entry(found: &StoredResource, resource: Resource, mode: &str, base_url: &str) -> Value {
     Value::Object(
         Object::new()
             .with("fullUrl", format!("{base_url}/{}/{}", found.resource_type, found.id))

@@ -6,10 +6,11 @@ use store::{Found, StoredResource};
 
 use super::Session;
 use super::create::{CreateOptions, Prepared};
+use super::search::version_of;
+use crate::content;
 use crate::prefer::Return;
-use crate::references::clean;
 use crate::refusal::Refusal;
-use crate::reply::{Reply, Version};
+use crate::reply::Reply;
 
 /// How an update is asked for.
 #[derive(Clone, Debug, Default)]
@@ -92,14 +93,14 @@ impl Session<'_, '_> {
         }
         let resource = if fails { prepared.resource.clone() } else { self.resolve_logical(prepared.resource.clone())? };
         let stored = self.tx.update(resource, &old.id, Some(old.version))?;
+        content::keep(self.tx, &stored, &prepared.content)?;
         self.note_changes();
         if !options.in_bundle {
             self.check_references(&stored.resource, Some(&old.resource))?;
         }
-        let version =
-            Version { resource_type, id: stored.id, version: stored.version, last_updated: stored.last_updated };
+        let version = version_of(&stored);
         let shown = if options.returns == Return::Representation {
-            clean(stored.resource.as_ref().clone())
+            self.shown(&stored)?
         } else {
             Resource::new(resource_type.as_str())
         };

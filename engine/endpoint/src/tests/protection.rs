@@ -194,15 +194,15 @@ async fn a_sender_cannot_make_the_node_ask_third_servers_without_bound_or_withou
 async fn a_page_that_would_fill_the_memory_is_refused_and_smaller_pages_are_given() {
     let node = Node::start().await;
     let data = "QUJD".repeat(3 << 20);
-    let binary =
-        json!({ "resourceType": "Binary", "meta": { "tag": [tag_all()] }, "contentType": "text/plain", "data": data });
+    let mut large = patient(&[tag_all()]);
+    large["photo"] = json!([{ "contentType": "image/png", "data": data }]);
     for _ in 0..3 {
-        node.post(Who::Loc, "/Binary", &binary).await.expect(201);
+        node.post(Who::Loc, "/Patient", &large).await.expect(201);
     }
-    for path in ["/Binary", "/Binary/_history"] {
+    for path in ["/Patient", "/Patient/_history"] {
         node.get(Who::Loc, path).await.expect_outcome(400, "too-costly");
     }
-    for path in ["/Binary?_count=1&_page=2", "/Binary/_history?_count=1&_page=2"] {
+    for path in ["/Patient?_count=1&_page=2", "/Patient/_history?_count=1&_page=2"] {
         let page = node.get(Who::Loc, path).await.expect(200).json();
         assert_eq!((page["total"].as_u64(), page["entry"].as_array().unwrap().len()), (Some(3), 1));
     }
