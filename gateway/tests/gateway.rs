@@ -616,6 +616,47 @@ async fn attack_a32_slow_bodies_of_one_partner_leave_room_for_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_binary_in_its_fhir_form_is_judged_while_it_passes() {
+    let node = Node::start().await;
+    let data = "QUJD".repeat(200_000);
+    let json = |more: &str| {
+        format!("{{\"resourceType\":\"Binary\",\"data\":\"{data}\",\"contentType\":\"text/plain\"{more}}}")
+    };
+    let xml = |prolog: &str| {
+        format!(
+            "{prolog}<Binary xmlns=\"http://hl7.org/fhir\"><contentType value=\"a/b\"/><data value=\"{data}\"/></Binary>"
+        )
+    };
+    let good = [("application/fhir+json", json("")), ("application/fhir+xml", xml(""))];
+    for (media_type, body) in &good {
+        let answer = node.with_body(&node.pki.local, "POST /fhir/Binary", media_type, body).await;
+        assert_eq!(answer.status, 201, "{media_type} {} {}", answer.text(), node.log());
+    }
+    let seen = node.seen();
+    for ((media_type, body), seen) in good.iter().zip(&seen) {
+        assert_eq!(seen.body, body.as_bytes());
+        assert_eq!(seen.fields.get("content-type").unwrap(), &format!("{media_type};charset=UTF-8"));
+        assert_eq!(seen.fields.get("content-length"), None, "the end is sent only when all of it was judged");
+    }
+    let (truncated, other) = (json("").replace('}', ""), json("").replace("Binary", "Patient"));
+    for (media_type, body, status) in [
+        ("application/fhir+json", json(",\"contentType\":\"b\""), 400),
+        ("application/fhir+json", json(",\"data\":\"QUJD\""), 400),
+        ("application/fhir+json", json(",\"language\":[[[1]]"), 403),
+        ("application/fhir+json", truncated, 403),
+        ("application/fhir+json", other, 403),
+        ("application/fhir+xml", xml("<!DOCTYPE Binary>"), 400),
+    ] {
+        let answer = node.with_body(&node.pki.local, "POST /fhir/Binary", media_type, &body).await;
+        assert_eq!(answer.status, status, "{media_type} {} {}", answer.text(), node.log());
+        assert!(answer.text().contains("OperationOutcome"), "{}", answer.text());
+    }
+    assert_eq!(node.seen().len(), good.len(), "what is refused at its end never ends for the engine");
+    let answer = node.with_body(&node.pki.remote, "POST /fhir/Binary", "application/fhir+json", &json("")).await;
+    assert_eq!(answer.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_waits_for_100_continue_can_send_raw_content() {
     let node = Node::start().await;
     let mut stream = node.connect(&node.pki.local).await;

@@ -111,6 +111,12 @@ impl Client {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// Path of the base URL.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The port.
     #[must_use]
     pub const fn port(&self) -> u16 {

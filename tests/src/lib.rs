@@ -28,6 +28,7 @@ pub mod guard;
 pub mod network;
 pub mod search;
 pub mod tasks;
+pub mod transfer;
 pub mod wait;
 pub mod websocket;
 pub mod wire;

@@ -6,6 +6,7 @@
 //! knows of it. How to run and read it: `README.md` beside this crate.
 
 mod audit_log;
+mod binary;
 mod decision;
 mod error;
 mod gateway_run;
@@ -75,6 +76,8 @@ enum Name {
     Start,
     /// A ping from one node to another and back
     Ping,
+    /// Content of Binaries in and out, and the memory that it takes
+    Binary,
 }
 
 /// How a benchmark is to run.
@@ -102,6 +105,7 @@ impl Name {
             Self::Audit => "audit",
             Self::Start => "start",
             Self::Ping => "ping",
+            Self::Binary => "binary",
         }
     }
 }
@@ -183,6 +187,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Audit => audit_log::run(run, &mut report).await,
         Name::Start => start::run(run, &mut report).await,
         Name::Ping => ping::run(run, &mut report).await,
+        Name::Binary => binary::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }

@@ -33,9 +33,8 @@ impl Slots {
     /// Takes a slot for the caller called `who`; waits a moment for one.
     pub(crate) async fn take(self: &Arc<Self>, who: &str) -> Result<Slot, Refusal> {
         let wait = Arc::clone(&self.all).acquire_owned();
-        let permit = match tokio::time::timeout(limits::TRANSFER_WAIT, wait).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => return Err(busy("all transfers of content are in use")),
+        let Ok(Ok(permit)) = tokio::time::timeout(limits::TRANSFER_WAIT, wait).await else {
+            return Err(busy("all transfers of content are in use"));
         };
         {
             let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
