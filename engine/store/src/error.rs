@@ -150,6 +150,23 @@ pub enum StoreError {
     /// The disk or network of the database fails.
     #[error("the store cannot be read or written: {0}; check the disk and its mount")]
     Io(String),
+    /// The database server cannot be used as it is configured.
+    #[error("{cause}; {remedy}")]
+    Setup {
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The database server does not answer.
+    #[error("the database cannot be reached: {0}; check that PostgreSQL runs, the engine goes on by itself")]
+    Unavailable(String),
+    /// The connection was lost during the commit, and the database could not be asked afterwards.
+    #[error("whether the transaction was carried out could not be found out: {0}; what it was to do may be done again")]
+    CommitUnknown(String),
+    /// The database took longer than the store waits.
+    #[error("the database took too long: {0}; it is overloaded or another program holds its locks")]
+    TooSlow(String),
     /// The group was rolled back, because the database ended its transaction.
     #[error("the transaction was rolled back by the database: {0}")]
     RolledBack(String),
@@ -171,6 +188,15 @@ impl StoreError {
     /// Whether the same transaction may succeed when it is run again.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::RevisionConflict { .. } | Self::Locked(_) | Self::RolledBack(_) | Self::DiskFull(_))
+        matches!(
+            self,
+            Self::RevisionConflict { .. }
+                | Self::Locked(_)
+                | Self::RolledBack(_)
+                | Self::DiskFull(_)
+                | Self::Unavailable(_)
+                | Self::CommitUnknown(_)
+                | Self::TooSlow(_)
+        )
     }
 }

@@ -73,24 +73,24 @@ impl Transaction<'_> {
 
     fn insert_entry(&mut self, rid: i64, parameter: &str, value: &IndexValue) -> Result<(), StoreError> {
         match value {
-            IndexValue::Token { system, code } => self.execute(
+            IndexValue::Token { system, code } => self.put(
                 "INSERT INTO token_index (rid, parameter, code, system) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
                 &[rid.into(), parameter.into(), bounded(code).into(), text(system.as_deref()).into()],
             ),
-            IndexValue::String { folded, exact } => self.execute(
+            IndexValue::String { folded, exact } => self.put(
                 "INSERT INTO string_index (rid, parameter, folded, exact) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
                 &[rid.into(), parameter.into(), bounded(folded).into(), bounded(exact).into()],
             ),
-            IndexValue::Uri { uri, version } => self.execute(
+            IndexValue::Uri { uri, version } => self.put(
                 "INSERT INTO uri_index (rid, parameter, value, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
                 &[rid.into(), parameter.into(), bounded(uri).into(), text(version.as_deref()).into()],
             ),
-            IndexValue::Canonical { text, .. } => self.execute(
+            IndexValue::Canonical { text, .. } => self.put(
                 "INSERT INTO uri_index (rid, parameter, value, version) VALUES (?1, ?2, ?3, '') ON CONFLICT DO NOTHING",
                 &[rid.into(), parameter.into(), bounded(text).into()],
             ),
-            IndexValue::Date { low, high } => self.execute(
+            IndexValue::Date { low, high } => self.put(
                 "INSERT INTO date_index (rid, parameter, low, high) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
                 &[rid.into(), parameter.into(), (*low).into(), (*high).into()],
             ),
@@ -99,7 +99,7 @@ impl Transaction<'_> {
                     Some((system, value)) => (system.as_deref(), Some(value.as_str())),
                     None => (None, None),
                 };
-                self.execute(
+                self.put(
                     "INSERT INTO reference_index (rid, parameter, target_id, target_type, url, identifier_value,
                         identifier_system) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
                     &[
@@ -119,7 +119,7 @@ impl Transaction<'_> {
 
     pub(crate) fn remove_index(&mut self, rid: i64) -> Result<(), StoreError> {
         for sql in TABLES {
-            self.execute(sql, &[rid.into()])?;
+            self.put(sql, &[rid.into()])?;
         }
         Ok(())
     }

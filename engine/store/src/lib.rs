@@ -22,6 +22,7 @@
 
 pub mod binary;
 pub mod change;
+mod connection;
 mod disk;
 pub mod error;
 pub mod history;
@@ -29,6 +30,7 @@ mod index;
 pub mod limits;
 mod migrations;
 mod page;
+mod postgresql;
 pub mod processes;
 pub mod read_access;
 pub mod resources;
@@ -45,6 +47,7 @@ pub use change::{Change, ChangeKind};
 pub use error::StoreError;
 pub use history::{HistoryEntry, HistoryPage, HistoryQuery, HistoryScope};
 pub use index::IndexContext;
+pub use postgresql::{PostgreSql, SettingError, Tls};
 pub use read_access::{Grant, ReadFilter};
 pub use resources::{Deletion, Found, StoredResource};
 pub use search::SearchResult;

@@ -18,6 +18,41 @@ pub const READERS: usize = 8;
 /// Prepared statements kept per connection; the crate has fewer than this many fixed texts plus common searches.
 pub const STATEMENTS: usize = 256;
 
+/// Closures that share one commit on PostgreSQL. Each has a savepoint, some have several; with more than 64 of them in one
+/// transaction every reader of the server looks them up on disk.
+pub const GROUP_SIZE_POSTGRESQL: usize = 32;
+
+/// How long a transaction that has not begun waits for a database server that is just being restarted.
+pub const RECONNECT: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts to connect.
+pub const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the outcome of a commit during which the connection broke is asked for.
+pub const RESOLVE: Duration = Duration::from_secs(20);
+
+/// Time to connect to a database server, TLS and password included.
+pub const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long one statement may run on the server.
+pub const STATEMENT: Duration = Duration::from_secs(60);
+
+/// How long a statement waits for a lock: for the groups of all other engines, each of which takes milliseconds.
+pub const LOCK: Duration = Duration::from_secs(30);
+
+/// How long a transaction may do nothing before the server ends it. An engine that hangs or was cut off must not keep the
+/// others from writing for longer.
+pub const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(15);
+
+/// How long sent bytes may stay unacknowledged before a connection counts as broken.
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+
+/// How often an engine looks whether others that claimed work are gone.
+pub const PRESENCE: Duration = Duration::from_secs(2);
+
+/// Statements that are put off before they are sent, whether or not anybody waits.
+pub const PUT_OFF: usize = 256;
+
 /// Changes that a slow subscriber may lag behind before it is told that it missed some.
 pub const CHANGES: usize = 4096;
 

@@ -3,8 +3,8 @@
 //! Every step has the same number, name, tables and columns in both folders; only types and storage hints differ. The
 //! table `schema_step` records what has been applied; a program refuses a schema that has steps it does not know.
 
-use crate::sql::Dialect;
-use crate::store::Connection;
+use crate::connection::{Connection, Note};
+use crate::sql::{Control, Dialect};
 use crate::{StoreError, sql};
 
 /// A step of the schema.
@@ -35,13 +35,13 @@ const RECORD: &str =
 
 /// Brings the schema up to date, in one transaction.
 pub(crate) fn migrate(connection: &mut dyn Connection) -> Result<(), StoreError> {
-    connection.control("BEGIN")?;
+    connection.begin_alone()?;
     let result = apply(connection);
     match result {
-        Ok(()) => connection.control("COMMIT"),
+        Ok(()) => connection.commit(&Note::silent()),
         Err(error) => {
             if connection.in_transaction() {
-                connection.control("ROLLBACK")?;
+                connection.control(Control::Rollback)?;
             }
             Err(error)
         }

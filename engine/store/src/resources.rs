@@ -119,7 +119,7 @@ impl Transaction<'_> {
         }
         let next = Head { version: head.version + 1, ..head };
         let now = self.now();
-        self.execute(
+        self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3 WHERE rid = ?1",
             &[head.rid.into(), next.version.into(), now.into()],
         )?;
@@ -135,20 +135,20 @@ impl Transaction<'_> {
             return Ok(Deletion::Already(head.version));
         }
         let (now, version) = (self.now(), head.version + 1);
-        self.execute(
+        self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3, deleted = 1 WHERE rid = ?1",
             &[head.rid.into(), version.into(), now.into()],
         )?;
         self.insert_version(Head { rid: head.rid, version, deleted: true }, resource_type, id, None)?;
         // Who could see the last version may see that it was deleted.
-        self.execute(
+        self.put(
             "INSERT INTO read_access (rid, version, grantee)
              SELECT rid, ?2, grantee FROM read_access WHERE rid = ?1 AND version = ?3",
             &[head.rid.into(), version.into(), head.version.into()],
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
-        self.execute(
+        self.put(
             "INSERT INTO security_context (rid, version, target_type, target_id, target_version)
              SELECT rid, ?2, target_type, target_id, target_version FROM security_context
              WHERE rid = ?1 AND version = ?3",
@@ -175,7 +175,7 @@ impl Transaction<'_> {
             "DELETE FROM resource_version WHERE rid = ?1",
             "DELETE FROM resource WHERE rid = ?1",
         ] {
-            self.execute(sql, &[head.rid.into()])?;
+            self.put(sql, &[head.rid.into()])?;
         }
         self.announce(resource_type, id, head.version, ChangeKind::PermanentlyDeleted, None);
         Ok(())
@@ -212,7 +212,7 @@ impl Transaction<'_> {
         content: Option<&str>,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        self.execute(
+        self.put(
             "INSERT INTO resource_version (rid, version, type, id, last_updated, deleted, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             &[
@@ -251,7 +251,7 @@ impl Transaction<'_> {
     }
 
     fn remove_keys(&mut self, rid: i64) -> Result<(), StoreError> {
-        self.execute("DELETE FROM unique_key WHERE rid = ?1", &[rid.into()])?;
+        self.put("DELETE FROM unique_key WHERE rid = ?1", &[rid.into()])?;
         Ok(())
     }
 
@@ -281,7 +281,7 @@ impl Transaction<'_> {
         let grants = match read_access::access(resource_type, resource, self.context().base.as_deref()) {
             Access::Own(grants) => grants,
             Access::As { resource_type, id, version } => {
-                self.execute(
+                self.put(
                     "INSERT INTO security_context (rid, version, target_type, target_id, target_version)
                      VALUES (?1, ?2, ?3, ?4, ?5)",
                     &[
@@ -319,7 +319,7 @@ impl Transaction<'_> {
         let versions =
             found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
         for (rid, version) in versions {
-            self.execute("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
+            self.put("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
             self.insert_grants(rid, version, grants)?;
         }
         Ok(())
@@ -330,7 +330,7 @@ impl Transaction<'_> {
             return Err(StoreError::TooLarge { what: "list of readers", size: grants.len(), limit: limits::GRANTS });
         }
         for grant in grants {
-            self.execute(
+            self.put(
                 "INSERT INTO read_access (rid, version, grantee) VALUES (?1, ?2, ?3)",
                 &[rid.into(), version.into(), grant.as_str().into()],
             )?;

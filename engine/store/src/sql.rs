@@ -5,10 +5,8 @@
 //! Placeholders are `?1`, `?2`, …; a backend with other placeholders translates them ([`translate_placeholders`]).
 //! The few places where the databases differ ask [`Sql::dialect`] for a fixed fragment.
 //!
-//! SQLite is the only backend so far. PostgreSQL needs: this trait and `store::Connection` for a blocking client, a way
-//! to open it in [`crate::Store`], `LISTEN`/`NOTIFY` behind [`crate::Store::subscribe`] and the watches, and a variant in
-//! the tests' `each_backend`. Its migrations, its locks (`FOR UPDATE`, `SKIP LOCKED`) and its order of bytes
-//! (`COLLATE "C"`) are in place but have not run on a server yet.
+//! A database server is a round trip away, so statements whose result nobody looks at are [`Sql::put`]: a backend may keep
+//! them and send them together with the next statement that is waited for. [`Sql::settle`] waits for them.
 
 use std::borrow::Cow;
 
@@ -21,6 +19,20 @@ pub trait Sql {
 
     /// Runs a statement and returns the number of rows that it changed.
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, StoreError>;
+
+    /// Runs a statement whose number of rows nobody asks for. It may run later, in order, at the latest in
+    /// [`Self::settle`]; its error is then that of the statement before which it ran.
+    fn put(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), StoreError> {
+        self.execute(sql, params).map(drop)
+    }
+
+    /// Sets, releases or goes back to a savepoint, or ends the transaction without keeping it.
+    fn control(&mut self, control: Control) -> Result<(), StoreError>;
+
+    /// Waits until everything that was put has run.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Runs a query and hands over every row.
     fn query(
@@ -56,6 +68,29 @@ pub enum Param<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
+/// Statements that steer a transaction. A savepoint is one of the two that the store uses: of a closure of a group, and
+/// of a part of a closure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Sets a savepoint.
+    Save(Savepoint),
+    /// Keeps what was done since the savepoint.
+    Release(Savepoint),
+    /// Undoes what was done since the savepoint, which stays.
+    Undo(Savepoint),
+    /// Ends the transaction and undoes everything.
+    Rollback,
+}
+
+/// Names of savepoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Savepoint {
+    /// Of a closure.
+    Work,
+    /// Of a part of a closure; several may be set within each other.
+    Attempt,
+}
+
 /// The databases that the store knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -63,6 +98,24 @@ pub enum Dialect {
     Sqlite,
     /// PostgreSQL: several engines write at the same time.
     PostgreSql,
+}
+
+// === impl Control ===
+
+impl Control {
+    /// The statement.
+    #[must_use]
+    pub const fn as_sql(self) -> &'static str {
+        match self {
+            Self::Save(Savepoint::Work) => "SAVEPOINT work",
+            Self::Save(Savepoint::Attempt) => "SAVEPOINT attempt",
+            Self::Release(Savepoint::Work) => "RELEASE SAVEPOINT work",
+            Self::Release(Savepoint::Attempt) => "RELEASE SAVEPOINT attempt",
+            Self::Undo(Savepoint::Work) => "ROLLBACK TO SAVEPOINT work",
+            Self::Undo(Savepoint::Attempt) => "ROLLBACK TO SAVEPOINT attempt",
+            Self::Rollback => "ROLLBACK",
+        }
+    }
 }
 
 // === impl Dialect ===

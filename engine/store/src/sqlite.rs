@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, ErrorCode, OpenFlags, ToSql};
 
-use crate::sql::{Dialect, Param, Row, Sql};
-use crate::store::Connection;
+use crate::connection::{Begun, Connection, Note};
+use crate::sql::{Control, Dialect, Param, Row, Sql};
 use crate::{StoreError, limits};
 
 /// "SLSE", in the header of the file, tells our files from those of other programs.
@@ -166,6 +166,10 @@ impl Sql for SqliteConnection {
         self.prepare(sql, params)?.raw_execute().map_err(|error| translate(&error))
     }
 
+    fn control(&mut self, control: Control) -> Result<(), StoreError> {
+        self.execute(control.as_sql(), &[]).map(drop)
+    }
+
     fn query(
         &mut self,
         sql: &str,
@@ -186,8 +190,29 @@ impl Connection for SqliteConnection {
         self
     }
 
-    fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        self.execute(sql, &[]).map(|_| ())
+    fn begin_alone(&mut self) -> Result<(), StoreError> {
+        self.execute("BEGIN IMMEDIATE", &[]).map(drop)
+    }
+
+    fn begin_group(&mut self) -> Result<Begun, StoreError> {
+        if self.in_transaction() {
+            self.control(Control::Rollback)?;
+        }
+        // The only writer: what it did last is all that there is.
+        self.begin_alone().map(|()| Begun::default())
+    }
+
+    fn begin_read(&mut self) -> Result<(), StoreError> {
+        self.execute("BEGIN", &[]).map(drop)
+    }
+
+    fn commit(&mut self, _note: &Note) -> Result<(), StoreError> {
+        let result = self.execute("COMMIT", &[]).map(drop);
+        if result.is_err() && self.in_transaction() {
+            // The commit failed and left the transaction open: its error is the one that counts.
+            let _ = self.control(Control::Rollback);
+        }
+        result
     }
 
     fn in_transaction(&self) -> bool {

@@ -1,15 +1,22 @@
 //! The handle: opens the database, hands closures to the writer thread or to a snapshot connection.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use time::OffsetDateTime;
+use fhir::ResourceType;
+use time::{Duration, OffsetDateTime};
 use tokio::sync::{Semaphore, broadcast, watch};
 
+use crate::connection::{Connection, Note};
+use crate::postgresql::{Listener, PostgreSql};
+use crate::sql::Control;
 use crate::sqlite::SqliteFile;
 use crate::writer::{Job, Writer};
-use crate::{Change, Dialect, IndexContext, Sql, StoreError, Transaction, limits};
+use crate::{Change, Dialect, IndexContext, StoreError, Transaction, limits};
+
+/// Name under which the only engine of a SQLite file claims work.
+const SQLITE_OWNER: &str = "engine";
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -17,8 +24,9 @@ pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 /// How a store is opened.
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// Tells the time of transactions.
-    pub clock: Clock,
+    /// Tells the time of transactions. By default the clock of this machine, on a database server that of the server:
+    /// several engines then have one.
+    pub clock: Option<Clock>,
     /// Connections for reading.
     pub readers: usize,
     /// What the search index depends on.
@@ -50,11 +58,17 @@ struct Inner {
     writer: Writer,
     readers: Readers,
     shared: Arc<Shared>,
+    owner: String,
+    listener: Option<Listener>,
 }
 
 /// Shared by the handle and the writer thread.
 pub(crate) struct Shared {
-    pub(crate) clock: Clock,
+    clock: Option<Clock>,
+    /// Milliseconds by which the clock of the database is ahead of that of this machine.
+    ahead: AtomicI64,
+    /// Told before a transaction about changes of other engines.
+    observers: Mutex<Vec<Observer>>,
     pub(crate) context: IndexContext,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) jobs: watch::Sender<u64>,
@@ -65,35 +79,32 @@ pub(crate) struct Shared {
     pub(crate) commit_micros: AtomicU64,
 }
 
-/// One connection of a backend. Transactions are begun and ended with SQL text that both databases understand.
-pub(crate) trait Connection: Sql + Send {
-    /// The connection as the trait that transactions use.
-    fn sql(&mut self) -> &mut dyn Sql;
-
-    /// Runs a statement without parameters that controls the transaction.
-    fn control(&mut self, sql: &'static str) -> Result<(), StoreError>;
-
-    /// Whether a transaction is open. A database may end one by itself, for example when the disk is full.
-    fn in_transaction(&self) -> bool;
-
-    /// Runs several statements, for migrations.
-    fn batch(&mut self, sql: &str) -> Result<(), StoreError>;
-
-    /// Runs at the end, for what a backend tidies up.
-    fn finish(&mut self) {}
-}
-
 struct Readers {
     permits: Semaphore,
     connections: Mutex<Vec<Box<dyn Connection>>>,
     size: u32,
 }
 
+/// What a backend is made of when it is open.
+pub(crate) struct Opened {
+    pub(crate) writer: Box<dyn Connection>,
+    pub(crate) readers: Vec<Box<dyn Connection>>,
+    /// Keeps others away from the database, or nothing; dropped last.
+    pub(crate) guard: Box<dyn Send>,
+    /// Name under which this engine claims work.
+    pub(crate) owner: String,
+    /// Where the database file is, if it is one.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Hears of a type of which another engine has changed resources.
+pub(crate) type Observer = Box<dyn Fn(ResourceType) + Send + Sync>;
+
 // === impl StoreOptions ===
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { clock: Arc::new(OffsetDateTime::now_utc), readers: limits::READERS, context: IndexContext::default() }
+        Self { clock: None, readers: limits::READERS, context: IndexContext::default() }
     }
 }
 
@@ -117,20 +128,45 @@ impl Store {
         for _ in 0..options.readers.max(1) {
             readers.push(Box::new(file.reader()?));
         }
+        let owner = SQLITE_OWNER.to_owned();
         let directory = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-        Self::start(Box::new(writer), readers, Box::new(file), directory.map(Path::to_owned), options)
+        let directory = directory.map(Path::to_owned);
+        let opened = Opened { writer: Box::new(writer), readers, guard: Box::new(file), owner, directory };
+        Self::start(opened, options).map(|(store, _)| store)
     }
 
-    fn start(
-        mut writer: Box<dyn Connection>,
-        readers: Vec<Box<dyn Connection>>,
-        guard: Box<dyn Send>,
-        directory: Option<PathBuf>,
-        options: StoreOptions,
-    ) -> Result<Self, StoreError> {
+    /// Opens the database of a PostgreSQL server, brings its schema up to date, and listens to what other engines on it
+    /// write.
+    pub async fn open_postgresql(database: PostgreSql, options: StoreOptions) -> Result<Self, StoreError> {
+        tokio::task::spawn_blocking(move || Self::open_postgresql_blocking(&database, options))
+            .await
+            .map_err(|error| StoreError::Panicked(error.to_string()))?
+    }
+
+    fn open_postgresql_blocking(database: &PostgreSql, options: StoreOptions) -> Result<Self, StoreError> {
+        let database = Arc::new(database.open()?);
+        let mut writer = database.writer();
+        crate::migrations::migrate(&mut writer)?;
+        let readers: Vec<Box<dyn Connection>> =
+            (0..options.readers.max(1)).map(|_| Box::new(database.reader()) as Box<dyn Connection>).collect();
+        let owner = database.owner().to_owned();
+        let opened = Opened { writer: Box::new(writer), readers, guard: Box::new(()), owner, directory: None };
+        let (mut store, last_time) = Self::start(opened, options)?;
+        let (shared, back_door) = (Arc::clone(&store.inner.shared), store.inner.writer.back_door());
+        let listener = Listener::start(database, shared, back_door, last_time)?;
+        if let Some(inner) = Arc::get_mut(&mut store.inner) {
+            inner.listener = Some(listener);
+        }
+        Ok(store)
+    }
+
+    fn start(opened: Opened, options: StoreOptions) -> Result<(Self, Option<OffsetDateTime>), StoreError> {
+        let Opened { mut writer, readers, guard, owner, directory } = opened;
         let (changes, _) = broadcast::channel(limits::CHANGES);
         let shared = Arc::new(Shared {
             clock: options.clock,
+            ahead: AtomicI64::new(0),
+            observers: Mutex::default(),
             context: options.context,
             changes,
             jobs: watch::channel(0).0,
@@ -145,7 +181,20 @@ impl Store {
         let size = u32::try_from(readers.len()).unwrap_or(u32::MAX);
         let readers = Readers { permits: Semaphore::new(readers.len()), connections: Mutex::new(readers), size };
         let writer = Writer::start(writer, guard, Arc::clone(&shared), last_time)?;
-        Ok(Self { inner: Arc::new(Inner { directory, writer, readers, shared }) })
+        Ok((Self { inner: Arc::new(Inner { directory, writer, readers, shared, owner, listener: None }) }, last_time))
+    }
+
+    /// Name under which this engine claims jobs and messages. The only engine of a file has always the same, so that it
+    /// takes over at once what it held when it was killed; each of several engines has a new one at every start.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.inner.owner
+    }
+
+    /// Has `observer` told the types of which other engines have changed resources, before the next transaction of this
+    /// one begins. Later, as all changes, they are also announced to [`Self::subscribe`].
+    pub fn observe_others(&self, observer: impl Fn(ResourceType) + Send + Sync + 'static) {
+        self.inner.shared.observers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(observer));
     }
 
     /// Runs `work` in a transaction and answers when it is durable. If `work` fails, nothing of it is kept.
@@ -238,6 +287,9 @@ impl Store {
         }
         readers.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.inner.writer.close().await;
+        if let Some(listener) = &self.inner.listener {
+            listener.close().await;
+        }
     }
 }
 
@@ -250,11 +302,60 @@ fn update_index(writer: &mut dyn Connection, context: &IndexContext) -> Result<(
     tracing::info!("the search index is made anew");
     let mut next = Some(0);
     while let Some(rid) = next {
-        writer.control("BEGIN")?;
+        writer.begin_alone()?;
         next = Transaction::new(writer.sql(), context, now, true).rebuild_index(rid)?;
-        writer.control("COMMIT")?;
+        writer.commit(&Note::silent())?;
     }
     Ok(())
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// The time, for transactions that only read.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        truncate(match &self.clock {
+            Some(clock) => clock(),
+            None => OffsetDateTime::now_utc() + Duration::milliseconds(self.ahead.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// The time, for a transaction to which the database told its own.
+    pub(crate) fn clock_of(&self, database: Option<OffsetDateTime>) -> OffsetDateTime {
+        match (&self.clock, database) {
+            (None, Some(time)) => {
+                let ahead = (time - OffsetDateTime::now_utc()).whole_milliseconds();
+                self.ahead.store(i64::try_from(ahead).unwrap_or(0), Ordering::Relaxed);
+                truncate(time)
+            }
+            _ => self.now(),
+        }
+    }
+
+    pub(crate) fn changed_elsewhere(&self, types: &[ResourceType]) {
+        if types.is_empty() {
+            return;
+        }
+        let observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
+        for resource_type in types {
+            observers.iter().for_each(|observer| observer(*resource_type));
+        }
+    }
+
+    /// Wakes the workers that wait for jobs or messages.
+    pub(crate) fn wake(&self, jobs: bool, outbox: bool) {
+        for (wanted, watched) in [(jobs, &self.jobs), (outbox, &self.outbox)] {
+            if wanted {
+                watched.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+    }
+}
+
+/// Cuts a time to the milliseconds that are stored.
+fn truncate(time: OffsetDateTime) -> OffsetDateTime {
+    let utc = time.to_offset(time::UtcOffset::UTC);
+    utc.replace_millisecond(utc.millisecond()).unwrap_or(utc)
 }
 
 // === impl Inner ===
@@ -273,8 +374,8 @@ impl Inner {
         let Some(connection) = lease.connection.as_mut() else {
             return Err(E::from(StoreError::Closed));
         };
-        let now = crate::writer::truncate((self.shared.clock)());
-        connection.control("BEGIN").map_err(E::from)?;
+        let now = self.shared.now();
+        connection.begin_read().map_err(E::from)?;
         let mut transaction = Transaction::new(connection.sql(), &self.shared.context, now, false);
         work(&mut transaction)
     }
@@ -289,7 +390,7 @@ impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if connection.in_transaction()
-            && let Err(error) = connection.control("ROLLBACK")
+            && let Err(error) = connection.control(Control::Rollback)
         {
             tracing::warn!(%error, "snapshot could not be ended");
         }

@@ -5,7 +5,7 @@
 
 use time::OffsetDateTime;
 
-use crate::sql::{Param, Row, Sql};
+use crate::sql::{Control, Param, Row, Savepoint, Sql};
 use crate::{Change, IndexContext, StoreError};
 
 /// A unit of work. Inside [`crate::Store::write`] it may read and write; inside [`crate::Store::read`] it reads one
@@ -65,15 +65,19 @@ impl<'a> Transaction<'a> {
         E: From<StoreError>,
     {
         let before = (self.effects.changes.len(), self.effects.jobs, self.effects.outbox);
-        self.execute("SAVEPOINT attempt", &[])?;
-        let result = work(self);
+        self.control(Control::Save(Savepoint::Attempt))?;
+        let result = work(self).and_then(|result| Ok(self.sql.settle().map(|()| result)?));
         if result.is_err() {
-            self.execute("ROLLBACK TO attempt", &[])?;
+            self.control(Control::Undo(Savepoint::Attempt))?;
             self.effects.changes.truncate(before.0);
             (self.effects.jobs, self.effects.outbox) = (before.1, before.2);
         }
-        self.execute("RELEASE attempt", &[])?;
+        self.control(Control::Release(Savepoint::Attempt))?;
         result
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), StoreError> {
+        if self.writable { self.sql.control(control) } else { Err(StoreError::ReadOnly) }
     }
 
     pub(crate) fn dialect(&self) -> crate::Dialect {
@@ -82,6 +86,11 @@ impl<'a> Transaction<'a> {
 
     pub(crate) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, StoreError> {
         if self.writable { self.sql.execute(sql, params) } else { Err(StoreError::ReadOnly) }
+    }
+
+    /// A statement that changes data and whose number of rows nobody asks for (see [`Sql::put`]).
+    pub(crate) fn put(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), StoreError> {
+        if self.writable { self.sql.put(sql, params) } else { Err(StoreError::ReadOnly) }
     }
 
     /// All rows, mapped.

@@ -15,7 +15,9 @@ use std::time::Instant;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::store::{Connection, Shared};
+use crate::connection::{Begun, Connection, Note};
+use crate::sql::{Control, Savepoint};
+use crate::store::Shared;
 use crate::transaction::Effects;
 use crate::{StoreError, Transaction, limits};
 
@@ -123,6 +125,11 @@ impl Writer {
         Ok(Self { queue, ended })
     }
 
+    /// A way to submit jobs that does not keep the thread running.
+    pub(crate) fn back_door(&self) -> BackDoor {
+        BackDoor(self.queue.downgrade())
+    }
+
     /// Queues the job; waits while the queue is full.
     pub(crate) async fn submit(&self, job: Job) -> Result<(), StoreError> {
         self.queue.send(Order::Run(job)).await.map_err(|_| StoreError::Closed)
@@ -133,6 +140,17 @@ impl Writer {
         let _ = self.queue.send(Order::Close).await;
         let mut ended = self.ended.clone();
         let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// Submits jobs from within the store, as long as the store is open.
+#[derive(Clone)]
+pub(crate) struct BackDoor(mpsc::WeakSender<Order>);
+
+impl BackDoor {
+    pub(crate) async fn submit(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.0.upgrade().ok_or(StoreError::Closed)?;
+        queue.send(Order::Run(job)).await.map_err(|_| StoreError::Closed)
     }
 }
 
@@ -161,17 +179,22 @@ impl Thread {
     /// Runs `first` and what waits behind it, commits and answers. False if the store is to be closed.
     fn run_group(&mut self, first: Job, orders: &mut mpsc::Receiver<Order>) -> bool {
         let mut group = Group { jobs: Vec::new(), effects: Effects::default() };
-        if let Err(error) = self.begin() {
-            first.0.answer(Err(error));
-            return true;
-        }
-        let now = self.next_time();
+        let begun = match self.connection.begin_group() {
+            Ok(begun) => begun,
+            Err(error) => {
+                first.0.answer(Err(error));
+                return true;
+            }
+        };
+        // Before any closure: what it takes from a cache must not be older than what it reads in the database.
+        self.shared.changed_elsewhere(&begun.changed_elsewhere);
+        let now = self.next_time(&begun);
         let started = Instant::now();
         let mut open = true;
         let mut next = Some(first);
         while let Some(job) = next.take() {
             let alive = self.run_job(job, now, &mut group);
-            if !alive || group.jobs.len() >= limits::GROUP_SIZE || started.elapsed() >= limits::GROUP_TIME {
+            if !alive || group.jobs.len() >= self.connection.group_size() || started.elapsed() >= limits::GROUP_TIME {
                 break;
             }
             match orders.try_recv() {
@@ -180,26 +203,15 @@ impl Thread {
                 Err(_) => {}
             }
         }
-        let durable = self.commit(&group);
+        let durable = self.commit(&group, now);
         self.answer(group, &durable);
         open
-    }
-
-    fn begin(&mut self) -> Result<(), StoreError> {
-        let begin = match self.connection.dialect() {
-            crate::Dialect::Sqlite => "BEGIN IMMEDIATE",
-            crate::Dialect::PostgreSql => "BEGIN",
-        };
-        if self.connection.in_transaction() {
-            self.connection.control("ROLLBACK")?;
-        }
-        self.connection.control(begin)
     }
 
     /// Runs one job in its savepoint. False if the database has ended the whole transaction.
     fn run_job(&mut self, job: Job, now: OffsetDateTime, group: &mut Group) -> bool {
         let mut work = job.0;
-        if let Err(error) = self.connection.control("SAVEPOINT work") {
+        if let Err(error) = self.connection.control(Control::Save(Savepoint::Work)) {
             group.jobs.push((work, Some(error)));
             return self.connection.in_transaction();
         }
@@ -208,21 +220,25 @@ impl Thread {
             work.run(&mut transaction).map(|()| transaction.into_effects())
         }));
         let (kept, mut problem) = match outcome {
-            Ok(Ok(effects)) => (Some(effects), None),
+            Ok(Ok(effects)) => match self.connection.settle() {
+                Ok(()) => (Some(effects), None),
+                Err(error) => (None, Some(error)),
+            },
             Ok(Err(Undo)) => (None, None),
             Err(panic) => (None, Some(StoreError::Panicked(panic_text(&*panic)))),
         };
         if !self.connection.in_transaction() {
-            let text = "the database gave up the transaction, for lack of space or after a disk error";
+            let text = "the database gave up the transaction: the disk is full or failing, or the server was ended";
             problem.get_or_insert_with(|| StoreError::RolledBack(text.to_owned()));
             group.jobs.push((work, problem));
             return false;
         }
         let ended = match &kept {
-            Some(_) => self.connection.control("RELEASE work"),
+            Some(_) => self.connection.control(Control::Release(Savepoint::Work)),
             None => {
                 self.shared.rolled_back.fetch_add(1, Ordering::Relaxed);
-                self.connection.control("ROLLBACK TO work").and_then(|()| self.connection.control("RELEASE work"))
+                let undone = self.connection.control(Control::Undo(Savepoint::Work));
+                undone.and_then(|()| self.connection.control(Control::Release(Savepoint::Work)))
             }
         };
         match (ended, kept) {
@@ -235,29 +251,28 @@ impl Thread {
             (Err(error), _) => {
                 // The savepoint can neither be kept nor undone: the group must not be committed.
                 problem = Some(error);
-                let _ = self.connection.control("ROLLBACK");
+                let _ = self.connection.control(Control::Rollback);
             }
         }
         group.jobs.push((work, problem));
         self.connection.in_transaction()
     }
 
-    fn commit(&mut self, group: &Group) -> Result<(), StoreError> {
+    fn commit(&mut self, group: &Group, now: OffsetDateTime) -> Result<(), StoreError> {
         if !self.connection.in_transaction() {
-            let text = "another transaction of the same group broke it, for lack of space or after a disk error";
+            let text =
+                "another transaction of the same group broke it: the disk is full or failing, or the server was ended";
             return Err(StoreError::RolledBack(text.to_owned()));
         }
+        let Effects { changes, jobs, outbox } = &group.effects;
+        let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox };
         let started = Instant::now();
-        let result = self.connection.control("COMMIT");
-        if result.is_ok() {
-            let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.shared.commits.fetch_add(1, Ordering::Relaxed);
-            self.shared.commit_micros.fetch_add(micros, Ordering::Relaxed);
-            self.shared.committed.fetch_add(group.jobs.len() as u64, Ordering::Relaxed);
-        } else if self.connection.in_transaction() {
-            let _ = self.connection.control("ROLLBACK");
-        }
-        result
+        self.connection.commit(&note)?;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.commit_micros.fetch_add(micros, Ordering::Relaxed);
+        self.shared.committed.fetch_add(group.jobs.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn answer(&self, group: Group, durable: &Result<(), StoreError>) {
@@ -272,18 +287,13 @@ impl Thread {
             // Fails only when nobody listens.
             let _ = self.shared.changes.send(Arc::new(change));
         }
-        if group.effects.jobs {
-            self.shared.jobs.send_modify(|count| *count = count.wrapping_add(1));
-        }
-        if group.effects.outbox {
-            self.shared.outbox.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.shared.wake(group.effects.jobs, group.effects.outbox);
     }
 
     /// The time of a group: later than that of every group before, unless the clock was wrong by more than a minute.
-    fn next_time(&mut self) -> OffsetDateTime {
-        let clock = truncate((self.shared.clock)());
-        let now = match self.last_time {
+    fn next_time(&mut self, begun: &Begun) -> OffsetDateTime {
+        let clock = self.shared.clock_of(begun.clock);
+        let now = match self.last_time.max(begun.last_time) {
             Some(last) if last >= clock && last - clock < Duration::minutes(1) => last + Duration::milliseconds(1),
             Some(last) if last >= clock => {
                 tracing::warn!(%last, %clock, "the clock went back; times of new versions follow it");
@@ -294,12 +304,6 @@ impl Thread {
         self.last_time = Some(now);
         now
     }
-}
-
-/// Cuts a time to the milliseconds that are stored.
-pub(crate) fn truncate(time: OffsetDateTime) -> OffsetDateTime {
-    let utc = time.to_offset(time::UtcOffset::UTC);
-    utc.replace_millisecond(utc.millisecond()).unwrap_or(utc)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

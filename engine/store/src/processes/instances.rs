@@ -291,7 +291,7 @@ impl Transaction<'_> {
             "DELETE FROM signal_subscription WHERE instance = ?1",
             "DELETE FROM job WHERE instance = ?1",
         ] {
-            self.execute(sql, &[id.into()])?;
+            self.put(sql, &[id.into()])?;
         }
         Ok(self.execute("DELETE FROM instance WHERE id = ?1", &[id.into()])? == 1)
     }
@@ -306,7 +306,7 @@ impl Transaction<'_> {
         )?;
         let first = next.unwrap_or(0);
         for (position, data) in (first..).zip(events) {
-            self.execute(
+            self.put(
                 "INSERT INTO instance_event (instance, position, time, data) VALUES (?1, ?2, ?3, ?4)",
                 &[instance.into(), position.into(), now.into(), data.into()],
             )?;

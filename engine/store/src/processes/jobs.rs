@@ -108,7 +108,7 @@ impl Transaction<'_> {
             {
                 continue;
             }
-            self.execute(
+            self.put(
                 "UPDATE job SET locked_by = ?2, locked_until = ?3 WHERE id = ?1",
                 &[(&job.id).into(), owner.into(), until.into()],
             )?;
@@ -165,8 +165,8 @@ impl Transaction<'_> {
     /// Gives up every lock on jobs and messages of `owner`: at its start, an engine that alone has its name takes over
     /// what it held when it was killed.
     pub fn release_locks(&mut self, owner: &str) -> Result<(), StoreError> {
-        self.execute("UPDATE job SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
-        self.execute("UPDATE outbox SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
+        self.put("UPDATE job SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
+        self.put("UPDATE outbox SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
         self.effects().jobs = true;
         self.effects().outbox = true;
         Ok(())

@@ -99,7 +99,7 @@ impl Transaction<'_> {
         )?;
         let until = now + lock;
         for message in &mut messages {
-            self.execute(
+            self.put(
                 "UPDATE outbox SET locked_by = ?2, locked_until = ?3 WHERE id = ?1",
                 &[(&message.id).into(), owner.into(), until.into()],
             )?;

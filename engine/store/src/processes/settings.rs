@@ -21,7 +21,7 @@ impl Transaction<'_> {
 
     /// Sets a setting.
     pub fn set_setting(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.execute(
+        self.put(
             "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             &[name.into(), value.into()],
         )?;
@@ -30,7 +30,7 @@ impl Transaction<'_> {
 
     /// Removes a setting.
     pub fn delete_setting(&mut self, name: &str) -> Result<(), StoreError> {
-        self.execute("DELETE FROM setting WHERE name = ?1", &[name.into()])?;
+        self.put("DELETE FROM setting WHERE name = ?1", &[name.into()])?;
         Ok(())
     }
 

@@ -52,10 +52,10 @@ impl Transaction<'_> {
         messages: &[MessageSubscription],
         signals: &[SignalSubscription],
     ) -> Result<(), StoreError> {
-        self.execute("DELETE FROM message_subscription WHERE instance = ?1", &[instance.into()])?;
-        self.execute("DELETE FROM signal_subscription WHERE instance = ?1", &[instance.into()])?;
+        self.put("DELETE FROM message_subscription WHERE instance = ?1", &[instance.into()])?;
+        self.put("DELETE FROM signal_subscription WHERE instance = ?1", &[instance.into()])?;
         for message in messages {
-            self.execute(
+            self.put(
                 "INSERT INTO message_subscription (instance, id, message_name, correlation_key) VALUES (?1, ?2, ?3, ?4)",
                 &[
                     instance.into(),
@@ -66,7 +66,7 @@ impl Transaction<'_> {
             )?;
         }
         for signal in signals {
-            self.execute(
+            self.put(
                 "INSERT INTO signal_subscription (instance, id, signal_name) VALUES (?1, ?2, ?3)",
                 &[instance.into(), (&signal.id).into(), (&signal.signal_name).into()],
             )?;

@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use fhir::{Limits, Resource};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Store, StoreError, StoreOptions};
+use crate::{PostgreSql, Store, StoreError, StoreOptions, Tls};
+
+const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
 
 /// A database that can be opened again and again.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Sqlite(PathBuf),
+    PostgreSql(PostgreSql),
 }
 
 /// A clock that the test moves.
@@ -28,8 +31,22 @@ impl Backend {
     pub(crate) async fn open_with(&self, options: StoreOptions) -> Result<Store, StoreError> {
         match self {
             Self::Sqlite(path) => Store::open_sqlite(path, options).await,
+            Self::PostgreSql(database) => Store::open_postgresql(database.clone(), options).await,
         }
     }
+}
+
+/// The database of `SCHLEUSE_TEST_POSTGRES`, with a schema that nobody else has; none without the variable.
+pub(crate) fn postgresql() -> Option<PostgreSql> {
+    let Ok(url) = std::env::var(POSTGRESQL) else {
+        println!("not tested on PostgreSQL: {POSTGRESQL} is not set; scripts/with-postgres sets it");
+        return None;
+    };
+    Some(postgresql_at(&url, &format!("test_{}", uuid::Uuid::new_v4().simple())))
+}
+
+pub(crate) fn postgresql_at(url: &str, schema: &str) -> PostgreSql {
+    PostgreSql::new(url, None, &Tls::Disabled, schema).unwrap()
 }
 
 /// Runs the test on a fresh database of every kind that is available.
@@ -40,6 +57,18 @@ where
 {
     let directory = tempfile::tempdir().unwrap();
     test(Backend::Sqlite(file(directory.path()))).await;
+    on_postgresql(|database| test(Backend::PostgreSql(database))).await;
+}
+
+/// Runs the test on a schema of its own, if there is a server, and removes the schema.
+pub(crate) async fn on_postgresql<F, Fut>(test: F)
+where
+    F: FnOnce(PostgreSql) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let Some(database) = postgresql() else { return };
+    test(database.clone()).await;
+    database.remove().await.unwrap();
 }
 
 pub(crate) fn file(directory: &Path) -> PathBuf {
@@ -61,7 +90,7 @@ impl TestClock {
 
     pub(crate) fn options(&self) -> StoreOptions {
         let clock = self.clone();
-        StoreOptions { clock: Arc::new(move || clock.now()), ..StoreOptions::default() }
+        StoreOptions { clock: Some(Arc::new(move || clock.now())), ..StoreOptions::default() }
     }
 }
 
