@@ -16,6 +16,7 @@ mod administration;
 mod base_resources;
 mod bootstrap;
 mod configuration;
+mod database;
 mod messenger;
 mod records;
 mod run;

@@ -15,11 +15,11 @@ use client::Client;
 use daemon::{Arguments, EXIT_CONFIGURATION, Reloads};
 use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandler, peer_uids};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use node::{Processes, Settings, StoreUrl};
+use node::{Processes, Settings};
 use policies::AllowList;
 use processes::{LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 use settings::Finding;
-use store::{IndexContext, Store, StoreError, StoreOptions};
+use store::{Store, StoreError};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,13 +28,12 @@ use crate::administration::Administration;
 use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError};
+use crate::database;
 use crate::messenger::{Outgoing, client_settings};
 use crate::records::Records;
 use crate::snapshots::Snapshots;
 use crate::tasks::Tasks;
 
-/// Name under which this engine claims jobs; a SQLite store has one engine.
-const OWNER: &str = "engine";
 /// Size at which the next audit file is begun.
 const AUDIT_FILE_BYTES: u64 = 256 << 20;
 /// Time that the parts have to finish what they are doing.
@@ -54,6 +53,18 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
+    /// The settings of the database server cannot be used.
+    #[error("the store cannot be used: {0}")]
+    Database(String),
+    /// Another engine runs in the directory.
+    #[error("the lock {path} cannot be taken; stop the other engine of this directory, or give this one its own")]
+    Directory {
+        /// Path.
+        path: String,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The audit log cannot be opened.
     #[error("the audit log audit/engine.log cannot be used")]
     Audit(#[from] audit::LogError),
@@ -105,7 +116,13 @@ impl RunError {
     /// Whether starting again without a change of files is useless.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Configuration(_) | Self::Client(_) | Self::Bootstrap(BootstrapError::OtherAddress { .. }))
+        matches!(
+            self,
+            Self::Configuration(_)
+                | Self::Client(_)
+                | Self::Database(_)
+                | Self::Bootstrap(BootstrapError::OtherAddress { .. })
+        )
     }
 }
 
@@ -149,10 +166,8 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
         .create()
         .map_err(|source| RunError::System { what: "the folders of the node", source })?;
     let metrics = record_metrics()?;
-    let StoreUrl::Sqlite(path) = &configuration.settings.store;
-    let context =
-        IndexContext { base: Some(configuration.settings.base_url.as_str().to_owned()), ..IndexContext::default() };
-    let store = Store::open_sqlite(path, StoreOptions { context, ..StoreOptions::default() }).await?;
+    let _lock = database::lock(&configuration.settings)?;
+    let store = database::open(&configuration.settings).await?;
     crate::base_resources::store_missing(&store).await?;
 
     let audit_file = configuration.settings.directory.audit().join("engine.log");
@@ -164,7 +179,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     let client = Client::new(client_settings(settings, &configuration.policy, &allow_list))?;
     let outgoing = Arc::new(Outgoing { client, allow_list: Arc::clone(&allow_list) });
     let plugins = installed(settings.engine.processes);
-    let processes = Arc::new(Runtime::start(store.clone(), local_node(&configuration), &plugins, OWNER).await?);
+    let processes = Arc::new(Runtime::start(store.clone(), local_node(&configuration), &plugins, store.owner()).await?);
     let snapshots = Snapshots::new(store.clone(), Arc::clone(&allow_list));
     let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
 
@@ -317,7 +332,8 @@ fn own_user() -> endpoint::PeerCheck {
     peer_uids(vec![rustix::process::getuid().as_raw()])
 }
 
-/// Replaces a socket that an earlier run left. The store's lock makes sure that no other engine listens there.
+/// Replaces a socket that an earlier run left. The lock of the store or of the directory makes
+/// sure that no other engine listens there.
 fn listen(path: &'static str) -> Result<UnixListener, RunError> {
     let fail = |source| RunError::Socket { path, source };
     match std::fs::remove_file(path) {

@@ -52,8 +52,15 @@ client = ["trust/client-authorities.pem"]
 server = ["trust/server-authorities.pem"]
 
 [store]
-# SQLite in this directory; nothing to install.
+# SQLite in this directory; nothing to install, one engine.
 url = "sqlite:data/engine.db"
+# PostgreSQL (13 or newer, UTF8), for several engines on one database, each with a directory of its own and the same
+# [node]. The schema is made if the user may; the password stands alone in a file of mode 600, never in the URL.
+# url = "postgres://schleuse@db.hospital.example:5432/schleuse"
+# schema = "schleuse"
+# password-file = "store.password"
+# TLS is required unless tls = "disable", which is for this machine: url = "postgres://USER@/DATABASE?host=/run/postgresql"
+# tls-authorities = ["trust/store-authorities.pem"]
 
 [outgoing]
 connect-timeout = "5s"

@@ -13,6 +13,6 @@ pub use directory::{Directory, NODE_TOML};
 pub use init::{Template, node_toml};
 pub use policy_files::read_policy_files;
 pub use settings::{
-    Address, Engine, KeyPair, Management, Outgoing, Processes, Proxy, Sandbox, Settings, StoreUrl, TrustStores,
-    Workers, load,
+    Address, Engine, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Sandbox, Settings, StoreUrl,
+    TrustStores, Workers, load,
 };

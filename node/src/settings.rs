@@ -3,6 +3,8 @@
 //! [`load`] reads the file, reports every finding and gives settings only if none of them is an error. It opens no other
 //! file; whether certificates and policies are usable is checked by those who use them.
 
+mod store;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use policies::{EndpointIdentifier, OrganizationIdentifier};
 use settings::{Finding, Item, Reader, Section};
 
 use crate::{Directory, NODE_TOML};
+pub use store::{PostgreSqlStore, StoreUrl};
 
 /// Settings of a node. Paths are absolute or below the node's directory.
 #[derive(Clone, Debug)]
@@ -80,13 +83,6 @@ pub enum Sandbox {
     Required,
     /// Start and report.
     BestEffort,
-}
-
-/// The database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// A SQLite file.
-    Sqlite(PathBuf),
 }
 
 /// Outgoing connections.
@@ -228,7 +224,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let listen = read_listen(root.section(reader, "listen"), reader);
     let certificates = read_certificates(root.section(reader, "certificates"), reader, directory);
     let trust_stores = read_trust_stores(root.section(reader, "trust-stores"), reader, directory);
-    let store = read_store(root.section(reader, "store"), reader, directory);
+    let store = store::read(root.section(reader, "store"), reader, directory);
     let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
     let management = read_management(root.section(reader, "management"), reader);
     let workers = read_workers(root.section(reader, "workers"), reader);
@@ -339,19 +335,6 @@ fn read_trust_stores(mut section: Section<'_>, reader: &mut Reader<'_>, director
     let stores = TrustStores { client: files(reader, "client"), server: files(reader, "server") };
     section.finish(reader);
     stores
-}
-
-fn read_store(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<StoreUrl> {
-    let item = section.string(reader, "url");
-    section.finish(reader);
-    let Some(item) = item else { return Some(StoreUrl::Sqlite(directory.data().join("engine.db"))) };
-    match item.value.strip_prefix("sqlite:") {
-        Some(file) if !file.is_empty() => Some(StoreUrl::Sqlite(directory.root().join(file))),
-        _ => {
-            reader.refuse(&item, "is no store of this version", "write \"sqlite:data/engine.db\"");
-            None
-        }
-    }
 }
 
 fn read_outgoing(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Outgoing {

@@ -1,6 +1,6 @@
 //! The endpoint as the engine makes it and holds it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use fhir::{Resource, ResourceType};
@@ -269,6 +269,21 @@ fn base_path(base_url: &str) -> &str {
 fn follow_changes(shared: &Arc<Shared>) {
     let mut changes = shared.store.subscribe();
     let shared = Arc::downgrade(shared);
+    // A transaction of this engine must not decide by what another engine has changed before it.
+    let observing = Weak::clone(&shared);
+    let store = observing.upgrade().map(|shared| shared.store.clone());
+    if let Some(store) = store {
+        store.observe_others(move |resource_type| {
+            let Some(shared) = observing.upgrade() else { return };
+            let (is_allow_list, is_conformance) = Shared::is_source(resource_type);
+            if is_allow_list {
+                drop(Change::begin(&shared.allow_list));
+            }
+            if is_conformance {
+                drop(Change::begin(&shared.conformance));
+            }
+        });
+    }
     tokio::spawn(async move {
         loop {
             let first = changes.recv().await;

@@ -34,8 +34,18 @@ pub(super) fn findings(
         private_file("outgoing.proxy", password, &mut findings);
     }
     outgoing(settings, policy, &mut findings);
-    let StoreUrl::Sqlite(store) = &settings.store;
-    for folder in [store.parent(), Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
+    if let StoreUrl::PostgreSql(database) = &settings.store
+        && let Some(password) = &database.password_file
+    {
+        private_file("store.password-file", password, &mut findings);
+    }
+    findings.extend(crate::database::findings(&settings.store));
+    let data = settings.directory.data();
+    let data = match &settings.store {
+        StoreUrl::Sqlite(file) => file.parent(),
+        StoreUrl::PostgreSql(_) => Some(data.as_path()),
+    };
+    for folder in [data, Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
         writable(folder, &mut findings);
     }
     findings

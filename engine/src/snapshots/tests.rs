@@ -6,7 +6,7 @@ use endpoint::AllowListPublisher as _;
 use link::BUILD;
 use link::frame::{self, FromEngine, FromGateway};
 use policies::AllowList;
-use store::{Store, StoreOptions};
+use store::StoreOptions;
 use tokio::net::UnixStream;
 
 use super::Snapshots;
@@ -16,7 +16,7 @@ fn list(base_url: &str) -> Arc<AllowList> {
 }
 
 async fn snapshots(directory: &tempfile::TempDir) -> Arc<Snapshots> {
-    let store = Store::open_sqlite(directory.path().join("engine.db"), StoreOptions::default()).await.unwrap();
+    let store = store_testing::open(&directory.path().join("engine.db"), StoreOptions::default()).await.unwrap();
     Snapshots::new(store, Arc::new(ArcSwap::new(list("https://test.example/fhir"))))
 }
 

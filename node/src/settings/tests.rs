@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{Address, Settings, StoreUrl, parse};
+use super::{Address, PostgreSqlStore, Settings, StoreUrl, parse};
 use crate::{Directory, Template, node_toml};
 
 fn template() -> String {
@@ -29,6 +29,34 @@ fn the_template_is_read_back_without_a_finding() {
     assert_eq!(settings.base_url.path(), "/fhir");
     assert_eq!(settings.store, StoreUrl::Sqlite("/node/data/engine.db".into()));
     assert_eq!(settings.outgoing.proxy, None);
+}
+
+#[test]
+fn a_database_server_is_reached_with_tls_unless_it_is_said_otherwise() {
+    let with = |lines: &str| read(&template().replace("url = \"sqlite:data/engine.db\"", lines));
+    let url = "url = \"postgres://schleuse@db.example/schleuse\"\n";
+    let store = |lines: &str| with(&format!("{url}{lines}")).unwrap().store;
+    let expected = PostgreSqlStore {
+        url: "postgres://schleuse@db.example/schleuse".to_owned(),
+        schema: "schleuse".to_owned(),
+        password_file: Some("/node/store.password".into()),
+        tls_authorities: Some(vec!["/node/trust/store.pem".into()]),
+    };
+    let lines = "password-file = \"store.password\"\ntls-authorities = [\"trust/store.pem\"]";
+    assert_eq!(store(lines), StoreUrl::PostgreSql(expected.clone()));
+    let plain = PostgreSqlStore { schema: "other".to_owned(), password_file: None, tls_authorities: None, ..expected };
+    assert_eq!(store("tls = \"disable\"\nschema = \"other\""), StoreUrl::PostgreSql(plain));
+    for (lines, text) in [
+        (url.to_owned(), "TLS to the database server is required"),
+        (format!("{url}tls = \"require\""), "TLS to the database server is required"),
+        (format!("{url}tls = \"disable\"\ntls-authorities = [\"a.pem\"]"), "of no use"),
+        ("url = \"sqlite:data/engine.db\"\nschema = \"a\"".to_owned(), "url names none"),
+        ("tls = \"disable\"".to_owned(), "url names none"),
+        ("url = \"mysql://a\"".to_owned(), "is no store of this version"),
+    ] {
+        let found = with(&lines).unwrap_err();
+        assert!(found.iter().any(|line| line.contains(text)), "{lines}: {found:#?}");
+    }
 }
 
 #[test]

@@ -230,6 +230,11 @@ impl Answer {
 impl Node {
     /// A node with the seed.
     pub(super) async fn start() -> Self {
+        if store_testing::is_postgresql() {
+            let node = Self::start_empty().await;
+            seed(&node).await;
+            return node;
+        }
         let directory = tempfile::tempdir().unwrap();
         std::fs::copy(template(), directory.path().join("engine.db")).unwrap();
         Self::start_in(directory).await
@@ -243,7 +248,7 @@ impl Node {
     async fn start_in(directory: tempfile::TempDir) -> Self {
         let context = IndexContext { base: Some(BASE.to_owned()), ..IndexContext::default() };
         let options = StoreOptions { context, readers: 2, ..StoreOptions::default() };
-        let store = Store::open_sqlite(directory.path().join("engine.db"), options).await.unwrap();
+        let store = store_testing::open(&directory.path().join("engine.db"), options).await.unwrap();
         let hooks = Arc::new(Hooks::default());
         let policies = Arc::new(PolicyHistory::new(Arc::new(policy(""))));
         let endpoint = Endpoint::new(Options {

@@ -1,13 +1,13 @@
 //! Plug-ins are complete or not loaded.
 
-use store::{Store, StoreOptions};
+use store::StoreOptions;
 
 use super::models::{body_of, bpmn, plugin};
 use crate::{Definition, LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 
 async fn start(plugins: &[Plugin]) -> Result<Runtime, ProcessError> {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open_sqlite(directory.path().join("engine.db"), StoreOptions::default()).await.unwrap();
+    let store = store_testing::open(&directory.path().join("engine.db"), StoreOptions::default()).await.unwrap();
     let node = LocalNode {
         organization_identifier: "a".to_owned(),
         endpoint_identifier: "a-endpoint".to_owned(),

@@ -189,8 +189,8 @@ pub(super) fn base_url(name: &str) -> String {
 impl Node {
     pub(super) async fn open(&self) {
         let clock = self.clock.clone();
-        let options = StoreOptions { clock: Arc::new(move || clock.now()), ..StoreOptions::default() };
-        let store = Store::open_sqlite(&self.path, options).await.unwrap();
+        let options = StoreOptions { clock: Some(Arc::new(move || clock.now())), ..StoreOptions::default() };
+        let store = store_testing::open(&self.path, options).await.unwrap();
         let node = LocalNode {
             organization_identifier: self.name.to_owned(),
             endpoint_identifier: format!("{}-endpoint", self.name),
@@ -198,7 +198,7 @@ impl Node {
         };
         let mut plugins = vec![ping_pong::plugin()];
         plugins.extend((self.extra)());
-        let runtime = Arc::new(Runtime::start(store.clone(), node, &plugins, "engine").await.unwrap());
+        let runtime = Arc::new(Runtime::start(store.clone(), node, &plugins, store.owner()).await.unwrap());
         *self.door.lock().unwrap() = Some((store, runtime));
     }
 

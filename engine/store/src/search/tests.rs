@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::conditions::after_all_with;
 use super::*;
 use crate::search::SearchResult;
-use crate::tests::support::{Backend, TestClock, each_backend, resource};
+use crate::tests::support::{Backend, TestClock, each_backend, each_backend_in_turns, resource};
 use crate::{IndexContext, Store, StoreError, StoreOptions};
 
 fn id(number: usize) -> String {
@@ -220,7 +220,7 @@ proptest! {
         texts in proptest::collection::vec(any_resource(), 1..40)
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(each_backend(|backend: Backend| {
+        runtime.block_on(each_backend_in_turns(|backend: Backend| {
             let texts = texts.clone();
             async move {
                 let clock = TestClock::new();

@@ -6,7 +6,7 @@ use fhir::Resource;
 use fhir::ResourceType::CodeSystem;
 use proptest::prelude::*;
 
-use super::support::{Backend, each_backend, resource};
+use super::support::{Backend, each_backend_in_turns, resource};
 use crate::{Deletion, Found, HistoryQuery, HistoryScope, ReadFilter, Store, StoreError};
 
 #[derive(Clone, Debug)]
@@ -195,7 +195,7 @@ proptest! {
     #[test]
     fn random_operations_give_what_the_model_gives(operations in operations()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(each_backend(|backend: Backend| {
+        runtime.block_on(each_backend_in_turns(|backend: Backend| {
             let operations = operations.clone();
             async move {
                 let mut store = backend.open().await;

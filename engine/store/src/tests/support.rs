@@ -60,6 +60,20 @@ where
     on_postgresql(|database| test(Backend::PostgreSql(database))).await;
 }
 
+/// [`each_backend`] for a test that runs many times: the server has its turn in one of four.
+pub(crate) async fn each_backend_in_turns<F, Fut>(test: F)
+where
+    F: Fn(Backend) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    static TURN: AtomicI64 = AtomicI64::new(0);
+    if TURN.fetch_add(1, Ordering::Relaxed) % 4 == 0 {
+        return each_backend(test).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    test(Backend::Sqlite(file(directory.path()))).await;
+}
+
 /// Runs the test on a schema of its own, if there is a server, and removes the schema.
 pub(crate) async fn on_postgresql<F, Fut>(test: F)
 where
