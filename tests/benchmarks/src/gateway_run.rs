@@ -4,7 +4,7 @@
 //! turn; rates and CPU seconds are compared inside a round, and the median over the rounds is reported. Our gateway runs
 //! with the policy and the allow-list of a large network and writes its audit log; the others check issuer and country.
 
-mod lab;
+pub(crate) mod lab;
 mod rounds;
 
 use std::time::Duration;

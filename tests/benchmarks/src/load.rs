@@ -10,6 +10,7 @@ mod handshake;
 mod idle;
 mod keep_alive;
 mod pinned;
+mod requests;
 mod slow;
 
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,7 @@ pub(crate) use handshake::{Handshakes, Kind};
 pub(crate) use idle::Idle;
 pub(crate) use keep_alive::KeepAlive;
 use pinned::Pinned;
+pub(crate) use requests::{Make, Requests, Way};
 pub(crate) use slow::{SlowClient, time_to_close};
 
 /// A server on loopback and how to speak to it.

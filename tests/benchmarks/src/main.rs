@@ -8,12 +8,14 @@
 mod audit_log;
 mod binary;
 mod decision;
+mod endpoint_run;
 mod error;
 mod gateway_run;
 mod limits;
 mod load;
 mod machine;
 mod node_directory;
+mod own_node;
 mod peers;
 mod ping;
 mod pki;
@@ -52,6 +54,9 @@ struct Arguments {
     /// `gateway`: only servers whose name begins so; for profiling
     #[arg(long, value_name = "NAME")]
     server: Vec<String>,
+    /// `endpoint`: only these cases, without the other measurements; for profiling
+    #[arg(long, value_enum, value_name = "CASE")]
+    case: Vec<endpoint_run::Case>,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -78,6 +83,8 @@ enum Name {
     Ping,
     /// Content of Binaries in and out, and the memory that it takes
     Binary,
+    /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
+    Endpoint,
 }
 
 /// How a benchmark is to run.
@@ -93,6 +100,8 @@ struct Run {
     tests: Vec<gateway_run::Test>,
     /// Beginnings of names of servers to restrict `gateway` to; empty: all.
     servers: Vec<String>,
+    /// Cases to restrict `endpoint` to; empty: everything.
+    cases: Vec<endpoint_run::Case>,
 }
 
 // === impl Name ===
@@ -106,6 +115,7 @@ impl Name {
             Self::Start => "start",
             Self::Ping => "ping",
             Self::Binary => "binary",
+            Self::Endpoint => "endpoint",
         }
     }
 }
@@ -119,8 +129,8 @@ impl Run {
         // target/PROFILE/benchmarks -> target/benchmarks
         let results = programs.parent().map(PathBuf::from).unwrap_or_default().join("benchmarks");
         std::fs::create_dir_all(&results).during(format!("creating {}", results.display()))?;
-        let (tests, servers) = (arguments.test.clone(), arguments.server.clone());
-        Ok(Self { quick: arguments.quick, programs, results, tests, servers })
+        let (tests, servers, cases) = (arguments.test.clone(), arguments.server.clone(), arguments.case.clone());
+        Ok(Self { quick: arguments.quick, programs, results, tests, servers, cases })
     }
 
     /// Whether only a part of `gateway` is asked for.
@@ -130,6 +140,10 @@ impl Run {
 
     fn wants_server(&self, label: &str) -> bool {
         self.servers.is_empty() || self.servers.iter().any(|start| label.starts_with(start.as_str()))
+    }
+
+    fn wants_case(&self, case: endpoint_run::Case) -> bool {
+        self.cases.is_empty() || self.cases.contains(&case)
     }
 
     /// A program of the product.
@@ -188,6 +202,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Start => start::run(run, &mut report).await,
         Name::Ping => ping::run(run, &mut report).await,
         Name::Binary => binary::run(run, &mut report).await,
+        Name::Endpoint => endpoint_run::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }

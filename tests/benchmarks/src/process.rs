@@ -107,8 +107,7 @@ impl Process {
 
     /// CPU time so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let ticks: u64 = self.pids().into_iter().filter_map(cpu_ticks).sum();
-        (ticks as f64) / (rustix::param::clock_ticks_per_second() as f64)
+        cpu_seconds_of(&self.pids())
     }
 
     pub(crate) fn memory(&self) -> Memory {
@@ -143,6 +142,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// CPU time of processes so far, user and system.
+pub(crate) fn cpu_seconds_of(pids: &[u32]) -> f64 {
+    let ticks: u64 = pids.iter().filter_map(|pid| cpu_ticks(*pid)).sum();
+    (ticks as f64) / (rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Memory of processes together.

@@ -4,34 +4,21 @@
 //! management listener says so, which needs both processes and the allow-list between them. Stores: none yet, the one of
 //! an earlier start, and one with many Tasks, which is made once and kept beside the results.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use store::{IndexContext, Store, StoreError, StoreOptions};
 
-use crate::error::{During as _, Failure, Outcome};
-use crate::limits::{READY, STORED_TASKS};
-use crate::process::{Lifeline, Memory, Process, free_port, memory_of};
+use crate::Run;
+use crate::error::{During as _, Outcome};
+use crate::limits::STORED_TASKS;
+use crate::own_node::{Node, ORGANIZATION};
 use crate::report::{Report, Table, Target, number};
 use crate::statistics::{Values, median};
-use crate::{Run, http_status};
 
-const ORGANIZATION: &str = "benchmark.example";
 /// Where partners would reach the node. It is stored and must stay; the node listens elsewhere.
 const BASE_URL: &str = "https://localhost:8443/fhir";
-/// Between two looks whether the node is ready.
-const LOOK: Duration = Duration::from_millis(1);
-/// Time until memory is read.
-const SETTLE: Duration = Duration::from_secs(3);
 /// Writers that share commits while the store is filled.
 const LANES: u64 = 64;
-
-/// A node that can be started.
-struct Node<'a> {
-    run: &'a Run,
-    directory: PathBuf,
-    management_port: u16,
-}
 
 /// Measures and reports.
 pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
@@ -42,7 +29,7 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     let mut first = Vec::new();
     let mut node = None;
     for number in 0..count {
-        let fresh = Node::init(run, &folder.path().join(format!("node-{number}")))?;
+        let fresh = Node::init(run, &folder.path().join(format!("node-{number}")), BASE_URL)?;
         first.push(fresh.time_to_ready().await?);
         node = Some(fresh);
     }
@@ -80,101 +67,6 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-// === impl Node ===
-
-impl<'a> Node<'a> {
-    fn init(run: &'a Run, directory: &Path) -> Outcome<Self> {
-        let output = std::process::Command::new(run.program("schleuse")?)
-            .arg("init")
-            .arg(directory)
-            .args(["--organization-identifier", ORGANIZATION, "--base-url", BASE_URL, "--development-certificates"])
-            .output()
-            .during("running schleuse init")?;
-        if !output.status.success() {
-            return Err(Failure::new(format!("schleuse init: {}", String::from_utf8_lossy(&output.stderr))));
-        }
-        Self::existing(run, directory)
-    }
-
-    /// A node that was made before, on ports that are free now.
-    fn existing(run: &'a Run, directory: &Path) -> Outcome<Self> {
-        let path = directory.join("node.toml");
-        let text = std::fs::read_to_string(&path).during(format!("reading {}", path.display()))?;
-        let management_port = free_port()?;
-        let mut ports = [free_port()?, management_port].into_iter();
-        // The template has two addresses: listen, then management.
-        let lines: Vec<String> = text
-            .lines()
-            .map(|line| match line.starts_with("address = ").then(|| ports.next()).flatten() {
-                Some(port) => format!("address = \"127.0.0.1:{port}\""),
-                None => line.to_owned(),
-            })
-            .collect();
-        std::fs::write(&path, lines.join("\n") + "\n").during(format!("writing {}", path.display()))?;
-        Ok(Self { run, directory: directory.to_owned(), management_port })
-    }
-
-    /// Starts the node and waits until it is ready.
-    async fn start(&self) -> Outcome<(Process, Duration)> {
-        let directory = self.directory.display().to_string();
-        let log = self.directory.join("output.log");
-        let program = self.run.program("schleuse")?;
-        let started = Instant::now();
-        let mut process = Process::start("schleuse run", &program, &["run", &directory], &log, Lifeline::Signal)?;
-        loop {
-            if http_status(self.management_port, "/ready").await == Some(200) {
-                return Ok((process, started.elapsed()));
-            }
-            process.must_run()?;
-            if started.elapsed() > READY {
-                return Err(process.failure("is not ready"));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Milliseconds of one start.
-    async fn time_to_ready(&self) -> Outcome<f64> {
-        let (process, time) = self.start().await?;
-        drop(process);
-        Ok(time.as_secs_f64() * 1e3)
-    }
-
-    async fn times_to_ready(&self, count: usize) -> Outcome<Vec<f64>> {
-        let mut times = Vec::new();
-        for _ in 0..count {
-            times.push(self.time_to_ready().await?);
-        }
-        Ok(times)
-    }
-
-    /// Memory some time after the start.
-    async fn memory(&self) -> Outcome<NodeMemory> {
-        let (process, _) = self.start().await?;
-        tokio::time::sleep(SETTLE).await;
-        let of = |name| memory_of(&process.pids_of(name));
-        Ok(NodeMemory { engine: of("schleuse-engine"), gateway: of("schleuse-gateway") })
-    }
-}
-
-/// Memory of the two processes.
-struct NodeMemory {
-    engine: Memory,
-    gateway: Memory,
-}
-
-impl NodeMemory {
-    const fn both(&self) -> Memory {
-        Memory { rss: self.engine.rss + self.gateway.rss, pss: self.engine.pss + self.gateway.pss }
-    }
-
-    fn row(&self, name: &str) -> Vec<String> {
-        let bytes = [self.engine.rss, self.gateway.rss, self.both().rss, self.both().pss];
-        let cells = bytes.into_iter().map(|bytes| number((bytes as f64) / 1e6));
-        std::iter::once(name.to_owned()).chain(cells).collect()
-    }
-}
-
 // === A store with many Tasks ===
 
 /// A node whose store has [`STORED_TASKS`] Tasks; made if there is none yet, or if the one of an earlier build does not
@@ -194,7 +86,7 @@ async fn filled_node(run: &Run) -> Outcome<Node<'_>> {
         std::fs::remove_dir_all(&directory).during(format!("removing {}", directory.display()))?;
     }
     say(&format!("storing {STORED_TASKS} Tasks (once; kept in {})", directory.display()));
-    let node = Node::init(run, &directory)?;
+    let node = Node::init(run, &directory, BASE_URL)?;
     node.time_to_ready().await?;
     fill(&directory.join("data/engine.db"), STORED_TASKS).await.during("storing Tasks")?;
     // Checkpoints and whatever the engine does at its first start with them.

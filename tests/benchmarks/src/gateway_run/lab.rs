@@ -19,15 +19,15 @@ use crate::{Run, http_status, upstream};
 /// Our gateway with the policy data of a large network.
 pub(super) const OURS: &str = "schleuse";
 /// Our gateway with the shipped policy and two organisations.
-pub(super) const SMALL: &str = "schleuse (shipped policy)";
+pub(crate) const SMALL: &str = "schleuse (shipped policy)";
 pub(super) const NGINX: &str = Peer::Nginx.label();
 pub(super) const HTTPD: &str = Peer::Httpd.label();
 
-pub(super) const SMALL_QUESTION: Question = Question { target: upstream::SMALL_TARGET, bytes: upstream::SMALL };
+pub(crate) const SMALL_QUESTION: Question = Question { target: upstream::SMALL_TARGET, bytes: upstream::SMALL };
 pub(super) const LARGE_QUESTION: Question = Question { target: upstream::LARGE_TARGET, bytes: upstream::LARGE };
 
 /// The servers. Fields are dropped in this order: servers, upstream, folder.
-pub(super) struct Lab {
+pub(crate) struct Lab {
     pub(super) servers: Vec<Server>,
     /// The directory of [`OURS`].
     pub(super) directory: NodeDirectory,
@@ -39,7 +39,7 @@ pub(super) struct Lab {
 // === impl Lab ===
 
 impl Lab {
-    pub(super) async fn start(run: &Run, key: KeyType) -> Outcome<Self> {
+    pub(crate) async fn start(run: &Run, key: KeyType) -> Outcome<Self> {
         let folder = tempfile::Builder::new()
             .prefix("benchmark-")
             // Workers that changed their user must reach the upstream's socket; secrets are protected file by file.
@@ -68,7 +68,7 @@ impl Lab {
         Ok(Self { servers, directory, client_certificate, _upstream: upstream, _folder: folder })
     }
 
-    pub(super) fn server(&self, label: &str) -> Outcome<&Server> {
+    pub(crate) fn server(&self, label: &str) -> Outcome<&Server> {
         self.servers.iter().find(|server| server.label == label).during(format!("looking for {label}"))
     }
 }
