@@ -103,8 +103,12 @@ struct Index {
     thumbprints: HashMap<Thumbprint, Option<usize>>,
     /// Active organisations by identifier; `None` if several claim it.
     identifiers: HashMap<OrganizationIdentifier, Option<usize>>,
+    /// Organisations by the id of their resource.
+    ids: HashMap<String, usize>,
     /// Active affiliations by member.
     affiliations: HashMap<OrganizationIdentifier, Vec<usize>>,
+    /// Active endpoints by the organisation that manages them.
+    endpoints: HashMap<OrganizationIdentifier, Vec<usize>>,
     /// Processes by url.
     processes: HashMap<String, Vec<usize>>,
     /// The endpoint of this node.
@@ -168,12 +172,9 @@ impl AllowList {
         organization: &'a Organization,
         thumbprint: &Thumbprint,
     ) -> Option<&'a EndpointIdentifier> {
-        let carries = |endpoint: &&Endpoint| {
-            endpoint.active
-                && endpoint.organization.as_ref() == Some(&organization.identifier)
-                && endpoint.thumbprints.contains(thumbprint)
-        };
-        let mut carrying = self.contents.endpoints.iter().filter(carries);
+        let own = self.index.endpoints.get(&organization.identifier).map_or(&[][..], Vec::as_slice);
+        let own = own.iter().filter_map(|position| self.contents.endpoints.get(*position));
+        let mut carrying = own.filter(|endpoint| endpoint.thumbprints.contains(thumbprint));
         match (carrying.next(), carrying.next(), organization.endpoints.as_slice()) {
             (Some(endpoint), None, _) => Some(&endpoint.identifier),
             (None, _, [only]) => Some(only),
@@ -337,7 +338,7 @@ impl AllowList {
 
     fn resolve_literal(&self, reference: &str) -> Option<&Organization> {
         let id = read::id_of_reference(reference, "Organization", &self.contents.base_url)?;
-        self.contents.organizations.iter().find(|organization| organization.id.as_str() == id)
+        self.contents.organizations.get(*self.index.ids.get(id)?)
     }
 }
 
@@ -368,6 +369,7 @@ impl Index {
     fn of(contents: &Contents) -> Self {
         let mut index = Self::default();
         for (position, organization) in contents.organizations.iter().enumerate() {
+            index.ids.entry(organization.id.as_str().to_owned()).or_insert(position);
             if !organization.active {
                 continue;
             }
@@ -378,6 +380,11 @@ impl Index {
         }
         for (position, affiliation) in contents.affiliations.iter().enumerate().filter(|(_, entry)| entry.active) {
             index.affiliations.entry(affiliation.member.clone()).or_default().push(position);
+        }
+        for (position, endpoint) in contents.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.active) {
+            if let Some(organization) = &endpoint.organization {
+                index.endpoints.entry(organization.clone()).or_default().push(position);
+            }
         }
         for (position, process) in contents.processes.iter().enumerate() {
             index.processes.entry(process.url.clone()).or_default().push(position);
