@@ -4,7 +4,7 @@
 //! some looks at them through a [`View`], so that a Bundle can bring a profile and a resource that follows it
 //! (`fhir-api` 3.2).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use fhir::validate::{ProfileRegistry, ProfileSource as _};
@@ -27,6 +27,8 @@ pub(crate) const TYPES: &[ResourceType] = &[
 pub(crate) struct Conformance {
     registry: ProfileRegistry,
     by_id: HashMap<(ResourceType, String), Arc<Resource>>,
+    /// Systems whose identifiers are resolved: every write asks for those of its references.
+    checked_systems: HashSet<String>,
 }
 
 /// What a transaction sees: what was committed, and what it has changed itself.
@@ -59,6 +61,11 @@ impl Conformance {
         if let Some(resource) = resource {
             self.registry.add(Arc::clone(&resource));
             self.by_id.insert(key, resource);
+        }
+        if resource_type == ResourceType::NamingSystem {
+            let naming_systems = self.by_id.iter().filter(|((found, _), _)| *found == ResourceType::NamingSystem);
+            let systems = naming_systems.flat_map(|(_, naming_system)| checked_systems(naming_system));
+            self.checked_systems = systems.map(str::to_owned).collect();
         }
     }
 
@@ -111,7 +118,7 @@ impl View {
 
     /// Whether logical references with identifiers of this system are resolved.
     pub(crate) fn is_checked_system(&self, system: &str) -> bool {
-        self.of_type(ResourceType::NamingSystem).any(|naming_system| is_checked(naming_system, system))
+        self.state.checked_systems.contains(system)
     }
 
     /// How many current resources have the url, and the version if one is named.
@@ -138,14 +145,13 @@ fn has_concept(concepts: &[Value], code: &str) -> bool {
     concepts.iter().any(|concept| concept.str("code") == Some(code) || has_concept(concept.list("concept"), code))
 }
 
-/// Whether a NamingSystem says that logical references with this system are to be checked.
-fn is_checked(naming_system: &Resource, system: &str) -> bool {
-    matches!(naming_system.str("status"), Some("draft" | "active"))
-        && naming_system.list("uniqueId").iter().any(|id| {
-            let is_flag = |extension: &Value| {
-                extension.str("url") == Some(terms::CHECK_LOGICAL_REFERENCE)
-                    && extension.get("valueBoolean").and_then(Value::as_bool) == Some(true)
-            };
-            id.str("value") == Some(system) && id.list("modifierExtension").iter().any(is_flag)
-        })
+/// Systems whose logical references a NamingSystem says are to be checked.
+fn checked_systems(naming_system: &Resource) -> impl Iterator<Item = &str> {
+    let is_in_force = matches!(naming_system.str("status"), Some("draft" | "active"));
+    let is_flag = |extension: &Value| {
+        extension.str("url") == Some(terms::CHECK_LOGICAL_REFERENCE)
+            && extension.get("valueBoolean").and_then(Value::as_bool) == Some(true)
+    };
+    let ids = naming_system.list("uniqueId").iter().filter(move |_| is_in_force);
+    ids.filter(move |id| id.list("modifierExtension").iter().any(is_flag)).filter_map(|id| id.str("value"))
 }
