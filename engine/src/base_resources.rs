@@ -1,10 +1,13 @@
 //! The DSF base resources: profiles, terminology, naming systems and subscriptions that every node holds.
 //!
 //! They are part of the program and stored without validation, as in the reference, because they are what everything
-//! else is validated against. A resource that is there already is left alone: partners rely on `url|version` meaning one
-//! thing. The digest of the shipped set is kept, so that a start with an unchanged set reads nothing.
+//! else is validated against. The digest of the shipped set is kept, so that a start with an unchanged set reads nothing
+//! and leaves alone what was changed since. A newer build replaces what it ships otherwise, as a new version of the same
+//! resource; a start that changes nothing writes nothing.
 
-use fhir::{Format, Limits, Resource, ResourceType};
+use std::collections::BTreeMap;
+
+use fhir::{Format, Limits, Resource, ResourceType, Value};
 use sha2::{Digest as _, Sha256};
 use store::{ReadFilter, Store, StoreError, Transaction};
 
@@ -29,7 +32,7 @@ pub enum BaseResourceError {
     },
 }
 
-/// Stores what is missing.
+/// Stores what is missing, and what this build ships otherwise than the one before.
 pub(crate) async fn store_missing(store: &Store) -> Result<(), BaseResourceError> {
     let digest = digest();
     let stored = store.read(|tx| tx.setting(SETTING)).await?;
@@ -40,7 +43,7 @@ pub(crate) async fn store_missing(store: &Store) -> Result<(), BaseResourceError
     store
         .write(move |tx| {
             for resource in resources {
-                create_if_missing(tx, resource)?;
+                create_or_replace(tx, resource)?;
             }
             tx.set_setting(SETTING, &digest)
         })
@@ -57,13 +60,33 @@ pub(crate) fn read_all() -> Result<Vec<Resource>, BaseResourceError> {
     FILES.iter().map(read).collect()
 }
 
-fn create_if_missing(tx: &mut Transaction<'_>, resource: Resource) -> Result<(), StoreError> {
+fn create_or_replace(tx: &mut Transaction<'_>, resource: Resource) -> Result<(), StoreError> {
     let Some(resource_type) = resource.resource_type() else { return Ok(()) };
     let query = fhir::search::parse_query(resource_type, &identifying_query(resource_type, &resource));
-    if query.errors.is_empty() && tx.search(&query, &ReadFilter::everything())?.total == 0 {
-        tx.create(resource, &uuid::Uuid::new_v4().to_string())?;
+    if !query.errors.is_empty() {
+        return Ok(());
+    }
+    match tx.search(&query, &ReadFilter::everything())?.matches.into_iter().next() {
+        None => {
+            tx.create(resource, &uuid::Uuid::new_v4().to_string())?;
+        }
+        Some(stored) if content(&stored.resource) != content(&resource) => {
+            tx.update(resource, &stored.id, None)?;
+        }
+        Some(_) => {}
     }
     Ok(())
+}
+
+/// A resource without what the store adds to it, members in one order.
+fn content(resource: &Resource) -> BTreeMap<String, Value> {
+    let mut tree = resource.tree().clone();
+    tree.remove("id");
+    if let Some(meta) = tree.get_mut("meta").and_then(Value::as_object_mut) {
+        meta.remove("versionId");
+        meta.remove("lastUpdated");
+    }
+    tree.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 /// The search that finds the resource if it is stored.
@@ -95,6 +118,43 @@ fn digest() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use store::{Store, StoreOptions};
+
+    #[tokio::test]
+    async fn a_newer_build_replaces_what_it_ships_otherwise_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_sqlite(folder.path().join("engine.db"), StoreOptions::default()).await.unwrap();
+        super::store_missing(&store).await.unwrap();
+        let all = fhir::search::parse_query(fhir::ResourceType::CodeSystem, "_count=100");
+        let read = async || {
+            let all = all.clone();
+            store.read(move |tx| tx.search(&all, &store::ReadFilter::everything())).await.unwrap().matches
+        };
+        let before = read().await;
+        assert!(before.len() > 3 && before.iter().all(|stored| stored.version == 1));
+        // What an older build shipped, and the digest of its set.
+        let (id, mut other) = (before[0].id.clone(), before[0].resource.as_ref().clone());
+        let title = before[0].resource.str("title").map(str::to_owned);
+        other.set("title", "as it was");
+        let update = move |tx: &mut store::Transaction<'_>| {
+            tx.update(other, &id, None)?;
+            tx.set_setting(super::SETTING, b"older")
+        };
+        store.write(update).await.unwrap();
+        super::store_missing(&store).await.unwrap();
+        let after = read().await;
+        assert_eq!(after.len(), before.len());
+        for stored in &after {
+            let is_replaced = stored.id == before[0].id;
+            assert_eq!(stored.version, if is_replaced { 3 } else { 1 });
+            if is_replaced {
+                assert_eq!(stored.resource.str("title").map(str::to_owned), title);
+            }
+        }
+        super::store_missing(&store).await.unwrap();
+        assert_eq!(read().await.iter().map(|stored| stored.version).max(), Some(3));
+    }
+
     #[test]
     fn every_shipped_resource_is_readable_and_can_be_found_again() {
         let resources = super::read_all().unwrap();

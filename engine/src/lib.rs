@@ -17,6 +17,7 @@ mod base_resources;
 mod bootstrap;
 mod configuration;
 mod database;
+mod initial_bundle;
 mod messenger;
 mod records;
 mod run;

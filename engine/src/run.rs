@@ -29,6 +29,7 @@ use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError};
 use crate::database;
+use crate::initial_bundle::{self, InitialBundleError};
 use crate::messenger::{Outgoing, client_settings};
 use crate::records::Records;
 use crate::snapshots::Snapshots;
@@ -74,6 +75,9 @@ pub enum RunError {
     /// The node cannot begin.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// The initial Bundle cannot be carried out.
+    #[error(transparent)]
+    InitialBundle(#[from] InitialBundleError),
     /// The processes cannot begin.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -122,6 +126,7 @@ impl RunError {
                 | Self::Client(_)
                 | Self::Database(_)
                 | Self::Bootstrap(BootstrapError::OtherAddress { .. })
+                | Self::InitialBundle(InitialBundleError::File { .. } | InitialBundleError::Refused { .. })
         )
     }
 }
@@ -199,6 +204,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     });
     bootstrap::own_node(&configuration, &endpoint, &store).await?;
     bootstrap::plugins(&configuration, &endpoint, &plugins).await?;
+    initial_bundle::apply(&configuration, &endpoint, &store).await?;
     endpoint.publish_allow_list().await;
 
     let (stop, stopping) = watch::channel(false);

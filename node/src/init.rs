@@ -79,6 +79,9 @@ engine = 2
 [engine]
 # "installed" runs the processes of this node; "none" leaves Tasks to an attached foreign engine.
 processes = "installed"
+# A batch or transaction Bundle (XML or JSON) that is carried out at the first start, and again whenever the file has
+# changed: partners of an allow-list, resources of attached processes.
+# initial-bundle = "initial-bundle.xml"
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

@@ -125,11 +125,13 @@ pub struct Workers {
     pub engine: usize,
 }
 
-/// The process engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The process engine, and what it begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
     /// Which Tasks it runs.
     pub processes: Processes,
+    /// A Bundle (XML or JSON) that is carried out at start.
+    pub initial_bundle: Option<PathBuf>,
 }
 
 /// Which Tasks the engine runs.
@@ -228,7 +230,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
     let management = read_management(root.section(reader, "management"), reader);
     let workers = read_workers(root.section(reader, "workers"), reader);
-    let engine = read_engine(root.section(reader, "engine"), reader);
+    let engine = read_engine(root.section(reader, "engine"), reader, directory);
     root.finish(reader);
     let (organization_identifier, base_url, endpoint_identifier, sandbox) = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -407,11 +409,12 @@ fn read_workers(mut section: Section<'_>, reader: &mut Reader<'_>) -> Workers {
     workers
 }
 
-fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>) -> Engine {
+fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Engine {
     let choices = [("installed", Processes::Installed), ("none", Processes::None)];
     let processes = section.choice(reader, "processes", &choices).map_or(Processes::Installed, |item| item.value);
+    let initial_bundle = section.string(reader, "initial-bundle").map(|item| directory.root().join(item.value));
     section.finish(reader);
-    Engine { processes }
+    Engine { processes, initial_bundle }
 }
 
 fn socket_address(

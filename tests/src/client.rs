@@ -218,6 +218,22 @@ impl Client {
         self.send("POST", target, &[("accept", JSON), ("content-type", JSON)], resource.to_string()).await
     }
 
+    /// Deletes, or whatever has no content.
+    pub async fn delete(&self, target: &str) -> Answer {
+        self.send("DELETE", target, &[("accept", JSON)], "").await
+    }
+
+    /// Gets JSON with more fields.
+    pub async fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send("GET", target, &[&[("accept", JSON)], fields].concat(), "").await
+    }
+
+    /// Sends a resource as JSON with more fields.
+    pub async fn write_with(&self, method: &str, target: &str, fields: &[(&str, &str)], resource: &Value) -> Answer {
+        let fields = [&[("accept", JSON), ("content-type", JSON)], fields].concat();
+        self.send(method, target, &fields, resource.to_string()).await
+    }
+
     /// Sends a resource as JSON.
     pub async fn put(&self, target: &str, resource: &Value) -> Answer {
         self.send("PUT", target, &[("accept", JSON), ("content-type", JSON)], resource.to_string()).await
@@ -278,6 +294,7 @@ impl Answer {
     ///
     /// # Panics
     /// When it is another.
+    #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self

@@ -18,6 +18,7 @@ use policies::{AllowList, Policy};
 use settings::{Finding, Severity};
 use time::OffsetDateTime;
 
+use crate::initial_bundle;
 use crate::messenger::client_settings;
 
 /// Everything that is found.
@@ -45,6 +46,11 @@ pub(super) fn findings(
         StoreUrl::Sqlite(file) => file.parent(),
         StoreUrl::PostgreSql(_) => Some(data.as_path()),
     };
+    if let Some(path) = &settings.engine.initial_bundle
+        && let Err(problem) = initial_bundle::read(path)
+    {
+        findings.push(error(format!("engine.initial-bundle: {problem}"), problem.remedy()));
+    }
     for folder in [data, Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
         writable(folder, &mut findings);
     }

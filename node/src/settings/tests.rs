@@ -60,6 +60,13 @@ fn a_database_server_is_reached_with_tls_unless_it_is_said_otherwise() {
 }
 
 #[test]
+fn an_initial_bundle_is_a_file_of_the_node() {
+    assert_eq!(read(&template()).unwrap().engine.initial_bundle, None);
+    let text = template().replace("# initial-bundle", "initial-bundle");
+    assert_eq!(read(&text).unwrap().engine.initial_bundle, Some("/node/initial-bundle.xml".into()));
+}
+
+#[test]
 fn every_mistake_is_reported_at_once_with_its_line() {
     let text = template()
         .replace("127.0.0.1:20480", "0.0.0.0:20480")
