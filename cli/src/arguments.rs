@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Run a node until it is stopped (SIGTERM or Ctrl-C; SIGHUP reloads certificates and policies)
     Run(Directory),
     /// Say everything that is wrong with a node's configuration, at once
-    Check(Directory),
+    Check(Check),
     /// Show how a running node is doing
     Status(Directory),
     /// Look at certificates as partners see them
@@ -54,6 +54,17 @@ pub(crate) struct Directory {
     /// Directory of the node, the one that holds node.toml
     #[arg(default_value = ".", value_name = "DIR")]
     pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Directory of the node, the one that holds node.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Also let the running node compare what its store has beside the resources (versions, indexes, keys, readers,
+    /// content of Binaries) with the resources themselves; the node goes on working meanwhile
+    #[arg(long)]
+    pub(crate) deep: bool,
 }
 
 /// Builds and runs a consortium on loopback: a research portal, data integration centres, a data management site and a

@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Demo(demo) => crate::demo::run(&demo, format).await,
         Command::Init(init) => init::run(&init, format),
         Command::Run(directory) => run::run(&directory.directory).await,
-        Command::Check(directory) => check::run(&directory.directory, format).await,
+        Command::Check(check) => check::run(&check, format).await,
         Command::Status(directory) => status::run(&directory.directory, format).await,
         Command::Cert(Cert::Inspect(files)) => cert::inspect(&files.files, format),
         Command::Cert(Cert::Thumbprint(files)) => cert::thumbprint(&files.files, format),

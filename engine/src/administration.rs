@@ -180,6 +180,7 @@ impl Administration {
             (Method::GET, "/processes") => self.list_processes().await,
             (Method::GET, "/tasks") => self.list_tasks(head.uri.query().unwrap_or_default()).await,
             (Method::POST, "/tasks") => self.start_task(&body).await,
+            (Method::GET, "/store/check") => self.check_store(head.uri.query().unwrap_or_default()).await,
             (Method::GET, path) => match path.strip_prefix("/tasks/") {
                 Some(id) => self.show_task(id).await,
                 None => Err(CommandError::Unknown),

@@ -88,7 +88,7 @@ const GATEWAY: &[Line] = &[
     ("GW-BODY-001", "413", "the body is larger than [limits.body] for its type", "send less, or raise the limit"),
     ("GW-BODY-002", "415", "the media type cannot be judged", "use application/fhir+json or application/fhir+xml"),
     ("GW-BODY-003", "400", "a body where none belongs", "leave it out"),
-    ("GW-BODY-004", "400", "no body where one belongs", "send the resource"),
+    ("GW-BODY-004", "403", "no body where one belongs", "send the resource"),
     (
         "GW-BODY-005",
         "408",

@@ -304,7 +304,6 @@ impl Answer {
     ///
     /// # Panics
     /// When the content is none.
-    #[must_use]
     pub fn outcome_codes(&self) -> Vec<String> {
         let outcome = self.json();
         assert_eq!(outcome["resourceType"], "OperationOutcome", "{outcome}");

@@ -1,13 +1,15 @@
 //! `schleuse check DIR`: everything that is wrong with a node's configuration. Both programs load it themselves, with the
-//! code of their start, so that what passes here is what starts.
+//! code of their start, so that what passes here is what starts. With `--deep` the running node also compares its store
+//! with itself; only the node may open its database, so it is asked.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::fail;
-use crate::arguments::Format;
+use super::{fail, fail_admin};
+use crate::admin::{AdminError, Node};
+use crate::arguments::{Check, Format};
 use crate::output::{answer, printable};
 use crate::supervise::{Program, SuperviseError};
 
@@ -31,7 +33,28 @@ enum CheckError {
     NoFindings { program: &'static str, reason: String },
 }
 
-pub(super) async fn run(directory: &Path, format: Format) -> u8 {
+/// A portion of the comparison, as the node answers it.
+#[derive(Debug, Deserialize)]
+struct Portion {
+    resources: u64,
+    versions: u64,
+    problems: Vec<String>,
+    next: Option<i64>,
+}
+
+/// The whole comparison.
+#[derive(Debug, Default)]
+struct Compared {
+    resources: u64,
+    versions: u64,
+    problems: Vec<String>,
+}
+
+/// Problems that are printed; one cause can touch every resource.
+const PROBLEMS: usize = 1000;
+
+pub(super) async fn run(check: &Check, format: Format) -> u8 {
+    let directory = check.directory.as_path();
     if let Err(error) = std::fs::read_dir(directory) {
         eprintln!(
             "schleuse: {}: {error}; name the directory of a node, or create one with `schleuse init DIR`",
@@ -49,9 +72,63 @@ pub(super) async fn run(directory: &Path, format: Format) -> u8 {
     // Both programs read node.toml and the policies; what both say is said once.
     findings.sort();
     findings.dedup();
+    let compared = if check.deep {
+        match compare(directory).await {
+            Ok(compared) => Some(compared),
+            Err(error) => return fail_admin(&error),
+        }
+    } else {
+        None
+    };
     let errors = findings.iter().filter(|finding| finding.severity == "error").count();
-    answer(format, || text(directory, &findings, errors), || json!({ "findings": findings, "errors": errors }));
-    if errors == 0 { 0 } else { 78 }
+    let all_text = || text(directory, &findings, errors) + &compared.as_ref().map(store_text).unwrap_or_default();
+    let all_json = || {
+        let store = compared.as_ref().map(|compared| {
+            let Compared { resources, versions, problems } = compared;
+            json!({ "resources": resources, "versions": versions, "problems": problems })
+        });
+        json!({ "findings": findings, "errors": errors, "store": store })
+    };
+    answer(format, all_text, all_json);
+    match compared {
+        _ if errors > 0 => 78,
+        Some(compared) if !compared.problems.is_empty() => 1,
+        _ => 0,
+    }
+}
+
+/// Lets the running node compare its store, portion by portion.
+async fn compare(directory: &Path) -> Result<Compared, AdminError> {
+    let node = Node::at(directory);
+    let mut all = Compared::default();
+    let mut after = 0;
+    loop {
+        let portion: Portion = node.get(&format!("/store/check?after={after}")).await?;
+        all.resources += portion.resources;
+        all.versions += portion.versions;
+        all.problems.extend(portion.problems);
+        match portion.next {
+            Some(next) if all.problems.len() < PROBLEMS => after = next,
+            _ => return Ok(all),
+        }
+    }
+}
+
+fn store_text(compared: &Compared) -> String {
+    let mut text = String::new();
+    for problem in compared.problems.iter().take(PROBLEMS) {
+        text.push_str(&printable(&format!("store: error: {problem}")));
+        text.push('\n');
+    }
+    if !compared.problems.is_empty() {
+        text.push_str("    remedy: restore the last backup, and report what led to this\n");
+    }
+    let Compared { resources, versions, problems } = compared;
+    text.push_str(&format!(
+        "store: {resources} resources with {versions} versions compared, {} problems\n",
+        problems.len()
+    ));
+    text
 }
 
 async fn ask(program: Program, directory: &Path) -> Result<Vec<Found>, CheckError> {

@@ -9,6 +9,9 @@ use time::OffsetDateTime;
 
 use super::{Administration, CommandError};
 
+/// Resources that one command compares: some tenths of a second.
+const CHECKED_AT_ONCE: u32 = 500;
+
 /// `POST /tasks`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +115,27 @@ impl Administration {
             members.insert("resource".to_owned(), resource);
         }
         Ok(shown)
+    }
+
+    /// Compares a portion of the store's indexes with the content, `after=N` being where the one before ended; the first
+    /// portion looks at the content of Binaries too.
+    pub(super) async fn check_store(&self, query: &str) -> Result<Value, CommandError> {
+        let after = query.strip_prefix("after=").unwrap_or("0");
+        let after: i64 = after.parse().map_err(|_| CommandError::Usage(format!("{after} is no number")))?;
+        let verify = move |tx: &mut store::Transaction<'_>| {
+            let mut verified = tx.verify_resources(after, CHECKED_AT_ONCE)?;
+            if after == 0 {
+                verified.problems.extend(tx.verify_contents()?.problems);
+            }
+            Ok::<_, StoreError>(verified)
+        };
+        let verified = self.store.read(verify).await?;
+        Ok(json!({
+            "resources": verified.resources,
+            "versions": verified.versions,
+            "problems": verified.problems,
+            "next": verified.next,
+        }))
     }
 
     /// Creates a Task as the node's own organisation, through the rules and the validation of the endpoint.

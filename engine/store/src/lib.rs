@@ -41,6 +41,7 @@ mod statement;
 mod store;
 mod transaction;
 pub mod unique;
+mod verify;
 mod writer;
 
 pub use change::{Change, ChangeKind};
@@ -55,6 +56,7 @@ pub use sql::{Dialect, Param, Row, Sql};
 pub use store::{Clock, Statistics, Store, StoreOptions};
 pub use transaction::Transaction;
 pub use unique::UniqueKey;
+pub use verify::Verified;
 
 #[cfg(test)]
 mod tests;

@@ -7,3 +7,4 @@ mod model;
 mod opening;
 mod resources;
 pub(crate) mod support;
+mod verification;

@@ -411,6 +411,7 @@ fn refused_target(error: &RequestError) -> Refused {
             let allow: Vec<&str> = allow.iter().map(|method| method.as_str()).collect();
             Answer::refusal(status, IssueCode::NotSupported, code, error.to_string())
                 .with(header::ALLOW, allow.join(", "))
+                .with(header::CACHE_CONTROL, "no-store, no-transform")
         }
         RequestError::MethodNotImplemented => Answer::refusal(status, IssueCode::NotSupported, code, error.to_string()),
         _ => Answer::refusal(status, IssueCode::Invalid, code, error.to_string()),
@@ -422,14 +423,14 @@ fn refused_body(refusal: &BodyRefusal) -> Refused {
     let issue = match refusal {
         BodyRefusal::TooLarge(_) => IssueCode::TooLong,
         BodyRefusal::MediaType => IssueCode::NotSupported,
-        BodyRefusal::Unexpected | BodyRefusal::Missing | BodyRefusal::Hostile(_) => IssueCode::Invalid,
+        BodyRefusal::Unexpected | BodyRefusal::Hostile(_) => IssueCode::Invalid,
         BodyRefusal::TimedOut | BodyRefusal::Disconnected => IssueCode::Timeout,
         BodyRefusal::Busy => IssueCode::Throttled,
-        BodyRefusal::Structure(_) => IssueCode::Structure,
+        BodyRefusal::Structure(_) | BodyRefusal::Missing => IssueCode::Structure,
     };
     let text = match refusal {
         // The words of the reference (`fhir-api.md` 1.3).
-        BodyRefusal::Structure(_) => "Unable to parse resource".to_owned(),
+        BodyRefusal::Structure(_) | BodyRefusal::Missing => "Unable to parse resource".to_owned(),
         other => other.to_string(),
     };
     let mut answer = Answer::refusal(refusal.status(), issue, refusal.code(), text);

@@ -274,10 +274,10 @@ impl BodyRefusal {
         match self {
             Self::TooLarge(_) => 413,
             Self::MediaType => 415,
-            Self::Unexpected | Self::Missing | Self::Hostile(_) => 400,
+            Self::Unexpected | Self::Hostile(_) => 400,
             Self::TimedOut => 408,
             Self::Busy => 503,
-            Self::Structure(_) => 403,
+            Self::Structure(_) | Self::Missing => 403,
             Self::Disconnected => 0,
         }
     }

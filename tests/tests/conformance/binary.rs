@@ -119,16 +119,19 @@ async fn fhir_061_a_part_of_the_content_is_sent() {
         assert_eq!((answer.text().as_str(), answer.field("content-range")), (content, Some(told)));
         assert_eq!(answer.field("content-length").unwrap(), content.len().to_string());
     }
-    for fields in [[("range", "bytes=0-1,3-4"), ("accept", "*/*")], [("range", "lines=0-1"), ("accept", "*/*")]] {
-        assert_eq!(subject.loc.send("GET", &path, &fields, "").await.expect(200).text(), "0123456789");
-    }
+    let fields = [("range", "lines=0-1"), ("accept", "*/*")];
+    assert_eq!(subject.loc.send("GET", &path, &fields, "").await.expect(200).text(), "0123456789");
+    // The reference ignores several ranges, the gateway refuses them (`access-and-edge` A31).
+    let fields = [("range", "bytes=0-1,3-4"), ("accept", "*/*")];
+    let several = subject.loc.send("GET", &path, &fields, "").await;
+    assert!(matches!(several.status, 200 | 416), "{}", several.status);
     for (condition, status) in [("W/\"1\"", 206), ("W/\"2\"", 200)] {
         let fields = [("range", "bytes=0-1"), ("if-range", condition), ("accept", "*/*")];
         subject.loc.send("GET", &path, &fields, "").await.expect(status);
     }
     // The FHIR form has no parts.
     let fields = [("range", "bytes=0-1"), ("accept", JSON)];
-    subject.loc.send("GET", &path, &fields, "").await.expect(200).json();
+    assert_eq!(subject.loc.send("GET", &path, &fields, "").await.expect(200).json()["resourceType"], "Binary");
 }
 
 #[tokio::test]

@@ -104,8 +104,12 @@ pub fn value_set(url: &str, version: &str) -> Value {
 }
 
 pub fn group(identifiers: &[(&str, &str)]) -> Value {
-    let identifiers: Vec<Value> = identifiers.iter().map(|(system, value)| identifier(system, value)).collect();
-    resource("Group", &[all()], json!({ "identifier": identifiers, "type": "person", "actual": true }))
+    let mut group = resource("Group", &[all()], json!({ "type": "person", "actual": true }));
+    if !identifiers.is_empty() {
+        let identifiers: Vec<Value> = identifiers.iter().map(|(system, value)| identifier(system, value)).collect();
+        group["identifier"] = json!(identifiers);
+    }
+    group
 }
 
 pub fn document_reference(tags: &[Value]) -> Value {

@@ -144,7 +144,7 @@ async fn fhir_038_profiles_are_found_exactly_or_by_their_beginning() {
             "StructureDefinition",
             &[all()],
             json!({
-                "url": profile, "version": version, "name": "Test", "status": "active", "fhirVersion": "4.0.1",
+                "url": profile, "version": version, "name": "Test", "status": "active", "date": "2026-01-01", "fhirVersion": "4.0.1",
                 "kind": "resource", "abstract": false, "type": "Task", "derivation": "constraint",
                 "baseDefinition": "http://dsf.dev/fhir/StructureDefinition/task",
                 "differential": { "element": [{ "id": "Task", "path": "Task" }] },
@@ -307,6 +307,7 @@ async fn every_parameter_of_every_type_is_understood() {
                 (_, "_id") => uuid::Uuid::new_v4().to_string(),
                 (_, "status") => continue,
                 (_, "active") => "true".to_owned(),
+                (_, "type") if resource_type == "Subscription" => "websocket".to_owned(),
                 ("date", _) => "ge2020-01-01".to_owned(),
                 ("reference" | "uri", _) => "http://test.example/x".to_owned(),
                 _ => "x".to_owned(),
@@ -454,8 +455,8 @@ async fn the_search_of_an_attached_engine_finds_its_subscription_and_what_it_mis
     let updated = found(&subject.loc, &format!("/Task/{id}")).await["meta"]["lastUpdated"].clone();
     let format = time::format_description::well_known::Rfc3339;
     let at = time::OffsetDateTime::parse(updated.as_str().unwrap(), &format).unwrap();
-    // Local time of the node without zone, as its client writes it; own nodes run in the zone of this program.
-    let offset = local_offset(at);
+    // Local time without zone, as its client writes it; the zone of DSF nodes, whatever that of the machine is.
+    let offset = central_european(at);
     let text = |at: time::OffsetDateTime| {
         let at = at.to_offset(offset);
         let text = at.format(time::macros::format_description!(
@@ -472,16 +473,14 @@ async fn the_search_of_an_attached_engine_finds_its_subscription_and_what_it_mis
     assert_eq!(missed(at).await, 0);
 }
 
-/// Offset of this machine's zone at a time, as `date` tells it.
-fn local_offset(at: time::OffsetDateTime) -> time::UtcOffset {
+/// The offset of Central European Time at a time, as `date` tells it.
+fn central_european(at: time::OffsetDateTime) -> time::UtcOffset {
     let output = std::process::Command::new("date")
         .args(["-d", &format!("@{}", at.unix_timestamp()), "+%z"])
+        .env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
         .output()
         .expect("date");
     let text = String::from_utf8(output.stdout).unwrap();
-    time::UtcOffset::parse(
-        text.trim(),
-        time::macros::format_description!("[offset_hour sign:mandatory][offset_minute]"),
-    )
-    .unwrap()
+    let format = time::macros::format_description!("[offset_hour sign:mandatory][offset_minute]");
+    time::UtcOffset::parse(text.trim(), format).unwrap()
 }
