@@ -8,6 +8,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 mod load;
+mod texts;
+
+pub use texts::{ElementTexts, texts};
 
 /// The tables.
 #[derive(Debug)]

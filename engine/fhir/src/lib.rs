@@ -12,6 +12,7 @@
 //! | [`definitions`] | what R4 says about every type: the compact tables that drive XML, references, validation |
 //! | [`mod@reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
 //! | [`search`] | parameters, queries, index entries, evaluation |
+//! | [`snapshot`] | what a profile says in full, from its differential |
 //! | [`validate`] | profiles |
 //! | [`binary`] | Binaries whose content does not fit into memory |
 //! | [`outcome`] | what a client is told |
@@ -20,6 +21,7 @@ pub mod binary;
 pub mod canonical;
 pub mod date;
 pub mod definitions;
+mod element_path;
 pub mod error;
 pub mod format;
 pub mod json;
@@ -29,6 +31,7 @@ pub mod reference;
 pub mod resource;
 pub mod resource_type;
 pub mod search;
+pub mod snapshot;
 pub mod validate;
 pub mod value;
 pub mod xml;

@@ -21,7 +21,7 @@ pub(crate) mod equality;
 mod fhirpath;
 mod findings;
 mod invariants;
-mod limits;
+pub(crate) mod limits;
 mod primitive;
 mod profile;
 mod references;
@@ -33,6 +33,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 pub use crate::outcome::{Issue, IssueCode, Severity};
+pub(crate) use compile::core_type;
 pub use invariants::unchecked_invariants;
 pub use profile::CompiledProfile;
 pub use registry::ProfileRegistry;
@@ -176,4 +177,4 @@ impl<'a> Validator<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -284,6 +284,11 @@ impl Object {
         self.members.iter_mut().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The members in their order, given up.
+    pub fn into_members(self) -> impl Iterator<Item = (String, Value)> {
+        self.members.into_iter()
+    }
+
     /// The number of members.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -62,6 +62,7 @@ def main(archive):
     required = sorted({element["value_set"] for table in types for element in table["required"]})
     write("r4-codes.txt", header + codes_of(required, terminology))
     write("r4-invariants.txt", header + invariants_of(structures, types))
+    write("r4-texts.txt", header + sorted(line for table in types for line in table["texts"]))
 
 
 def write(name, lines):
@@ -113,7 +114,9 @@ def tables_of(structure, data_elements):
         head = f"= {path} {own_base} {kind}"
         if kind == "primitive":
             regex = regex_of(children[path])
-            tables.append({"lines": [head + (f" {regex}" if regex else "")], "required": [], "paths": [path]})
+            tables.append({
+                "lines": [head + (f" {regex}" if regex else "")], "required": [], "paths": [path], "texts": [text_of(element)],
+            })
             continue
         tables.append({
             "lines": [head] + [line_of(child, definition, children) for child, definition in own],
@@ -122,6 +125,7 @@ def tables_of(structure, data_elements):
                 if definition.get("binding", {}).get("strength") == "required" and "valueSet" in definition["binding"]
             ],
             "paths": [path] + [definition["path"] for _, definition in own],
+            "texts": ([] if backbone else [text_of(element)]) + [text_of(definition) for _, definition in own],
         })
     return tables
 
@@ -168,6 +172,20 @@ def line_of(name, element, children):
     if "valueSet" in binding:
         line += f" {binding['strength']} {binding['valueSet'].replace(VALUE_SET, '~')}"
     return line
+
+
+def text_of(element):
+    """What a snapshot says of an element beyond the table: texts, why it is a modifier, profiles of its type."""
+    def flat(name):
+        return " ".join(element.get(name, "").split())
+
+    short, definition = flat("short"), flat("definition")
+    fields = [
+        element["path"], short, "" if definition.rstrip(".") == short.rstrip(".") else definition,
+        flat("isModifierReason") if element.get("isModifier") else "",
+        " ".join(profile for type_ in element.get("type", []) for profile in type_.get("profile", [])).replace(STRUCTURE, ""),
+    ]
+    return "\t".join(fields).rstrip("\t")
 
 
 def types_of(element):

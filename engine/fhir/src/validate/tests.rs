@@ -2,4 +2,4 @@ mod mini;
 mod published;
 mod shipped;
 mod structure;
-mod support;
+pub(crate) mod support;

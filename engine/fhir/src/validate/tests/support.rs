@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::validate::{Issue, ProfileRegistry, has_errors, validate};
 use crate::{Format, Limits, Resource, Value, parse};
 
-pub(super) const BPMN_MESSAGE: &str = "http://dsf.dev/fhir/CodeSystem/bpmn-message";
-pub(super) const PING: &str = "http://dsf.dev/fhir/CodeSystem/ping";
-pub(super) const PING_STATUS: &str = "http://dsf.dev/fhir/CodeSystem/ping-status";
-pub(super) const DEFINITION: &str = "http://dsf.dev/fhir/StructureDefinition/";
-pub(super) const TASK_BASE: &str = "http://dsf.dev/fhir/StructureDefinition/task-base";
+pub(crate) const BPMN_MESSAGE: &str = "http://dsf.dev/fhir/CodeSystem/bpmn-message";
+pub(crate) const PING: &str = "http://dsf.dev/fhir/CodeSystem/ping";
+pub(crate) const PING_STATUS: &str = "http://dsf.dev/fhir/CodeSystem/ping-status";
+pub(crate) const DEFINITION: &str = "http://dsf.dev/fhir/StructureDefinition/";
+pub(crate) const TASK_BASE: &str = "http://dsf.dev/fhir/StructureDefinition/task-base";
 
-pub(super) fn shipped() -> PathBuf {
+pub(crate) fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../processes/resources")
 }
 
 /// The folder in `../shared/fixtures`, or a message that the test is skipped.
-pub(super) fn shared(folder: &str) -> Option<PathBuf> {
+pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures").join(folder);
     if path.is_dir() {
         return Some(path);
@@ -27,7 +27,7 @@ pub(super) fn shared(folder: &str) -> Option<PathBuf> {
 }
 
 /// Every XML or JSON file below the folder, with placeholders of process plug-ins replaced.
-pub(super) fn resources(folder: &Path) -> Vec<(PathBuf, Resource)> {
+pub(crate) fn resources(folder: &Path) -> Vec<(PathBuf, Resource)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -57,14 +57,14 @@ pub(super) fn resources(folder: &Path) -> Vec<(PathBuf, Resource)> {
     found
 }
 
-pub(super) fn add_all(registry: &mut ProfileRegistry, folder: &Path) {
+pub(crate) fn add_all(registry: &mut ProfileRegistry, folder: &Path) {
     for (_, resource) in resources(folder) {
         registry.add(resource);
     }
 }
 
 /// What a 2.x node makes of the profiles of a plug-in for the first interface (`process-engine.md` 1.9).
-pub(super) fn rebased(mut resource: Resource) -> Resource {
+pub(crate) fn rebased(mut resource: Resource) -> Resource {
     let base = resource.str("baseDefinition").map(str::to_owned).unwrap_or_default();
     if base == TASK_BASE || base == format!("{TASK_BASE}|1.0.0") {
         resource.set("baseDefinition", "http://dsf.dev/fhir/StructureDefinition/task");
@@ -73,32 +73,32 @@ pub(super) fn rebased(mut resource: Resource) -> Resource {
 }
 
 /// Our base definitions.
-pub(super) fn our_base() -> ProfileRegistry {
+pub(crate) fn our_base() -> ProfileRegistry {
     let mut registry = ProfileRegistry::new();
     add_all(&mut registry, &shipped().join("dsf-base"));
     registry
 }
 
 /// Our base definitions and our ping-pong.
-pub(super) fn ours() -> ProfileRegistry {
+pub(crate) fn ours() -> ProfileRegistry {
     let mut registry = our_base();
     add_all(&mut registry, &shipped().join("ping-pong"));
     registry
 }
 
-pub(super) fn json(text: &str) -> Resource {
+pub(crate) fn json(text: &str) -> Resource {
     parse(Format::Json, text.as_bytes(), &Limits::default()).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-pub(super) fn value(text: &str) -> Value {
+pub(crate) fn value(text: &str) -> Value {
     crate::json::parse_value(text.as_bytes(), &Limits::default()).unwrap()
 }
 
-pub(super) fn is_valid(resource: &Resource, registry: &ProfileRegistry) -> bool {
+pub(crate) fn is_valid(resource: &Resource, registry: &ProfileRegistry) -> bool {
     !has_errors(&validate(resource, registry))
 }
 
-pub(super) fn listed(issues: &[Issue]) -> String {
+pub(crate) fn listed(issues: &[Issue]) -> String {
     let line = |issue: &Issue| {
         format!(
             "{} {} {}: {}",
@@ -117,12 +117,12 @@ fn reference(system: &str, identifier: &str) -> String {
     )
 }
 
-pub(super) fn parameter(system: &str, code: &str, value: &str) -> String {
+pub(crate) fn parameter(system: &str, code: &str, value: &str) -> String {
     format!(r#"{{"type":{{"coding":[{{"system":"{system}","code":"{code}"}}]}},{value}}}"#)
 }
 
 /// A `requested` Task with the inputs and outputs.
-pub(super) fn task(profile: &str, process: &str, inputs: &[String], outputs: &[String]) -> Resource {
+pub(crate) fn task(profile: &str, process: &str, inputs: &[String], outputs: &[String]) -> Resource {
     let outputs = if outputs.is_empty() { String::new() } else { format!(r#","output":[{}]"#, outputs.join(",")) };
     json(&format!(
         r#"{{"resourceType":"Task","meta":{{"profile":["{DEFINITION}{profile}|1.0"]}},
@@ -136,7 +136,7 @@ pub(super) fn task(profile: &str, process: &str, inputs: &[String], outputs: &[S
 }
 
 /// One valid Task of each kind that the ping-pong process knows, with everything that it may carry.
-pub(super) fn ping_pong_tasks() -> Vec<(&'static str, Resource)> {
+pub(crate) fn ping_pong_tasks() -> Vec<(&'static str, Resource)> {
     let text = |system, code, text: &str| parameter(system, code, &format!(r#""valueString":"{text}""#));
     let message = |name| text(BPMN_MESSAGE, "message-name", name);
     let business_key = || text(BPMN_MESSAGE, "business-key", "fdc8218e-ef55-4fc6-9c4f-a20883d569cc");
@@ -210,7 +210,7 @@ fn status(parameter_code: &str, code: &str, error: Option<&str>) -> String {
 
 /// Every resource that differs from the given one in one place: a member left out, an element left out or doubled, a
 /// primitive changed.
-pub(super) fn mutations(resource: &Resource) -> Vec<(String, Resource)> {
+pub(crate) fn mutations(resource: &Resource) -> Vec<(String, Resource)> {
     let tree = Value::Object(resource.tree().clone());
     let mut found = Vec::new();
     let mut paths = Vec::new();
@@ -299,7 +299,7 @@ fn mutate(value: &mut Value, path: &[String], kind: &str) -> bool {
 }
 
 /// What of a compiled profile cannot be applied.
-pub(super) fn faults(constraints: &crate::validate::profile::Constraints) -> Vec<String> {
+pub(crate) fn faults(constraints: &crate::validate::profile::Constraints) -> Vec<String> {
     let mut faults: Vec<_> = constraints.problems.iter().map(|problem| problem.text.clone()).collect();
     faults.extend(constraints.invariants.iter().filter_map(|invariant| invariant.expression.as_ref().err().cloned()));
     for link in constraints.types.iter().flat_map(|type_| &type_.profiles) {
@@ -315,7 +315,7 @@ pub(super) fn faults(constraints: &crate::validate::profile::Constraints) -> Vec
 }
 
 /// One valid resource of every kind whose base profile says more than "tagged".
-pub(super) fn base_resources() -> Vec<Resource> {
+pub(crate) fn base_resources() -> Vec<Resource> {
     let tagged =
         |profile: &str, tags: &str| format!(r#""meta":{{"profile":["{DEFINITION}{profile}"],"tag":[{tags}]}}"#);
     let tag = |code: &str, extension: &str| {
@@ -405,7 +405,7 @@ pub(super) fn base_resources() -> Vec<Resource> {
 }
 
 /// The resource with this version cut off from its profiles.
-pub(super) fn without_profile_version(mut resource: Resource, version: &str) -> Resource {
+pub(crate) fn without_profile_version(mut resource: Resource, version: &str) -> Resource {
     if let Some(meta) = resource.get_mut("meta").and_then(Value::as_object_mut)
         && let Some(Value::Array(profiles)) = meta.get_mut("profile")
     {
