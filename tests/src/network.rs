@@ -103,6 +103,18 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("schleuse-test-").tempdir().expect("a temporary folder")
 }
 
+/// The database server that networks are to run on: with `SCHLEUSE_TEST_STORE=postgresql` that of
+/// `SCHLEUSE_TEST_POSTGRES`.
+///
+/// # Panics
+/// When the second is missing.
+#[must_use]
+pub fn store() -> Option<String> {
+    let wanted = std::env::var("SCHLEUSE_TEST_STORE").is_ok_and(|store| store == "postgresql");
+    wanted
+        .then(|| std::env::var("SCHLEUSE_TEST_POSTGRES").expect("SCHLEUSE_TEST_POSTGRES, as of scripts/with-postgres"))
+}
+
 /// Two neighbouring ports that are free and that no outgoing connection gets.
 ///
 /// # Panics
@@ -195,6 +207,10 @@ impl Network {
         let mut command: Vec<&OsStr> = vec![program.as_os_str()];
         command.extend(["demo", "--no-run", "--port", "0", "--sites", &sites, "--directory"].map(OsStr::new));
         command.push(root.as_os_str());
+        let store = store();
+        if let Some(url) = &store {
+            command.extend(["--store", url].map(OsStr::new));
+        }
         let before = std::fs::metadata(root.join("demo.json")).and_then(|file| file.modified()).ok();
         let mut guard = Guard::start(notes, remove, &command);
         let started = until_blocking("demo.json", START_TIME, || {
