@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use certs::development::{Authority, KeyType, Subject as Name, Validity};
 use serde_json::Value;
 use tests::guard::Guard;
-use tests::network::{folder, free_ports, run_node};
+use tests::network::{folder, free_ports, run_node, store};
 use tests::{Client, Pair, Schleuse};
 use tokio::sync::OnceCell;
 
@@ -112,8 +112,8 @@ pub async fn own() -> Subject {
             (&format!("dsf.{}", seed::LOCAL), seed::LOCAL_ENDPOINT),
         ],
     );
-    if let Some(url) = database() {
-        edit(&directory.join("node.toml"), &[("sqlite:data/engine.db", &url)]);
+    if let Some(lines) = database() {
+        edit(&directory.join("node.toml"), &[("url = \"sqlite:data/engine.db\"", &lines)]);
     }
     let bundle = seed::bundle(&base, &|name| certificates.thumbprint(name), partner::port());
     std::fs::write(directory.join("initial-bundle.json"), bundle.to_string()).unwrap();
@@ -129,9 +129,10 @@ pub async fn own() -> Subject {
     }
 }
 
-/// The URL of a new database for one node, if PostgreSQL is to be used.
+/// Settings of a store for one node, if PostgreSQL is to be used: a schema of its own.
 fn database() -> Option<String> {
-    std::env::var("SCHLEUSE_TEST_POSTGRES").ok()
+    let schema = format!("conformance_{}", uuid::Uuid::new_v4().simple());
+    store().map(|url| format!("url = \"{url}\"\nschema = \"{schema}\"\ntls = \"disable\""))
 }
 
 fn edit(path: &Path, changes: &[(&str, &str)]) {
