@@ -145,7 +145,12 @@ impl TlsState {
     }
 }
 
-fn check_server_certificate(certificate: &Certificate, host: &str, now: time::OffsetDateTime) -> Result<(), TlsError> {
+/// Whether the certificate is one for the host, and has not expired.
+pub(crate) fn check_server_certificate(
+    certificate: &Certificate,
+    host: &str,
+    now: time::OffsetDateTime,
+) -> Result<(), TlsError> {
     let subject = || certificate.subject().to_string();
     if certificate.not_after() < now {
         return Err(TlsError::Expired { subject: subject(), not_after: certificate.not_after() });

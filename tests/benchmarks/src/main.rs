@@ -20,6 +20,7 @@ mod peers;
 mod ping;
 mod pki;
 mod process;
+mod processors;
 mod report;
 mod start;
 mod statistics;
@@ -33,6 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use error::{During as _, Outcome};
 use machine::Machine;
+use processors::Side;
 use report::Report;
 
 /// Measures the product against its figures. Build with `--profile dist` for figures that mean something.
@@ -179,8 +181,14 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
     let run = Run::new(arguments)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().during("starting threads")?;
     for name in &arguments.names {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        // Servers are started on the other side.
+        let turn = (*name == Name::Gateway).then(|| processors::turn(Side::Load));
+        if turn.is_some() {
+            runtime.worker_threads(processors::count(Side::Load));
+        }
+        let runtime = runtime.enable_all().build().during("starting threads")?;
         // Everything that was started is owned by this future and ends with it, on Ctrl-C too.
         runtime.block_on(async {
             tokio::select! {
