@@ -181,18 +181,21 @@ fn verify(active: &Active, connection: &Connection, now: OffsetDateTime) -> Resu
     verify_trust(active, connection, now)
 }
 
-/// Runs the verifier again if it was another one, or none, that let the client in.
+/// Runs the verifier again if it was another one, or none, that let the client in, unless it did so a moment ago.
 fn verify_trust(active: &Active, connection: &Connection, now: OffsetDateTime) -> Result<(), Stranger> {
     let tls = active.tls();
     if connection.trust_generation.load(Ordering::Acquire) == tls.generation {
         return Ok(());
     }
-    let seconds = u64::try_from(now.unix_timestamp()).map_err(|_| Stranger::Dates)?;
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let peer = &connection.peer;
-    tls.verifier
-        .verify_client_cert(peer.certificate.der(), &peer.intermediates, now)
-        .map_err(|_| Stranger::Untrusted)?;
+    if !tls.was_verified(&peer.thumbprint) {
+        let seconds = u64::try_from(now.unix_timestamp()).map_err(|_| Stranger::Dates)?;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        tls.verifier
+            .verify_client_cert(peer.certificate.der(), &peer.intermediates, now)
+            .map_err(|_| Stranger::Untrusted)?;
+        tls.note_verified(&peer.thumbprint);
+    }
     connection.trust_generation.store(tls.generation, Ordering::Release);
     Ok(())
 }

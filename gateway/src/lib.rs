@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod allow_list;
+mod correlation;
 mod deadline;
 pub mod decide;
 mod expiry;

@@ -36,6 +36,10 @@ pub const ENGINE_CONNECT: Duration = Duration::from_secs(2);
 /// Identities kept per policy and snapshot; derived again when evicted.
 pub const IDENTITY_CACHE: u64 = 20_000;
 
+/// Time for which a verified chain counts for further connections of the same client, resumed ones. Dates of the client's
+/// own certificate are asked on every request; this bounds how late the end of an authority between is noticed.
+pub const TRUST_MEMORY: Duration = Duration::from_secs(60);
+
 /// Pause of the accept loop when the process has no file descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 

@@ -135,6 +135,12 @@ impl CorrelationId {
         Self(uuid::Uuid::new_v4())
     }
 
+    /// An id of random bytes that the caller has at hand.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
     /// Reads the textual form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

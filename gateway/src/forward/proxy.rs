@@ -23,6 +23,7 @@ use super::exchange::Content;
 use super::head::EngineHead;
 use super::judge::{Load, Permitted};
 use super::{Gateway, websocket};
+use crate::correlation;
 use crate::listen::Connection;
 use crate::rate::Running;
 use crate::record::Ended;
@@ -120,12 +121,15 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        let correlation_id = CorrelationId::random();
+        let correlation_id = correlation::next();
+        // Hyphens and hexadecimal digits always are a header value.
+        let text = HeaderValue::try_from(correlation_id.to_string());
+        let mut correlation = text.unwrap_or_else(|_| HeaderValue::from_static("none"));
+        // It never comes again, so the tables of HTTP/2 should not keep it.
+        correlation.set_sensitive(true);
         Context {
             correlation_id,
-            // Hyphens and hexadecimal digits always are a header value.
-            correlation: HeaderValue::try_from(correlation_id.to_string())
-                .unwrap_or_else(|_| HeaderValue::from_static("none")),
+            correlation,
             basis: self.active.basis(),
             interaction: None,
             running: None,

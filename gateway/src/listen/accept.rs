@@ -212,6 +212,9 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         // What a resumed session skipped is verified by its first request.
         let verified_by = if resumed { 0 } else { state.generation };
+        if !resumed {
+            state.note_verified(&peer.thumbprint);
+        }
         let protocol = describe(&tls);
         let group = session.negotiated_key_exchange_group().map_or("none", |group| group_name(group.name()));
         let result = if resumed { "resumed" } else { "full" };

@@ -17,8 +17,12 @@ use crate::deadline::Deadline;
 use crate::forward::head::EngineHead;
 use crate::limits::{ENGINE_CONNECT, ENGINE_HEAD_BYTES};
 
-/// Bytes read at once while a head is due; most answers are not longer.
-const READ_BYTES: usize = 8 * 1024;
+/// Room to read into while a head is due; most answers are not longer.
+const READ_BYTES: usize = 2 * 1024;
+
+/// What is allocated when there is less room: several answers follow one another in it, since each keeps its part only
+/// until it was sent.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Bytes of a body read at once, and most that a connection holds of it.
 const BODY_BYTES: usize = 64 * 1024;
@@ -76,10 +80,10 @@ impl Connection {
     /// Gives back what an idle connection needs not.
     pub(super) fn rest(&mut self) {
         self.deadline.clear();
-        if self.received.capacity() > READ_BYTES {
+        if self.received.capacity() > BUFFER_BYTES {
             self.received = BytesMut::new();
         }
-        if self.outgoing.capacity() > READ_BYTES {
+        if self.outgoing.capacity() > BUFFER_BYTES {
             self.outgoing = Vec::new();
         }
     }
@@ -142,7 +146,7 @@ impl Connection {
                 None => {}
             }
             let begun = !self.received.is_empty();
-            self.received.reserve(READ_BYTES);
+            make_room(&mut self.received);
             if let Err(error) = self.read_more().await {
                 // An answer that had begun was made by an engine that acted on the request.
                 let broken = Broken { error: failed(error), sent: Sent::Something };
@@ -171,7 +175,7 @@ impl Connection {
             if body.is_complete() {
                 return Ok(None);
             }
-            self.received.reserve(READ_BYTES);
+            make_room(&mut self.received);
             self.read_more().await.map_err(failed)?;
         }
     }
@@ -179,7 +183,7 @@ impl Connection {
     /// Writes `outgoing`, then `content`, then `end`, and stops when an answer begins: the engine may refuse before it has
     /// everything. Whether all of it was written.
     async fn write(&mut self, content: &[u8], end: &[u8]) -> Result<bool, Broken> {
-        self.received.reserve(READ_BYTES);
+        make_room(&mut self.received);
         let Self { stream, received, outgoing, deadline } = self;
         let mut parts: [&[u8]; 3] = [outgoing, content, end];
         let mut sent = Sent::Nothing;
@@ -224,6 +228,12 @@ impl Connection {
                 _ => return,
             }
         }
+    }
+}
+
+fn make_room(received: &mut BytesMut) {
+    if received.capacity() - received.len() < READ_BYTES {
+        received.reserve(BUFFER_BYTES);
     }
 }
 
