@@ -99,6 +99,10 @@ impl Gateway {
         let mut left = limit;
         let mut pace = Pace::new(Instant::now());
         while let Some(piece) = read_piece(session, limits.body_idle).await.map_err(Failed::Content)? {
+            // As a chunk it would be the end.
+            if piece.is_empty() {
+                continue;
+            }
             left = left.checked_sub(piece.len() as u64).ok_or(Failed::Content(BodyRefusal::TooLarge(limit)))?;
             if !pace.is_kept(piece.len(), Instant::now()) {
                 return Err(Failed::Content(BodyRefusal::TimedOut));
