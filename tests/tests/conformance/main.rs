@@ -34,6 +34,7 @@ mod references;
 mod resources;
 mod search;
 mod seed;
+mod start;
 mod storm;
 mod subject;
 mod subscriptions;
