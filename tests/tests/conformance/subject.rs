@@ -56,6 +56,11 @@ struct Certificates {
     _guard: Option<Guard>,
 }
 
+/// URL of a PostgreSQL server without TLS.
+pub const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
+/// `postgresql` in the run that judges nodes on PostgreSQL.
+pub const STORE: &str = "SCHLEUSE_CONFORMANCE_STORE";
+
 const CLIENTS: [&str; 5] = ["loc", "ext", "pra", "adm", "min"];
 
 /// The node that the tests share.
@@ -125,8 +130,8 @@ pub fn prepare(place: &Path) -> Prepared {
             (&format!("dsf.{}", seed::LOCAL), seed::LOCAL_ENDPOINT),
         ],
     );
-    if let Some(url) = database() {
-        edit(&directory.join("node.toml"), &[("sqlite:data/engine.db", &url)]);
+    if let Some(store) = database() {
+        edit(&directory.join("node.toml"), &[("\"sqlite:data/engine.db\"", &store)]);
     }
     let prepared = Prepared { directory, base, management };
     prepared.write_bundle(&prepared.bundle());
@@ -160,9 +165,19 @@ impl Prepared {
     }
 }
 
-/// The URL of a new database for one node, if PostgreSQL is to be used.
+/// `[store]` of one node in PostgreSQL, with a schema of its own; none if it stores in a file.
 fn database() -> Option<String> {
-    std::env::var("SCHLEUSE_TEST_POSTGRES").ok()
+    if !is_on_postgresql() {
+        return None;
+    }
+    let url = std::env::var(POSTGRESQL).unwrap_or_else(|_| panic!("{POSTGRESQL} is not set"));
+    let schema = uuid::Uuid::new_v4().simple();
+    Some(format!("\"{url}\"\nschema = \"conformance_{schema}\"\ntls = \"disable\""))
+}
+
+/// Whether own nodes store in PostgreSQL.
+pub fn is_on_postgresql() -> bool {
+    std::env::var_os(STORE).is_some_and(|store| store == "postgresql")
 }
 
 fn edit(path: &Path, changes: &[(&str, &str)]) {
