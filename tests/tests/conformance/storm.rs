@@ -50,7 +50,12 @@ async fn uploads(client: Client, context: String, stop: Arc<AtomicBool>) -> Vec<
     let content: Vec<u8> = (0..=255).cycle().take(UPLOAD).collect();
     let mut stored = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let fields = [("content-type", "application/zip"), ("x-security-context", context.as_str()), ("accept", JSON), ("prefer", "return=minimal")];
+        let fields = [
+            ("content-type", "application/zip"),
+            ("x-security-context", context.as_str()),
+            ("accept", JSON),
+            ("prefer", "return=minimal"),
+        ];
         match client.try_send("POST", "/Binary", &fields, content.clone()).await {
             Ok(answer) if answer.status == 201 => stored.push(answer.created_id()),
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -90,11 +95,9 @@ async fn a_killed_engine_leaves_nothing_half_done() {
     let own = subject.own.as_ref().unwrap();
     let context = format!("Patient/{}", subject.create(&patient(&[all()])).await);
     let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> =
-        (0..4).map(|_| tokio::spawn(transactions(subject.loc.clone(), Arc::clone(&stop)))).collect();
-    let uploaders: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(uploads(subject.loc.clone(), context.clone(), Arc::clone(&stop))))
-        .collect();
+    let writers: Vec<_> = (0..4).map(|_| tokio::spawn(transactions(subject.loc.clone(), Arc::clone(&stop)))).collect();
+    let uploaders: Vec<_> =
+        (0..2).map(|_| tokio::spawn(uploads(subject.loc.clone(), context.clone(), Arc::clone(&stop)))).collect();
     for kill in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(300 + u64::from(kill) * 170)).await;
         let engine = until("the engine", Duration::from_secs(60), async || engine_of(own)).await;

@@ -37,24 +37,36 @@ async fn one_of_each(subject: &Subject) -> Vec<Value> {
         plain("Library", json!({ "url": url("Library"), "status": "active", "type": { "coding": [library_type] } })),
         plain("Location", json!({ "name": "Place", "alias": ["Spot"] })),
         plain("Measure", json!({ "url": url("Measure"), "status": "active" })),
-        plain("MeasureReport", json!({
-            "status": "complete", "type": "summary", "measure": "http://test.example/Measure/m", "period": period,
-        })),
-        plain("NamingSystem", json!({
-            "name": unique("Naming"), "status": "active", "kind": "identifier", "date": "2026-01-01",
-            "uniqueId": [{ "type": "uri", "value": url("sid") }],
-        })),
+        plain(
+            "MeasureReport",
+            json!({
+                "status": "complete", "type": "summary", "measure": "http://test.example/Measure/m", "period": period,
+            }),
+        ),
+        plain(
+            "NamingSystem",
+            json!({
+                "name": unique("Naming"), "status": "active", "kind": "identifier", "date": "2026-01-01",
+                "uniqueId": [{ "type": "uri", "value": url("sid") }],
+            }),
+        ),
         seed::parent_organization(&unique("parent.example")),
         seed::affiliation(&parent, &external, &endpoint, &["DIC"]),
         patient(&[all()]),
         plain("Practitioner", json!({ "active": true })),
-        plain("PractitionerRole", json!({
-            "active": true, "organization": { "reference": external }, "practitioner": { "reference": person },
-        })),
-        plain("Provenance", json!({
-            "target": [{ "reference": person }], "recorded": "2026-01-01T10:00:00Z",
-            "agent": [{ "who": organization_reference(seed::LOCAL) }],
-        })),
+        plain(
+            "PractitionerRole",
+            json!({
+                "active": true, "organization": { "reference": external }, "practitioner": { "reference": person },
+            }),
+        ),
+        plain(
+            "Provenance",
+            json!({
+                "target": [{ "reference": person }], "recorded": "2026-01-01T10:00:00Z",
+                "agent": [{ "who": organization_reference(seed::LOCAL) }],
+            }),
+        ),
         questionnaire(&url("Questionnaire"), "1.0"),
         questionnaire_response(&format!("{survey}|1.0")),
         research_study(&[all()], Some("https://elsewhere.example/protocol")),
@@ -142,11 +154,14 @@ async fn every_type_is_made_in_bundles() {
         let created = answer["entry"].as_array().unwrap();
         let read: Vec<Value> = created
             .iter()
-            .map(|entry| request("GET", entry["fullUrl"].as_str().unwrap().strip_prefix(&format!("{}/", subject.base)).unwrap()))
+            .map(|entry| {
+                request("GET", entry["fullUrl"].as_str().unwrap().strip_prefix(&format!("{}/", subject.base)).unwrap())
+            })
             .collect();
         let answer = subject.bundle(&subject.loc, kind, &read).await.expect(200).json();
         assert_eq!(statuses(&answer), vec!["200 OK"; 26], "{answer:#}");
-        let delete: Vec<Value> = read.iter().map(|entry| request("DELETE", entry["request"]["url"].as_str().unwrap())).collect();
+        let delete: Vec<Value> =
+            read.iter().map(|entry| request("DELETE", entry["request"]["url"].as_str().unwrap())).collect();
         let answer = subject.bundle(&subject.loc, kind, &delete).await.expect(200).json();
         assert_eq!(statuses(&answer), vec!["200 OK"; 26], "{answer:#}");
     }
