@@ -112,7 +112,8 @@ impl Side {
             let status = created.status;
             return Err(Failure::new(format!("upload: {status} {}", created.text().await)));
         }
-        let id = location.split("/Binary/").nth(1).and_then(|rest| rest.split('/').next()).during("reading Location")?;
+        let id =
+            location.split("/Binary/").nth(1).and_then(|rest| rest.split('/').next()).during("reading Location")?;
         Ok((id.to_owned(), self.measured(length, seconds, before)?))
     }
 
