@@ -217,7 +217,7 @@ fn choices(run: &Run) -> Vec<Command> {
                 variables: vec![("m".to_owned(), json!(1))],
                 message: Some("Task/m".to_owned()),
             }),
-            Trigger::Signal { name } => choices.push(Command::Signal { name: name.clone() }),
+            Trigger::Signal { name } => choices.push(Command::Signal { name: name.clone(), variables: Vec::new() }),
             Trigger::Condition => {
                 choices.push(Command::SetVariables { token: None, variables: vec![VariableWrite::set("flag", true)] });
             }

@@ -105,8 +105,7 @@ impl Run {
             start_event,
             business_key: Some("bk".to_owned()),
             variables: pairs(variables),
-            message: None,
-        })
+            message: None, caller: None })
         .unwrap()
     }
 
@@ -119,8 +118,7 @@ impl Run {
             start_event,
             business_key: Some("bk".to_owned()),
             variables: Vec::new(),
-            message,
-        })
+            message, caller: None })
         .unwrap()
     }
 
@@ -155,7 +153,7 @@ impl Run {
     }
 
     pub(super) fn signal(&mut self, name: &str) -> Vec<Event> {
-        self.command(Command::Signal { name: name.to_owned() }).unwrap()
+        self.command(Command::Signal { name: name.to_owned(), variables: Vec::new() }).unwrap()
     }
 
     /// Runs async jobs until none is left.
