@@ -74,8 +74,8 @@ pub use execution::command::{Command, StepOutcome, VariableWrite};
 pub use execution::environment::{Environment, ListenerCall, ListenerError, ListenerEvent};
 pub use execution::error::StepError;
 pub use execution::event::{
-    Call, CallBinding, CallOutcome, Caller, Event, Job, JobKind, Listener, OpenCall, Step, StepKind, Subscription, Trigger,
-    UserTask,
+    Call, CallBinding, CallOutcome, Caller, Event, Job, JobKind, Listener, OpenCall, Step, StepKind, Subscription,
+    Trigger, UserTask,
 };
 pub use execution::instance::{
     Compensation, Instance, Owner, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, Variables,

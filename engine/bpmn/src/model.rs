@@ -19,8 +19,6 @@ mod reader;
 mod repetition;
 
 #[cfg(test)]
-mod corpus;
-#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

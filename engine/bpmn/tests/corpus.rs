@@ -57,7 +57,7 @@ fn infoset(bytes: &[u8]) -> Vec<String> {
     };
     let mut reader = NsReader::from_str(text.trim_start_matches('\u{feff}'));
     reader.config_mut().expand_empty_elements = true;
-    let (mut lines, mut characters) = (Vec::new(), String::new());
+    let (mut lines, mut characters, mut depth) = (Vec::new(), String::new(), 0_u32);
     loop {
         let event = reader.read_event().unwrap();
         match &event {
@@ -72,20 +72,21 @@ fn infoset(bytes: &[u8]) -> Vec<String> {
             Event::GeneralRef(reference) => {
                 match reference.resolve_char_ref().unwrap() {
                     Some(character) => characters.push(character),
-                    None => characters.push_str(
-                        quick_xml::escape::resolve_predefined_entity(&reference.xml10_content()).unwrap(),
-                    ),
+                    None => characters
+                        .push_str(quick_xml::escape::resolve_predefined_entity(&reference.xml10_content()).unwrap()),
                 }
                 continue;
             }
             _ => {}
         }
         let text = std::mem::take(&mut characters);
-        if !text.is_empty() {
+        // White space around the root element is not part of the information set.
+        if !text.is_empty() && depth > 0 {
             lines.push(format!("text {text:?}"));
         }
         match event {
             Event::Start(tag) => {
+                depth += 1;
                 let (namespace, local) = reader.resolver().resolve_element(tag.name());
                 let mut attributes: Vec<String> = tag
                     .attributes()
@@ -99,21 +100,17 @@ fn infoset(bytes: &[u8]) -> Vec<String> {
                 attributes.sort();
                 lines.push(format!("start {namespace:?} {:?} {local:?} {attributes:?}", tag.name()));
             }
-            Event::End(_) => lines.push("end".to_owned()),
+            Event::End(_) => {
+                depth -= 1;
+                lines.push("end".to_owned());
+            }
             Event::Comment(text) => lines.push(format!("comment {:?}", text.xml10_content())),
             Event::PI(text) => lines.push(format!("instruction {:?}", text.to_string())),
             Event::Eof => break,
             _ => {}
         }
     }
-    // White space around the root element is not part of the information set.
-    lines.retain(|line| !(line.starts_with("text ") && line.contains("\"\\n\"")) || lines_matter(line));
     lines
-}
-
-/// A line break alone is kept only inside the root; outside it differs between files.
-fn lines_matter(line: &str) -> bool {
-    line != "text \"\\n\""
 }
 
 #[test]
@@ -138,7 +135,10 @@ fn bpmn_080_081_published_models_load_or_are_refused_by_element_and_line() {
                 println!("refused {name}: {}", errors[0]);
                 let may_be = name.starts_with("miwg-reference/") || UNFINISHED.contains(&name.as_str());
                 assert!(may_be, "{name}: {errors:#?}");
-                assert!(errors.iter().all(|error| error.line > 0 && error.element != "document"), "{name}: {errors:#?}");
+                assert!(
+                    errors.iter().all(|error| error.line > 0 && error.element != "document"),
+                    "{name}: {errors:#?}"
+                );
             }
         }
     }
@@ -171,10 +171,17 @@ fn bpmn_082_random_walks_through_published_models_end_and_leave_no_task() {
         let models = [model];
         for process in &models[0].processes {
             let simulation = Simulation::new(&models, process);
-            for (start, seed) in simulation.starts().iter().flat_map(|start| (0..walks).map(move |seed| (start, seed))) {
+            for (start, seed) in simulation.starts().iter().flat_map(|start| (0..walks).map(move |seed| (start, seed)))
+            {
                 let walk = simulation.walk(start, Choice::Any, seed);
                 let path: Vec<&str> = walk.stations.iter().map(|station| &*station.element).collect();
-                assert_eq!(walk.end, End::Completed, "{name} {} from {start}, seed {seed}: {path:?}", process.id);
+                // Values that no branch of a gateway expects fail the instance, as they should.
+                let is_expected = match &walk.end {
+                    End::Completed => true,
+                    End::Failed(reason) => reason.contains("no outgoing sequence flow can be taken"),
+                    End::Refused(_) | End::Stuck(_) | End::Endless => false,
+                };
+                assert!(is_expected, "{name} {} from {start}, seed {seed}: {:?} {path:?}", process.id, walk.end);
                 assert!(walk.unsettled.is_empty(), "{name} from {start}, seed {seed}: {:?}", walk.unsettled);
             }
         }

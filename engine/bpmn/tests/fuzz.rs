@@ -60,7 +60,9 @@ fn fuzz_model(bytes: &[u8]) {
             start_event: start_event.clone(),
             business_key: None,
             variables: vec![("targets".to_owned(), json!({"entries": [1, 2]}))],
-            message: None, caller: None };
+            message: None,
+            caller: None,
+        };
         let (mut instance, mut host) = (Instance::default(), Host(0));
         let mut next = Some(start);
         for _ in 0..20 {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::error::StepError;
 use super::event::Event;
 use super::event::OpenCall;
-use super::instance::{
-    Compensation, Instance, Owner, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState,
-};
+use super::instance::{Compensation, Instance, Owner, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState};
 use crate::VariableMap;
 
 type Result<T, E = StepError> = std::result::Result<T, E>;
@@ -127,7 +125,8 @@ impl Instance {
             }
             Event::CompensationStarted { from, into, activity } => {
                 let all = std::mem::take(&mut self.scope_mut(*from)?.compensations);
-                let wanted = |entry: &Compensation| activity.as_ref().is_none_or(|activity| *activity == entry.activity);
+                let wanted =
+                    |entry: &Compensation| activity.as_ref().is_none_or(|activity| *activity == entry.activity);
                 let (taken, kept) = all.into_iter().partition(wanted);
                 self.scope_mut(*from)?.compensations = kept;
                 self.scope_mut(*into)?.compensations = taken;

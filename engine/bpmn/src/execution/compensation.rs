@@ -37,7 +37,11 @@ impl<'a> Engine<'a> {
             return Ok(());
         }
         if self.scope(scope)?.compensations.len() >= limits::COMPENSATIONS {
-            return Err(StepError::Limit { element: Arc::clone(&node.id), limit: "completed activities to compensate" }.into());
+            return Err(StepError::Limit {
+                element: Arc::clone(&node.id),
+                limit: "completed activities to compensate",
+            }
+            .into());
         }
         let instance = self.is_instance(token)?.then_some(token);
         let (activity, handler) = (Arc::clone(&node.id), node.compensation_handler.clone());
@@ -87,7 +91,7 @@ impl<'a> Engine<'a> {
         self.append(Event::CompensationTaken { from: scope, token, into: Some(inner) })?;
         self.set_state(token, TokenState::Inner)?;
         match self.compensation_event_sub_process(&activity) {
-            Some(start) => self.begin_event_sub_process(inner, start, None),
+            Some(start) => self.begin_event_sub_process(inner, start, None).map(drop),
             // Nested as deep as the sub-processes of the model.
             None => self.next_compensation(inner),
         }

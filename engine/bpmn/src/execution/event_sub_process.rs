@@ -41,7 +41,7 @@ impl<'a> Engine<'a> {
         scope: ScopeId,
         start: &'a Node,
         received: Option<Received>,
-    ) -> Result<()> {
+    ) -> Result<TokenId> {
         let interrupting = match &start.kind {
             NodeKind::StartEvent(
                 StartTrigger::Event { interrupting, .. } | StartTrigger::Escalation { interrupting, .. },
@@ -60,7 +60,7 @@ impl<'a> Engine<'a> {
         scope: ScopeId,
         start: &'a Node,
         received: Option<Received>,
-    ) -> Result<()> {
+    ) -> Result<TokenId> {
         let parent = start.parent.as_ref();
         let parent = parent.ok_or_else(|| StepError::UnknownElement(start.id.to_string()))?;
         let node = self.node(parent)?;
@@ -73,13 +73,14 @@ impl<'a> Engine<'a> {
         }
         self.set_state(token, TokenState::Inner)?;
         self.listen(token, &node.id, &node.listeners, ListenerEvent::Start)?;
-        self.begin_inside(inner, &start.id)
+        self.begin_inside(inner, &start.id)?;
+        Ok(token)
     }
 
     /// Lets a new scope run from its start event, unless the condition of an interrupting event sub-process is true.
     pub(super) fn begin_inside(&mut self, scope: ScopeId, start: &ElementId) -> Result<()> {
         match self.open_event_sub_processes(scope)? {
-            Some(satisfied) => self.start_event_sub_process(scope, satisfied, None),
+            Some(satisfied) => self.start_event_sub_process(scope, satisfied, None).map(drop),
             None => {
                 let token = self.create_token(scope, start)?;
                 self.schedule(Operation::Arrive { token, continued: false });

@@ -29,9 +29,7 @@ impl Engine<'_> {
             Command::CallReturned { call, outcome } => self.call_returned(&call, outcome),
             Command::Job { job } => self.run_job(&job),
             Command::StepCompleted { step, outcome } => self.complete_step(&step, outcome),
-            Command::UserTaskCompleted { user_task, variables } => {
-                self.complete_user_task(&user_task, variables)
-            }
+            Command::UserTaskCompleted { user_task, variables } => self.complete_user_task(&user_task, variables),
             Command::SetVariables { token, variables } => {
                 if let Some(token) = token {
                     self.token(token)?;
@@ -102,15 +100,16 @@ impl Engine<'_> {
                 start: true,
             })?;
         }
-        let satisfied = self.open_event_sub_processes(root)?;
-        let token = self.create_token(root, &node.id)?;
-        self.listen(token, &process.id, &process.listeners, ListenerEvent::Start)?;
-        match satisfied {
-            // It cancels the token that was about to begin.
-            Some(start) => self.start_event_sub_process(root, start, None)?,
-            None => self.schedule(Operation::Arrive { token, continued: false }),
-        }
-        Ok(())
+        let token = match self.open_event_sub_processes(root)? {
+            // It runs instead of the start event.
+            Some(satisfied) => self.start_event_sub_process(root, satisfied, None)?,
+            None => {
+                let token = self.create_token(root, &node.id)?;
+                self.schedule(Operation::Arrive { token, continued: false });
+                token
+            }
+        };
+        self.listen(token, &process.id, &process.listeners, ListenerEvent::Start)
     }
 
     fn complete_user_task(&mut self, user_task: &str, variables: Vec<VariableWrite>) -> Result<()> {
@@ -139,7 +138,9 @@ impl Engine<'_> {
             (JobKind::AsyncBefore, Owner::Token(token)) => self.schedule(Operation::Arrive { token, continued: true }),
             (JobKind::AsyncAfter, Owner::Token(token)) => self.schedule(Operation::Depart(token)),
             (JobKind::Timer, _) => self.fire_timer(&open)?,
-            (_, Owner::Scope(_)) => return Err(StepError::Inconsistent("a scope has no continuation".to_owned()).into()),
+            (_, Owner::Scope(_)) => {
+                return Err(StepError::Inconsistent("a scope has no continuation".to_owned()).into());
+            }
         }
         Ok(())
     }

@@ -135,9 +135,12 @@ impl<'a> Engine<'a> {
         let scope_id = self.token(token)?.scope;
         let scope = self.scope(scope_id)?;
         let (kind, parent, is_last) = (scope.kind, scope.parent, scope.tokens <= 1);
+        let has_event_sub_processes = !self.process.event_sub_processes_of(&scope.element).is_empty();
         if is_last {
             // Event sub-processes are not waited for.
-            self.close_waits(Owner::Scope(scope_id))?;
+            if has_event_sub_processes {
+                self.close_waits(Owner::Scope(scope_id))?;
+            }
             if kind == ScopeKind::Process {
                 let process = self.process;
                 self.listen(token, &process.id, &process.listeners, ListenerEvent::End)?;

@@ -48,7 +48,13 @@ impl<'a> Engine<'a> {
         let mut elements = elements.into_iter();
         let mut instances = Vec::with_capacity(active);
         for index in 0..active {
-            instances.push(self.create_instance(body, node, marker.element_variable.as_ref(), index, elements.next())?);
+            instances.push(self.create_instance(
+                body,
+                node,
+                marker.element_variable.as_ref(),
+                index,
+                elements.next(),
+            )?);
         }
         for instance in instances.into_iter().rev() {
             self.schedule(Operation::Arrive { token: instance, continued: false });

@@ -13,6 +13,7 @@ use crate::ElementId;
 use crate::model::{BoundaryTrigger, ErrorCatch, EscalationCatch, Node, NodeKind, StartTrigger};
 
 /// Where something thrown is caught.
+#[derive(Clone, Copy)]
 enum Catcher<'a> {
     Boundary(TokenId, &'a Node),
     EventSubProcess(ScopeId, &'a Node),
@@ -44,7 +45,7 @@ impl<'a> Engine<'a> {
     fn catch_error(&mut self, catcher: Catcher<'a>, code: String, message: Option<String>) -> Result<()> {
         let (Catcher::Boundary(_, node) | Catcher::EventSubProcess(_, node)) = &catcher;
         let (element, catch) = (Arc::clone(&node.id), error_catch(node).cloned());
-        let Some(token) = self.enter_catch(catcher, true)? else { return Ok(()) };
+        let token = self.enter_catch(catcher, true)?;
         let mut writes = Vec::new();
         if let Some(name) = catch.as_ref().and_then(|catch| catch.code_variable.clone()) {
             writes.push(VariableWrite::set(name, code));
@@ -74,24 +75,20 @@ impl<'a> Engine<'a> {
         let (Catcher::Boundary(_, node) | Catcher::EventSubProcess(_, node)) = &catcher;
         let Some((catch, interrupting)) = escalation_catch(node) else { return Ok(()) };
         let (element, variable) = (Arc::clone(&node.id), catch.code_variable.clone());
-        let (Some(token), Some(name)) = (self.enter_catch(catcher, interrupting)?, variable) else { return Ok(()) };
+        let token = self.enter_catch(catcher, interrupting)?;
+        let Some(name) = variable else { return Ok(()) };
         Ok(self.write(Some(token), &element, vec![VariableWrite::set(name, code)])?)
     }
 
     /// Lets the catching event run; gives its token.
-    fn enter_catch(&mut self, catcher: Catcher<'a>, interrupting: bool) -> Result<Option<TokenId>> {
+    fn enter_catch(&mut self, catcher: Catcher<'a>, interrupting: bool) -> Result<TokenId> {
         match catcher {
             Catcher::Boundary(token, node) if interrupting => {
                 self.interrupt(token, &node.id)?;
-                Ok(Some(token))
+                Ok(token)
             }
-            Catcher::Boundary(token, node) => self.branch(token, &node.id).map(Some),
-            Catcher::EventSubProcess(scope, node) => {
-                self.start_event_sub_process(scope, node, None)?;
-                let parent = node.parent.as_ref();
-                let mut tokens = self.instance.tokens.values().rev();
-                Ok(tokens.find(|token| token.scope == scope && Some(&token.element) == parent).map(|token| token.id))
-            }
+            Catcher::Boundary(token, node) => self.branch(token, &node.id),
+            Catcher::EventSubProcess(scope, node) => self.start_event_sub_process(scope, node, None),
         }
     }
 

@@ -102,7 +102,8 @@ impl<'a> Engine<'a> {
         let mut satisfied = None;
         for id in &node.boundary_events {
             let event = self.node(id)?;
-            let NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Event(catch), interrupting, .. } = &event.kind else {
+            let NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Event(catch), interrupting, .. } = &event.kind
+            else {
                 continue;
             };
             if !self.open_wait(Owner::Token(token), event, catch)? {
@@ -168,7 +169,7 @@ impl<'a> Engine<'a> {
         let token = match owner {
             Owner::Scope(scope) => {
                 let start = self.node(element)?;
-                return self.start_event_sub_process(scope, start, received);
+                return self.start_event_sub_process(scope, start, received).map(drop);
             }
             Owner::Token(token) => token,
         };
@@ -266,12 +267,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Like [`Self::trigger`], with BPMN errors of listeners looking for their catch.
-    pub(super) fn trigger_at(
-        &mut self,
-        owner: Owner,
-        element: &ElementId,
-        received: Option<Received>,
-    ) -> Result<()> {
+    pub(super) fn trigger_at(&mut self, owner: Owner, element: &ElementId, received: Option<Received>) -> Result<()> {
         match (self.trigger(owner, element, received), owner) {
             (Err(Stop::Thrown { code, message }), Owner::Token(token)) => Ok(self.throw(token, code, message)?),
             (other, _) => other,

@@ -14,7 +14,7 @@ pub struct Guess {
     /// Values that make a difference.
     pub values: Vec<Value>,
     /// Members that are read.
-    pub members: BTreeMap<String, Guess>,
+    pub members: BTreeMap<String, Self>,
     /// Models ask whether it exists.
     pub is_optional: bool,
 }
@@ -29,6 +29,19 @@ pub enum Expected {
     Text,
     /// A condition.
     Boolean,
+}
+
+// === impl Guess ===
+
+impl Guess {
+    /// Where a text is held against one text only, another one makes the difference; several are all that there are.
+    pub(crate) fn complete(&mut self) {
+        if let [Value::String(only)] = self.values.as_slice() {
+            let other = Value::String(format!("not-{only}"));
+            self.values.push(other);
+        }
+        self.members.values_mut().for_each(Self::complete);
+    }
 }
 
 impl Expression {
@@ -160,9 +173,13 @@ fn literal(node: &Node) -> Option<&Value> {
 fn around(value: &Value) -> Vec<Value> {
     match value {
         Value::Bool(_) => booleans(),
-        Value::String(text) => vec![value.clone(), Value::String(format!("not-{text}"))],
+        Value::String(_) => vec![value.clone()],
         Value::Number(number) => match number.as_i64() {
-            Some(integer) => vec![Value::from(integer), Value::from(integer.saturating_add(1)), Value::from(integer.saturating_sub(1))],
+            Some(integer) => vec![
+                Value::from(integer),
+                Value::from(integer.saturating_add(1)),
+                Value::from(integer.saturating_sub(1)),
+            ],
             None => vec![value.clone()],
         },
         _ => Vec::new(),

@@ -70,7 +70,10 @@ fn body_of(lines: &[String]) -> (String, BTreeMap<String, String>) {
             let target = end.split(" -").next().unwrap_or_default().trim();
             let id = format!("{source}-{target}");
             let condition = mark.strip_prefix('[').and_then(|mark| mark.strip_suffix(']')).map(|condition| {
-                format!("<conditionExpression>{}</conditionExpression>", condition.replace('&', "&amp;").replace('<', "&lt;"))
+                format!(
+                    "<conditionExpression>{}</conditionExpression>",
+                    condition.replace('&', "&amp;").replace('<', "&lt;")
+                )
             });
             if mark == "*" {
                 defaults.insert(source.clone(), id.clone());

@@ -200,12 +200,7 @@ impl Network {
     }
 
     /// Starts a process at its none start event, or at the one given.
-    pub(super) fn start(
-        &mut self,
-        process: &str,
-        start_event: Option<&str>,
-        message: Message,
-    ) -> Result<Id, Refusal> {
+    pub(super) fn start(&mut self, process: &str, start_event: Option<&str>, message: Message) -> Result<Id, Refusal> {
         let missing = |what: String| Refusal::Nothing(what);
         let model = self.newest(process).cloned().ok_or_else(|| missing(format!("no process {process}")))?;
         let element = match start_event {
@@ -242,8 +237,7 @@ impl Network {
     /// Gives a command to an instance and does what follows from it.
     pub fn command(&mut self, instance: &str, command: Command) -> Result<Vec<Event>, Refusal> {
         let id: Id = instance.into();
-        let running =
-            self.instances.get_mut(&id).ok_or_else(|| Refusal::Nothing(format!("no instance {instance}")))?;
+        let running = self.instances.get_mut(&id).ok_or_else(|| Refusal::Nothing(format!("no instance {instance}")))?;
         let events = running.step(command, &mut self.host)?;
         self.follow(&id, &events);
         self.work()?;
@@ -318,7 +312,8 @@ impl Network {
 
     fn call(&mut self, id: &Id, call: &Call) {
         if let Err(reason) = self.start_called(id, call) {
-            let command = Command::CallReturned { call: Arc::clone(&call.call), outcome: CallOutcome::Failed { reason } };
+            let command =
+                Command::CallReturned { call: Arc::clone(&call.call), outcome: CallOutcome::Failed { reason } };
             self.queue.push_back((Arc::clone(id), command));
         }
     }
@@ -367,7 +362,11 @@ impl Network {
         }
         let mut starts = Vec::new();
         for model in &self.models {
-            for process in model.processes.iter().filter(|process| self.newest(&process.id).is_some_and(|newest| Arc::ptr_eq(newest, model))) {
+            for process in model
+                .processes
+                .iter()
+                .filter(|process| self.newest(&process.id).is_some_and(|newest| Arc::ptr_eq(newest, model)))
+            {
                 let found = process.signal_starts().into_iter().find(|(_, awaited)| awaited == name);
                 starts.extend(found.map(|(element, _)| (Arc::clone(model), process.id.clone(), element.clone())));
             }
@@ -548,7 +547,8 @@ impl Network {
         };
         self.begin(&start.model, command)?;
         self.work()?;
-        if let Some(Ok(Some(Schedule { due, repeat }))) = start.repeat.as_ref().map(|repeat| repeat.next(start.due, now))
+        if let Some(Ok(Some(Schedule { due, repeat }))) =
+            start.repeat.as_ref().map(|repeat| repeat.next(start.due, now))
         {
             self.starts.push(TimerStart { due, repeat, ..start });
         }

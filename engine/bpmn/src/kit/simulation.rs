@@ -11,11 +11,9 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::{Network, TaskStatus};
 use super::network::{Message, Refusal};
-use crate::{
-    Command, ElementId, Event, Id, Instance, JobKind, Model, Process, StepOutcome, Trigger, VariableWrite,
-};
+use super::{Network, TaskStatus};
+use crate::{Command, ElementId, Event, Id, Instance, JobKind, Model, Process, StepOutcome, Trigger, VariableWrite};
 use values::{Random, Values};
 
 /// Commands of one walk, after which it counts as endless.
@@ -98,7 +96,8 @@ impl<'a> Simulation<'a> {
         for seed in 0..walks.max(1) {
             let walk = self.walk(start, Choice::Favourable, seed);
             let elements: BTreeSet<&ElementId> = walk.stations.iter().map(|station| &station.element).collect();
-            let rank = if walk.end == End::Completed { elements.len().saturating_add(1_000_000) } else { elements.len() };
+            let rank =
+                if walk.end == End::Completed { elements.len().saturating_add(1_000_000) } else { elements.len() };
             if best.as_ref().is_none_or(|(found, _)| rank > *found) {
                 best = Some((rank, walk));
             }
@@ -158,6 +157,13 @@ fn drive(network: &mut Network, values: &mut Values, choice: Choice) -> End {
             Ok(()) => {}
             // The same signal or condition came to nothing.
             Err(Refusal::Step(crate::StepError::NotOpen { .. })) => {}
+            // As in production the instance fails, and its Tasks with it.
+            Err(Refusal::Step(error)) => {
+                let reason = error.to_string();
+                if let Err(refusal) = network.command(&instance, Command::Fail { element: None, reason }) {
+                    return End::Refused(refusal.to_string());
+                }
+            }
             Err(refusal) => return End::Refused(refusal.to_string()),
         }
     }
@@ -275,7 +281,9 @@ fn stations(network: &Network) -> Vec<Station> {
 fn note(event: &Event, local: &std::collections::BTreeMap<String, String>) -> Option<String> {
     match event {
         Event::StepRequested(step) => {
-            let field = |name: &str| step.fields.get(name).and_then(|value| value.as_str()).or_else(|| local.get(name).map(String::as_str));
+            let field = |name: &str| {
+                step.fields.get(name).and_then(|value| value.as_str()).or_else(|| local.get(name).map(String::as_str))
+            };
             let work = step.topic.as_ref().map_or_else(|| step.class.clone(), |topic| format!("topic {topic}"));
             Some(match (step.kind, field("messageName")) {
                 (crate::StepKind::Service, _) | (_, None) => work,

@@ -52,8 +52,7 @@ pub(super) fn script_task(element: &Element, errors: &mut Errors) -> Option<Node
     }
     let text = element.bpmn_children("script").next().map(|script| script.text.trim()).unwrap_or_default();
     let script = script(element, element.attribute("scriptFormat"), text, errors)?;
-    let result_variable =
-        element.engine_attribute("resultVariable").filter(|name| !name.is_empty()).map(str::to_owned);
+    let result_variable = element.engine_attribute("resultVariable").filter(|name| !name.is_empty()).map(str::to_owned);
     Some(NodeKind::ScriptTask { script, result_variable })
 }
 

@@ -215,8 +215,7 @@ fn check_event_based(process: &Process, node: &Node, errors: &mut Errors) {
             continue;
         }
         if !target.is_some_and(|target| {
-            matches!(target.kind, NodeKind::IntermediateCatchEvent(_))
-                && target.incoming.len() == 1
+            matches!(target.kind, NodeKind::IntermediateCatchEvent(_)) && target.incoming.len() == 1
         }) {
             let text = format!(
                 "event-based gateway leads to {}, which is no intermediate catch event of its own",

@@ -23,7 +23,11 @@ pub(super) fn link(container: &Element, process: &mut Process, errors: &mut Erro
         let mut targets = associations.iter().filter(|(source, _)| **source == *boundary).map(|(_, target)| *target);
         let handler = targets.next().and_then(|target| process.nodes.get(target)).map(|node| node.id.clone());
         let (Some(handler), None) = (handler, targets.next()) else {
-            errors.report_at(&boundary, line, "compensation boundary event needs one association to the activity that compensates");
+            errors.report_at(
+                &boundary,
+                line,
+                "compensation boundary event needs one association to the activity that compensates",
+            );
             continue;
         };
         if !process.nodes.get(&handler).is_some_and(|node| node.is_for_compensation) {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{check, compensation};
 use super::node::{self, Shared};
 use super::reader::Errors;
 use super::{ErrorDeclaration, Message, Model, ModelError, Process, Signal, extension};
+use super::{check, compensation};
 use crate::xml::Element;
 use crate::{Document, ElementId};
 

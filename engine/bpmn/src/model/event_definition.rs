@@ -39,7 +39,10 @@ pub(super) fn start(
         }
         (StartTrigger::None, _) => {}
         (_, StartPosition::SubProcess) => errors.report(event, "start event of a sub-process must have no trigger"),
-        (StartTrigger::Error(_) | StartTrigger::Escalation { .. } | StartTrigger::Compensation, StartPosition::Process) => {
+        (
+            StartTrigger::Error(_) | StartTrigger::Escalation { .. } | StartTrigger::Compensation,
+            StartPosition::Process,
+        ) => {
             let kind = definition.map(|definition| definition.name.to_string()).unwrap_or_default();
             errors.report(event, format!("{kind} cannot start a process"));
         }
@@ -66,12 +69,7 @@ pub(super) fn start(
     Some(trigger)
 }
 
-fn start_trigger(
-    event: &Element,
-    definition: &Element,
-    shared: &Shared,
-    errors: &mut Errors,
-) -> Option<StartTrigger> {
+fn start_trigger(event: &Element, definition: &Element, shared: &Shared, errors: &mut Errors) -> Option<StartTrigger> {
     let interrupting = event.flag("isInterrupting", true, errors);
     match &*definition.name {
         "errorEventDefinition" => {
@@ -111,7 +109,9 @@ pub(super) fn end(event: &Element, shared: &Shared, errors: &mut Errors) -> Opti
             Some(EndResult::Escalation { code: escalation_code(event, definition, shared, errors)? })
         }
         "terminateEventDefinition" => Some(EndResult::Terminate),
-        "compensateEventDefinition" => Some(EndResult::Compensation { activity: compensated(definition, event, errors) }),
+        "compensateEventDefinition" => {
+            Some(EndResult::Compensation { activity: compensated(definition, event, errors) })
+        }
         _ => refused(event, definition, errors),
     }
 }

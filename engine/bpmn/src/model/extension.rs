@@ -5,11 +5,12 @@
 
 use super::reader::Errors;
 use super::{
-    Asynchronous, ExecutionListener, Field, FieldValue, Implementation, Parameter, ParameterValue, TaskListener, activity,
+    Asynchronous, ExecutionListener, Field, FieldValue, Implementation, Parameter, ParameterValue, TaskListener,
+    activity,
 };
-use crate::{ListenerEvent, limits};
 use crate::timer::parse_retry_cycle;
 use crate::xml::Element;
+use crate::{ListenerEvent, limits};
 
 /// Attributes that change nothing here.
 const HARMLESS_ATTRIBUTES: [&str; 14] = [
@@ -32,7 +33,8 @@ const HARMLESS_ATTRIBUTES: [&str; 14] = [
 /// Extension elements that change nothing here.
 const HARMLESS_EXTENSIONS: [&str; 2] = ["formData", "properties"];
 
-const IMPLEMENTATION_ATTRIBUTES: [&str; 6] = ["class", "delegateExpression", "expression", "resultVariable", "topic", "type"];
+const IMPLEMENTATION_ATTRIBUTES: [&str; 6] =
+    ["class", "delegateExpression", "expression", "resultVariable", "topic", "type"];
 const USER_TASK_ATTRIBUTES: [&str; 7] =
     ["assignee", "candidateGroups", "candidateUsers", "dueDate", "followUpDate", "formKey", "priority"];
 const CALL_ATTRIBUTES: [&str; 2] = ["calledElementBinding", "calledElementVersionTag"];
@@ -252,7 +254,9 @@ fn listener_implementation(element: &Element, listener: &Element, errors: &mut E
     let script = listener.children.iter().find(|child| child.in_engine() && &*child.name == "script");
     let expression = match (named("expression"), script) {
         (Some(text), _) => element.expression(text, errors)?,
-        (None, Some(script)) => activity::script(element, script.attribute("scriptFormat"), script.text.trim(), errors)?,
+        (None, Some(script)) => {
+            activity::script(element, script.attribute("scriptFormat"), script.text.trim(), errors)?
+        }
         (None, None) => {
             errors.report_at(
                 element.label(),
@@ -328,7 +332,8 @@ fn script_value(owner: &Element, script: &Element, errors: &mut Errors) -> Optio
         errors.report_at(owner.label(), script.line, "script in an external resource is not executed");
         return None;
     }
-    activity::script(owner, script.attribute("scriptFormat"), script.text.trim(), errors).map(ParameterValue::Expression)
+    activity::script(owner, script.attribute("scriptFormat"), script.text.trim(), errors)
+        .map(ParameterValue::Expression)
 }
 
 fn refuse_parameter(owner: &Element, child: &Element, name: &str, errors: &mut Errors) -> Option<ParameterValue> {

@@ -35,7 +35,11 @@ fn one(owner: &Element, mapping: &Element, errors: &mut Errors) -> Option<Mappin
         (Some(name), None) => (Expression::variable(name), false),
         (None, Some(text)) => (owner.expression(text, errors)?, true),
         _ => {
-            errors.report_at(owner.label(), mapping.line, format!("camunda:{} needs source or sourceExpression", mapping.name));
+            errors.report_at(
+                owner.label(),
+                mapping.line,
+                format!("camunda:{} needs source or sourceExpression", mapping.name),
+            );
             return None;
         }
     };

@@ -72,7 +72,8 @@ fn flow_node(
     errors: &mut Errors,
 ) {
     let Some(id) = element.id(errors) else { return };
-    let Some(kind) = kind(element, &id, parent.map_or(StartPosition::Process, |(_, position)| position), shared, process, errors)
+    let Some(kind) =
+        kind(element, &id, parent.map_or(StartPosition::Process, |(_, position)| position), shared, process, errors)
     else {
         return;
     };

@@ -59,10 +59,7 @@ fn what_is_not_executed_is_refused_by_name_element_and_line() {
             r#"<startEvent id="x"><timerEventDefinition><timeDuration>${later}</timeDuration></timerEventDefinition></startEvent>"#,
             "timer of a start event must not depend on variables",
         ),
-        (
-            r#"<startEvent id="x"><errorEventDefinition/></startEvent>"#,
-            "errorEventDefinition cannot start a process",
-        ),
+        (r#"<startEvent id="x"><errorEventDefinition/></startEvent>"#, "errorEventDefinition cannot start a process"),
         (
             r#"<intermediateCatchEvent id="x"><timerEventDefinition><timeCycle>R0/PT1S</timeCycle></timerEventDefinition></intermediateCatchEvent>"#,
             "timer cycle \"R0/PT1S\" never fires",
@@ -80,10 +77,7 @@ fn what_is_not_executed_is_refused_by_name_element_and_line() {
             r#"<serviceTask id="x"/>"#,
             "serviceTask has no implementation (camunda:class, camunda:expression or an external topic)",
         ),
-        (
-            r#"<manualTask id="x" camunda:topic="t"/>"#,
-            "attribute camunda:topic on manualTask is not executed",
-        ),
+        (r#"<manualTask id="x" camunda:topic="t"/>"#, "attribute camunda:topic on manualTask is not executed"),
         (
             r#"<serviceTask id="x" camunda:class="c"><extensionElements><camunda:connector/></extensionElements></serviceTask>"#,
             "extension camunda:connector on serviceTask is not executed",

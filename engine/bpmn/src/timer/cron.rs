@@ -48,7 +48,9 @@ enum DayOfWeek {
 impl Cron {
     pub(super) fn parse(text: &str) -> Result<Self, TimerError> {
         Self::fields(&text.to_ascii_uppercase()).ok_or_else(|| {
-            TimerError(format!("{text:?} is neither a cycle such as R3/PT10S nor a cron expression of six or seven fields"))
+            TimerError(format!(
+                "{text:?} is neither a cycle such as R3/PT10S nor a cron expression of six or seven fields"
+            ))
         })
     }
 
@@ -180,7 +182,8 @@ fn numbers(field: &str, least: u32, most: u32, names: &[&str]) -> Option<Vec<u32
             return None;
         }
         // A range may pass the end of its field, e.g. FRI-MON.
-        let values: Vec<u32> = if from <= to { (from..=to).collect() } else { (from..=most).chain(least..=to).collect() };
+        let values: Vec<u32> =
+            if from <= to { (from..=to).collect() } else { (from..=most).chain(least..=to).collect() };
         found.extend(values.into_iter().step_by(usize::try_from(step.unwrap_or(1)).ok()?));
     }
     found.sort_unstable();

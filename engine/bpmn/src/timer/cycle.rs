@@ -30,12 +30,7 @@ pub struct Repeat {
 }
 
 enum Cycle {
-    Interval {
-        times: Option<u32>,
-        start: Option<OffsetDateTime>,
-        period: IsoDuration,
-        end: Option<OffsetDateTime>,
-    },
+    Interval { times: Option<u32>, start: Option<OffsetDateTime>, period: IsoDuration, end: Option<OffsetDateTime> },
     Cron(Cron),
 }
 

@@ -29,12 +29,7 @@ pub(crate) fn fail_instance(
 }
 
 /// Ends an instance by [`condemn`], and in order the one that called it.
-pub(super) fn give_up(
-    runtime: &Runtime,
-    tx: &mut Transaction<'_>,
-    id: &str,
-    reason: &str,
-) -> Result<(), ProcessError> {
+pub(super) fn give_up(runtime: &Runtime, tx: &mut Transaction<'_>, id: &str, reason: &str) -> Result<(), ProcessError> {
     let Some(caller) = condemn(tx, id, reason)? else { return Ok(()) };
     // The caller waits for an answer that will never come. Callers are not nested deeper than processes call each other.
     fail_instance(runtime, tx, &caller.instance, reason)
@@ -88,8 +83,7 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
 /// The instance that called it, from the first event of its log.
 fn caller_of(tx: &mut Transaction<'_>, id: &str) -> Result<Option<Caller>, StoreError> {
     let first = tx.instance_events(id, 0, 1)?.into_iter().next();
-    let first: serde_json::Value =
-        first.and_then(|event| serde_json::from_slice(&event.data).ok()).unwrap_or_default();
+    let first: serde_json::Value = first.and_then(|event| serde_json::from_slice(&event.data).ok()).unwrap_or_default();
     Ok(first.get("caller").and_then(|caller| serde_json::from_value(caller.clone()).ok()))
 }
 

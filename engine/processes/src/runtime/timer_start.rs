@@ -64,7 +64,11 @@ pub(crate) fn run(runtime: &Runtime, tx: &mut Transaction<'_>, job: &Job) -> Res
     };
     let definition = runtime.definitions.all_newest().find(|definition| definition.digest == start.digest);
     let Some(definition) = definition else {
-        tracing::info!(job = job.id, digest = start.digest, "the process of a timer start event is not installed any more");
+        tracing::info!(
+            job = job.id,
+            digest = start.digest,
+            "the process of a timer start event is not installed any more"
+        );
         return Ok(());
     };
     let next = start.repeat.as_ref().map(|repeat| repeat.next(job.due, tx.now()));

@@ -9,12 +9,7 @@ use crate::execution::lifecycle::Next;
 use crate::model::{Binding, CallActivity, Node};
 
 /// Requests the call and waits for its end.
-pub(super) fn execute(
-    engine: &mut Engine<'_>,
-    token: TokenId,
-    node: &Node,
-    activity: &CallActivity,
-) -> Result<Next> {
+pub(super) fn execute(engine: &mut Engine<'_>, token: TokenId, node: &Node, activity: &CallActivity) -> Result<Next> {
     let owner = Owner::Token(token);
     let process = engine.evaluate_text(owner, &node.id, &activity.called)?;
     let binding = match &activity.binding {

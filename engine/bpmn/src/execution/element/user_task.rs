@@ -56,12 +56,7 @@ pub(super) fn execute(engine: &mut Engine<'_>, token: TokenId, node: &Node, task
 }
 
 /// A comma separated text, or a list.
-fn names(
-    engine: &Engine<'_>,
-    token: TokenId,
-    node: &Node,
-    expression: Option<&Expression>,
-) -> Result<Vec<String>> {
+fn names(engine: &Engine<'_>, token: TokenId, node: &Node, expression: Option<&Expression>) -> Result<Vec<String>> {
     let Some(expression) = expression else { return Ok(Vec::new()) };
     let invalid = || Stop::element(&node.id, format!("{expression} is neither a text nor a list of texts"));
     match engine.evaluate(Owner::Token(token), &node.id, expression)? {

@@ -429,7 +429,9 @@ fn a_loop_that_never_waits_is_refused_instead_of_hanging() {
         start_event: "s".into(),
         business_key: None,
         variables: vec![],
-        message: None, caller: None });
+        message: None,
+        caller: None,
+    });
     assert!(matches!(error, Err(StepError::Limit { .. })), "{error:?}");
 }
 

@@ -52,7 +52,9 @@ fn a_collection_that_is_no_list_or_missing_refuses_the_command() {
             start_event: "s".into(),
             business_key: None,
             variables,
-            message: None, caller: None };
+            message: None,
+            caller: None,
+        };
         assert!(matches!(run.command(command), Err(StepError::Element { .. })));
     }
 }

@@ -121,7 +121,11 @@ impl Stage {
             Some(TaskStatus::Completed) => ("completed", ""),
             Some(TaskStatus::Failed(reason)) => ("failed", reason.as_str()),
         };
-        if status == expected && reason.contains(&text) { Ok(()) } else { Err(format!("Task {task} is {status} {reason}")) }
+        if status == expected && reason.contains(&text) {
+            Ok(())
+        } else {
+            Err(format!("Task {task} is {status} {reason}"))
+        }
     }
 
     fn due(&self, words: &mut Words) -> Result<(), String> {

@@ -64,6 +64,7 @@ impl Values {
             reader.process(process);
         }
         let Reader { mut guesses, roles, elements, conditions } = reader;
+        guesses.values_mut().for_each(Guess::complete);
         for (path, role) in roles {
             let Some((name, members)) = path.split_first() else { continue };
             let mut guess = guesses.entry(name.clone()).or_default();
@@ -197,7 +198,9 @@ impl Reader {
             }
             NodeKind::ReceiveTask { message } => self.text(Some(message)),
             NodeKind::UserTask(task) => {
-                for expression in [&task.form_key, &task.assignee, &task.candidate_users, &task.candidate_groups, &task.description] {
+                for expression in
+                    [&task.form_key, &task.assignee, &task.candidate_users, &task.candidate_groups, &task.description]
+                {
                     self.text(expression.as_ref());
                 }
                 for date in [&task.due, &task.follow_up] {

@@ -87,7 +87,8 @@ impl Unit<'_, '_> {
     fn job_created(&mut self, id: &str, job: &bpmn::Job) -> Result<(), ProcessError> {
         let instance = self.stored_id(id);
         let payload = job.retry.as_ref().map(serde_json::to_vec).transpose();
-        let payload = payload.map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })?;
+        let payload =
+            payload.map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })?;
         Ok(self.tx.insert_job(&NewJob {
             id: job.job.to_string(),
             instance: Some(instance),
