@@ -7,6 +7,7 @@
 
 mod audit_log;
 mod binary;
+mod bpmn_engine;
 mod decision;
 mod endpoint_run;
 mod error;
@@ -87,6 +88,8 @@ enum Name {
     Binary,
     /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
     Endpoint,
+    /// The process engine in memory beside SpiffWorkflow, and the size of a waiting instance
+    Bpmn,
 }
 
 /// How a benchmark is to run.
@@ -118,6 +121,7 @@ impl Name {
             Self::Ping => "ping",
             Self::Binary => "binary",
             Self::Endpoint => "endpoint",
+            Self::Bpmn => "bpmn",
         }
     }
 }
@@ -211,6 +215,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Ping => ping::run(run, &mut report).await,
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
+        Name::Bpmn => bpmn_engine::run(run, &mut report),
     }?;
     report.finish(&run.results)
 }
