@@ -92,9 +92,28 @@ pub(crate) struct Demo {
     /// First port; 0 picks free ports and keeps them in DIR
     #[arg(long, default_value_t = 20443)]
     pub(crate) port: u16,
-    /// Where the nodes keep their data; this version knows sqlite
-    #[arg(long, default_value = "sqlite", value_parser = ["sqlite"])]
-    pub(crate) store: String,
+    /// Where the nodes keep their data: sqlite, or postgres://USER@/DATABASE?host=/run/postgresql, where each node of a new
+    /// network gets a schema of its own, which stays
+    #[arg(long, default_value = "sqlite", value_parser = demo_store)]
+    pub(crate) store: DemoStore,
+}
+
+/// Where the nodes of a demonstration keep their data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DemoStore {
+    Sqlite,
+    /// Schemas of one database of this machine.
+    PostgreSql(String),
+}
+
+fn demo_store(text: &str) -> Result<DemoStore, &'static str> {
+    match text {
+        "sqlite" => Ok(DemoStore::Sqlite),
+        url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            Ok(DemoStore::PostgreSql(url.to_owned()))
+        }
+        _ => Err("write sqlite or postgres://USER@HOST:PORT/DATABASE"),
+    }
 }
 
 /// Writes a commented node.toml and the default policies. Nothing that exists is overwritten.

@@ -102,7 +102,8 @@ async fn demonstrate(arguments: &Demo, format: Format, progress: &report::Progre
 
     progress.begin(&format!("making certificates for {} nodes", network.sites.len()));
     certificates::issue_all(root, &network)?;
-    node_files::write_all(root, &network).map_err(|(path, source)| DemoError::File { path, source })?;
+    node_files::write_all(root, &network, &arguments.store)
+        .map_err(|(path, source)| DemoError::File { path, source })?;
 
     progress.begin(&format!("starting {} gateways and {} engines", network.sites.len(), network.sites.len()));
     let (mut nodes, mut failures) = running::Nodes::start(root, &network);

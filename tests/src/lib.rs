@@ -9,6 +9,7 @@
 //! | `SCHLEUSE_BIN_DIR` | folder of the programs under test; else the one that `cargo build --bins` fills |
 //! | `SCHLEUSE_SLOW=1` | long forms: 200 pings among kills, 40 moments to kill a starting network |
 //! | `SCHLEUSE_SEED` | repeats the choices of a run, which prints its seed |
+//! | `SCHLEUSE_TEST_STORE=postgresql` | networks keep their data on the server of `SCHLEUSE_TEST_POSTGRES` |
 //! | `SCHLEUSE_KEEP=1` | the folders of networks stay, with their logs |
 //!
 //! Invariants: every wait ends, with a text that says what was waited for; every process ends with the test program,

@@ -90,7 +90,7 @@ pub struct Network {
 /// When it does not start; it is tried once.
 pub fn shared() -> &'static Network {
     static SHARED: OnceLock<Result<Network, String>> = OnceLock::new();
-    let network = SHARED.get_or_init(|| Network::try_start(1));
+    let network = SHARED.get_or_init(|| Network::try_start(1, store().as_deref()));
     network.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -101,6 +101,18 @@ pub fn shared() -> &'static Network {
 #[must_use]
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("schleuse-test-").tempdir().expect("a temporary folder")
+}
+
+/// The database server that networks are to run on: with `SCHLEUSE_TEST_STORE=postgresql` that of
+/// `SCHLEUSE_TEST_POSTGRES`.
+///
+/// # Panics
+/// When the second is missing.
+#[must_use]
+pub fn store() -> Option<String> {
+    let wanted = std::env::var("SCHLEUSE_TEST_STORE").is_ok_and(|store| store == "postgresql");
+    wanted
+        .then(|| std::env::var("SCHLEUSE_TEST_POSTGRES").expect("SCHLEUSE_TEST_POSTGRES, as of scripts/with-postgres"))
 }
 
 /// Two neighbouring ports that are free and that no outgoing connection gets.
@@ -175,15 +187,24 @@ impl Network {
     /// When it does not start.
     #[must_use]
     pub fn start(sites: u8) -> Self {
-        Self::try_start(sites).unwrap_or_else(|error| panic!("{error}"))
+        Self::start_on(sites, store().as_deref())
     }
 
-    fn try_start(sites: u8) -> Result<Self, String> {
+    /// [`Network::start`] on a database server.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_on(sites: u8, store: Option<&str>) -> Self {
+        Self::try_start(sites, store).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_start(sites: u8, store: Option<&str>) -> Result<Self, String> {
         let mut last = String::new();
         // A free port may be taken by another program before the node listens on it.
         for _ in 0..3 {
             let place = folder().keep();
-            match Self::run_in(&place.join("net"), &place, Some(&place), sites) {
+            match Self::run_in(&place.join("net"), &place, Some(&place), sites, store) {
                 Ok(network) => return Ok(network),
                 Err(error) if error.contains("in use") => last = error,
                 Err(error) => return Err(error),
@@ -194,15 +215,24 @@ impl Network {
 
     /// Starts the network in `root`, which stays; `notes` receives what the program prints.
     pub fn start_in(root: &Path, notes: &Path, sites: u8) -> Result<Self, String> {
-        Self::run_in(root, notes, None, sites)
+        Self::run_in(root, notes, None, sites, store().as_deref())
     }
 
-    fn run_in(root: &Path, notes: &Path, remove: Option<&Path>, sites: u8) -> Result<Self, String> {
+    fn run_in(
+        root: &Path,
+        notes: &Path,
+        remove: Option<&Path>,
+        sites: u8,
+        store: Option<&str>,
+    ) -> Result<Self, String> {
         let program = binary("schleuse");
         let sites = sites.to_string();
         let mut command: Vec<&OsStr> = vec![program.as_os_str()];
         command.extend(["demo", "--no-run", "--port", "0", "--sites", &sites, "--directory"].map(OsStr::new));
         command.push(root.as_os_str());
+        if let Some(url) = store {
+            command.extend(["--store", url].map(OsStr::new));
+        }
         let before = std::fs::metadata(root.join("demo.json")).and_then(|file| file.modified()).ok();
         let mut guard = Guard::start(notes, remove, &command);
         let started = until_blocking("demo.json", START_TIME, || {

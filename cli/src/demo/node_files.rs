@@ -8,14 +8,22 @@ use node::{Directory, Template};
 use super::certificates::PERSONS;
 use super::files;
 use super::network::{Network, Site};
+use crate::arguments::DemoStore;
+
+/// The store of a new node.
+const SQLITE: &str = "url = \"sqlite:data/engine.db\"";
 
 /// Writes what is missing of every node.
-pub(crate) fn write_all(root: &Path, network: &Network) -> Result<(), (PathBuf, std::io::Error)> {
+pub(crate) fn write_all(root: &Path, network: &Network, store: &DemoStore) -> Result<(), (PathBuf, std::io::Error)> {
+    // Tells the schemas of this network from those of others in the database.
+    let (network_id, ..) = uuid::Uuid::new_v4().as_fields();
     for site in &network.sites {
         let directory = site.directory(root);
         let log = directory.log();
         std::fs::create_dir_all(&log).map_err(|error| (log, error))?;
-        write_missing(&directory.node_toml(), || Ok(node::node_toml(&template(site))))?;
+        let settings = directory.node_toml();
+        write_missing(&settings, || with_store(&node::node_toml(&template(site)), store, network_id, site))?;
+        check_store(&settings, store).map_err(|error| (settings, error))?;
         for (name, text) in policies::default_files() {
             let path = directory.policies().join(name);
             write_missing(&path, || adapt(&directory, name, text))?;
@@ -32,6 +40,23 @@ fn template(site: &Site) -> Template {
         listen: format!("127.0.0.1:{}", site.port),
         management: format!("127.0.0.1:{}", site.management_port),
     }
+}
+
+fn with_store(text: &str, store: &DemoStore, network: u32, site: &Site) -> std::io::Result<String> {
+    let DemoStore::PostgreSql(url) = store else { return Ok(text.to_owned()) };
+    let quoted = serde_json::to_string(url)?;
+    let schema = format!("demo_{network:08x}_{}", site.name.replace('-', "_"));
+    replace(text, SQLITE, &format!("url = {quoted}\nschema = \"{schema}\"\ntls = \"disable\""))
+}
+
+/// A network that is started again stays where its data is.
+fn check_store(settings: &Path, store: &DemoStore) -> std::io::Result<()> {
+    let DemoStore::PostgreSql(url) = store else { return Ok(()) };
+    let text = std::fs::read_to_string(settings)?;
+    if text.contains(&format!("url = {}", serde_json::to_string(url)?)) {
+        return Ok(());
+    }
+    Err(std::io::Error::other("the network keeps its data elsewhere; leave --store out, or choose another --directory"))
 }
 
 /// The shipped policy with what a network on one machine needs: partners on loopback, and the persons of the node.
@@ -91,13 +116,33 @@ fn write_missing(
 mod tests {
     use super::super::certificates::issue_all;
     use super::super::network::Network;
+    use crate::arguments::DemoStore;
+
+    #[test]
+    fn each_node_has_a_schema_and_a_network_keeps_its_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = Network::plan(folder.path(), 1, 0).unwrap();
+        issue_all(folder.path(), &network).unwrap();
+        let store = DemoStore::PostgreSql("postgres://a@/b?host=/run/postgresql".to_owned());
+        super::write_all(folder.path(), &network, &store).unwrap();
+        super::write_all(folder.path(), &network, &store).unwrap();
+        let mut schemas = std::collections::BTreeSet::new();
+        for site in &network.sites {
+            match node::load(&site.directory(folder.path())).unwrap().0.store {
+                node::StoreUrl::PostgreSql(database) => assert!(schemas.insert(database.schema)),
+                other => panic!("{other:?}"),
+            }
+        }
+        let other = DemoStore::PostgreSql("postgres://a@/c?host=/run/postgresql".to_owned());
+        assert!(super::write_all(folder.path(), &network, &other).is_err());
+    }
 
     #[test]
     fn the_policies_and_settings_of_every_node_are_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let network = Network::plan(folder.path(), 1, 0).unwrap();
         issue_all(folder.path(), &network).unwrap();
-        super::write_all(folder.path(), &network).unwrap();
+        super::write_all(folder.path(), &network, &DemoStore::Sqlite).unwrap();
         for site in &network.sites {
             let directory = site.directory(folder.path());
             let (settings, findings) = node::load(&directory).unwrap();

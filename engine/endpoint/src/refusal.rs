@@ -320,6 +320,14 @@ impl From<StoreError> for Refusal {
                 IssueCode::TooCostly,
                 format!("The page is larger than {} MiB, ask for fewer entries with _count", limit >> 20),
             ),
+            // The database is away, busy or has ended the transaction: nothing is known to be wrong with the request.
+            StoreError::Unavailable(_)
+            | StoreError::CommitUnknown(_)
+            | StoreError::RolledBack(_)
+            | StoreError::TooSlow(_)
+            | StoreError::Locked(_) => {
+                Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::store(error.to_string()) }
+            }
             StoreError::Unsearchable(_) => Self::bad_request("Search cannot be run").because(error.to_string()),
             _ => Self::store(error.to_string()),
         }

@@ -5,13 +5,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fhir::{Format, Limits, Object, Resource, Value};
-use store::processes::OutboxMessage;
+use store::processes::{NewOutboxMessage, OutboxMessage};
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::runtime::{LocalNode, ProcessError, Runtime, Unit, fail_instance};
@@ -98,12 +98,73 @@ pub(crate) fn build_task(
     Ok(built)
 }
 
-/// Runs until `stop` turns true, then waits for what is on its way.
+/// The messages that are on their way, of which there is a bounded number.
 ///
-/// Only as many messages are claimed as can be sent at once, so that no claim runs out while its message waits for its
-/// turn.
+/// A message that is queued while there is room is claimed by the transaction that queues it, and sent after the commit.
+/// One that finds no room waits in the database and is claimed from there, by this engine or another. Nothing is claimed
+/// that cannot be sent at once, so no claim runs out while its message waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// Room for messages; none as long as nobody sends.
+    room: Arc<Semaphore>,
+    queued: mpsc::UnboundedSender<Queued>,
+    /// Taken by the worker.
+    taken: Mutex<Option<mpsc::UnboundedReceiver<Queued>>>,
+}
+
+/// A message that was queued and claimed together, by its id, and the room that it takes.
+#[derive(Debug)]
+struct Queued {
+    id: String,
+    room: OwnedSemaphorePermit,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        // As many as there is room for.
+        let (queued, taken) = mpsc::unbounded_channel();
+        Self { room: Arc::new(Semaphore::new(0)), queued, taken: Mutex::new(Some(taken)) }
+    }
+}
+
+impl Sending {
+    /// Queues a message in this transaction.
+    pub(crate) fn queue(
+        &self,
+        tx: &mut store::Transaction<'_>,
+        owner: &str,
+        message: &NewOutboxMessage,
+    ) -> Result<(), store::StoreError> {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return tx.insert_outbox(message) };
+        let until = tx.now() + limits::CLAIM_TIME;
+        tx.insert_claimed_outbox(message, owner, until)?;
+        let (queued, id) = (self.queued.clone(), message.id.clone());
+        tx.after_commit(move || {
+            // Without a worker the claim is given up at the next start, or runs out.
+            let _ = queued.send(Queued { id, room });
+        });
+        Ok(())
+    }
+
+    fn open(&self) -> Option<mpsc::UnboundedReceiver<Queued>> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if taken.is_some() {
+            self.room.add_permits(limits::SENDING);
+        }
+        taken
+    }
+
+    /// All the room that is left.
+    fn rest(&self) -> Option<OwnedSemaphorePermit> {
+        let rest = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).try_acquire_many_owned(rest).ok().filter(|permit| permit.num_permits() > 0)
+    }
+}
+
+/// Runs until `stop` turns true, then waits for what is on its way.
 pub(crate) async fn work(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, mut stop: watch::Receiver<bool>) {
     let mut wake = runtime.store.watch_outbox();
+    let Some(mut queued) = runtime.sending.open() else { return };
     let mut sending = JoinSet::new();
     while !*stop.borrow() {
         wake.borrow_and_update();
@@ -115,14 +176,45 @@ pub(crate) async fn work(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, m
                 Duration::from_secs(1)
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            changed = wake.changed() => if changed.is_err() { break },
-            _ = stop.changed() => {}
-            Some(_) = sending.join_next() => {}
+        let pause = tokio::time::sleep(pause);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                Some(message) = queued.recv() => {
+                    sending.spawn(send_queued(Arc::clone(&runtime), Arc::clone(&messenger), message));
+                    // Nothing else is due because of it.
+                    continue;
+                }
+                () = &mut pause => {}
+                changed = wake.changed() => if changed.is_err() { return },
+                _ = stop.changed() => {}
+                Some(_) = sending.join_next() => {}
+            }
+            break;
         }
     }
+    runtime.sending.room.close();
+    queued.close();
+    while let Some(message) = queued.recv().await {
+        sending.spawn(send_queued(Arc::clone(&runtime), Arc::clone(&messenger), message));
+    }
     while sending.join_next().await.is_some() {}
+}
+
+/// Sends a message that its own transaction has claimed, if it is still there: the transaction may have ended the instance
+/// after it queued the message.
+async fn send_queued(runtime: Arc<Runtime>, messenger: Arc<dyn Messenger>, Queued { id, room }: Queued) {
+    let owner = runtime.owner.clone();
+    let read = runtime.store.read(move |tx| Ok::<_, ProcessError>(tx.outbox_message(&id)?));
+    match read.await {
+        Ok(Some(message)) if message.locked_by.as_ref() == Some(&owner) => {
+            let result = attempt(messenger.as_ref(), &message).await;
+            finish(&runtime, message, result).await;
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "a message could not be read; it is sent when its claim runs out"),
+    }
+    drop(room);
 }
 
 /// Begins to send what is due and says how long nothing will be.
@@ -131,9 +223,10 @@ async fn round(
     messenger: &Arc<dyn Messenger>,
     sending: &mut JoinSet<()>,
 ) -> Result<Duration, ProcessError> {
-    let free = limits::SENDING.saturating_sub(sending.len());
-    if free == 0 {
-        return Ok(limits::LONGEST_SLEEP);
+    if runtime.sending.room.available_permits() == 0 {
+        // Room that a transaction has taken and gives back undone is not announced.
+        let is_full = sending.len() >= limits::SENDING;
+        return Ok(if is_full { limits::LONGEST_SLEEP } else { limits::CLAIM_PAUSE });
     }
     let (now, next) = runtime.store.read(|tx| Ok::<_, ProcessError>((tx.now(), tx.next_outbox()?))).await?;
     match next {
@@ -144,15 +237,18 @@ async fn round(
         }
         Some(_) => {}
     }
-    let messages = claim(runtime, free).await?;
+    let Some(mut room) = runtime.sending.rest() else { return Ok(limits::CLAIM_PAUSE) };
+    let messages = claim(runtime, room.num_permits()).await?;
     if messages.is_empty() {
         return Ok(limits::CLAIM_PAUSE);
     }
     for message in messages {
+        let Some(own) = room.split(1) else { break };
         let (runtime, messenger) = (Arc::clone(runtime), Arc::clone(messenger));
         sending.spawn(async move {
             let result = attempt(messenger.as_ref(), &message).await;
             finish(&runtime, message, result).await;
+            drop(own);
         });
     }
     Ok(Duration::ZERO)

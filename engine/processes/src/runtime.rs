@@ -8,13 +8,17 @@ mod takeover;
 pub(crate) mod timer_start;
 mod unit;
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use fhir::Resource;
 use store::{Store, StoreError, Transaction};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::definition::{Definition, Definitions};
+use crate::outbox::Sending;
 use crate::plugin::{Implementations, Plugin, PluginError};
 use crate::{jobs, outbox, retention};
 pub(crate) use condemn::fail_instance;
@@ -22,6 +26,9 @@ pub(crate) use settle::fail as fail_task;
 #[cfg(test)]
 pub(crate) use takeover::take_over;
 pub(crate) use unit::{UNABLE_TO_CORRELATE, Unit};
+
+/// The worker that ends when it is done.
+const TAKEOVER: &str = "takeover";
 
 /// The node that runs the processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub struct Runtime {
     pub(crate) implementations: Implementations,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
+    /// Messages on their way.
+    pub(crate) sending: Sending,
 }
 
 /// Why something could not be done.
@@ -140,7 +149,7 @@ impl Runtime {
                 }
             }
         }
-        Ok(Self { store, node, definitions, implementations, owner: owner.to_owned() })
+        Ok(Self { store, node, definitions, implementations, owner: owner.to_owned(), sending: Sending::default() })
     }
 
     /// Takes over a Task that this transaction created with status `requested`; gives its newest version.
@@ -153,18 +162,29 @@ impl Runtime {
         self.definitions.all_installed()
     }
 
-    /// Runs the workers until `stop` turns true; work that has begun is finished.
+    /// Runs the workers until `stop` turns true; work that has begun is finished. Returns earlier only if one of them has
+    /// ended by itself, whichever it is: without it Tasks would stay where they are.
     ///
     /// What an earlier time left is taken over first, beside the running work: Tasks that nobody took (see
     /// `runtime/takeover.rs`).
     pub async fn work(self: Arc<Self>, messenger: Arc<dyn outbox::Messenger>, stop: watch::Receiver<bool>) {
-        let takeover = tokio::spawn(takeover::work(Arc::clone(&self), stop.clone()));
-        let jobs = tokio::spawn(jobs::work(Arc::clone(&self), stop.clone()));
-        let retention = tokio::spawn(retention::work(Arc::clone(&self), stop.clone()));
-        let outbox = tokio::spawn(outbox::work(self, messenger, stop));
-        for (name, worker) in [("takeover", takeover), ("jobs", jobs), ("retention", retention), ("outbox", outbox)] {
-            if let Err(error) = worker.await {
-                tracing::error!(worker = name, %error, "worker ended");
+        let mut workers = JoinSet::new();
+        let mut start = |name: &'static str, worker: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            workers.spawn(async move {
+                worker.await;
+                name
+            });
+        };
+        start(TAKEOVER, Box::pin(takeover::work(Arc::clone(&self), stop.clone())));
+        start("jobs", Box::pin(jobs::work(Arc::clone(&self), stop.clone())));
+        start("retention", Box::pin(retention::work(Arc::clone(&self), stop.clone())));
+        start("outbox", Box::pin(outbox::work(self, messenger, stop.clone())));
+        while let Some(ended) = workers.join_next().await {
+            match ended {
+                Ok(TAKEOVER) => {}
+                Ok(_) if *stop.borrow() => {}
+                Ok(worker) => return tracing::error!(worker, "a worker ended by itself"),
+                Err(error) => return tracing::error!(%error, "a worker ended abnormally"),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Measures the store on this machine: latency of a durable commit, creates per second, opening with many Tasks, search.
 //!
-//! `cargo run -p store --profile dist --example commits -- [TASKS] [DIRECTORY]`
+//! `cargo run -p store --profile dist --example commits -- [TASKS] [DIRECTORY|postgres://...]`; with
+//! `scripts/with-postgres --durable` before it, `sh -c '... "$SCHLEUSE_TEST_POSTGRES"'` names a server of its own.
 
 use std::error::Error;
 use std::io::Write;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fhir::search::parse_query;
 use fhir::{Limits, Resource, ResourceType};
-use store::{ReadFilter, Store, StoreError, StoreOptions};
+use store::{PostgreSql, ReadFilter, Store, StoreError, StoreOptions, Tls};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -17,18 +18,40 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let tasks: u64 = arguments.next().map_or(Ok(20_000), |text| text.parse())?;
-    let directory = PathBuf::from(arguments.next().unwrap_or_else(|| ".".to_owned()))
-        .join(format!("store-measurement-{}", std::process::id()));
+    let place = arguments.next().unwrap_or_else(|| ".".to_owned());
+    let name = format!("store_measurement_{}", std::process::id());
+    if place.starts_with("postgres://") {
+        let database = PostgreSql::new(&place, None, &Tls::Disabled, &name)?;
+        let result = measure(&Place::PostgreSql(database.clone()), tasks).await;
+        database.remove().await?;
+        return result;
+    }
+    let directory = PathBuf::from(place).join(name);
     std::fs::create_dir_all(&directory)?;
-    let result = measure(&directory, tasks).await;
+    println!("fdatasync of 4 KiB            {}", percentiles(flushes(&directory)?));
+    let path = directory.join("engine.db");
+    let result = measure(&Place::Sqlite(path.clone()), tasks).await;
+    println!("size of the file              {} MiB", std::fs::metadata(&path)?.len() >> 20);
     std::fs::remove_dir_all(&directory)?;
     result
 }
 
-async fn measure(directory: &Path, tasks: u64) -> Outcome<()> {
-    println!("fdatasync of 4 KiB            {}", percentiles(flushes(directory)?));
-    let path = directory.join("engine.db");
-    let store = Store::open_sqlite(&path, StoreOptions::default()).await?;
+enum Place {
+    Sqlite(PathBuf),
+    PostgreSql(PostgreSql),
+}
+
+impl Place {
+    async fn open(&self) -> Result<Store, StoreError> {
+        match self {
+            Self::Sqlite(path) => Store::open_sqlite(path, StoreOptions::default()).await,
+            Self::PostgreSql(database) => Store::open_postgresql(database.clone(), StoreOptions::default()).await,
+        }
+    }
+}
+
+async fn measure(place: &Place, tasks: u64) -> Outcome<()> {
+    let store = place.open().await?;
 
     let mut single = Vec::new();
     for _ in 0..300 {
@@ -54,12 +77,11 @@ async fn measure(directory: &Path, tasks: u64) -> Outcome<()> {
     let mut opened = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let store = Store::open_sqlite(&path, StoreOptions::default()).await?;
+        let store = place.open().await?;
         opened.push(started.elapsed());
         store.close().await;
     }
     println!("open with {tasks} Tasks       {}", percentiles(opened));
-    println!("size of the file              {} MiB", std::fs::metadata(&path)?.len() >> 20);
     Ok(())
 }
 

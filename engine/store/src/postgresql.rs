@@ -29,3 +29,6 @@ mod tls;
 use connection::{PostgreSqlConnection, Role};
 pub(crate) use listener::Listener;
 pub use settings::{PostgreSql, SettingError, Tls};
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,23 @@ pub(crate) struct Effects {
     pub(crate) jobs: bool,
     /// A message waits to be sent.
     pub(crate) outbox: bool,
+    /// What the transaction wants done.
+    pub(crate) after: Vec<After>,
+}
+
+/// Something to be done after a commit; dropped if there is none.
+pub(crate) struct After(Box<dyn FnOnce() + Send>);
+
+impl After {
+    pub(crate) fn run(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for After {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("After")
+    }
 }
 
 impl<'a> Transaction<'a> {
@@ -53,6 +70,13 @@ impl<'a> Transaction<'a> {
         &self.effects.changes
     }
 
+    /// Has `work` called once this transaction is durable. It must not block. If the transaction is undone, or the part of it
+    /// that asked, `work` is dropped. If the database cannot say whether it was carried out, `work` is called too, so it
+    /// must look for itself.
+    pub fn after_commit(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.effects.after.push(After(Box::new(work)));
+    }
+
     /// What queries must be read with: `fhir::search::parse_query_in(&tx.context().as_context(), …)`.
     #[must_use]
     pub const fn context(&self) -> &'a IndexContext {
@@ -64,13 +88,14 @@ impl<'a> Transaction<'a> {
     where
         E: From<StoreError>,
     {
-        let before = (self.effects.changes.len(), self.effects.jobs, self.effects.outbox);
+        let before = (self.effects.changes.len(), self.effects.jobs, self.effects.outbox, self.effects.after.len());
         self.control(Control::Save(Savepoint::Attempt))?;
         let result = work(self).and_then(|result| Ok(self.sql.settle().map(|()| result)?));
         if result.is_err() {
             self.control(Control::Undo(Savepoint::Attempt))?;
             self.effects.changes.truncate(before.0);
             (self.effects.jobs, self.effects.outbox) = (before.1, before.2);
+            self.effects.after.truncate(before.3);
         }
         self.control(Control::Release(Savepoint::Attempt))?;
         result

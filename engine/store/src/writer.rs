@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::connection::{Begun, Connection, Note};
 use crate::sql::{Control, Savepoint};
 use crate::store::Shared;
-use crate::transaction::Effects;
+use crate::transaction::{After, Effects};
 use crate::{StoreError, Transaction, limits};
 
 /// A closure with the way to answer it.
@@ -246,6 +246,7 @@ impl Thread {
                 group.effects.changes.extend(effects.changes);
                 group.effects.jobs |= effects.jobs;
                 group.effects.outbox |= effects.outbox;
+                group.effects.after.extend(effects.after);
             }
             (Ok(()), None) => {}
             (Err(error), _) => {
@@ -264,7 +265,7 @@ impl Thread {
                 "another transaction of the same group broke it: the disk is full or failing, or the server was ended";
             return Err(StoreError::RolledBack(text.to_owned()));
         }
-        let Effects { changes, jobs, outbox } = &group.effects;
+        let Effects { changes, jobs, outbox, after: _ } = &group.effects;
         let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox };
         let started = Instant::now();
         self.connection.commit(&note)?;
@@ -278,6 +279,9 @@ impl Thread {
     fn answer(&self, group: Group, durable: &Result<(), StoreError>) {
         for (work, problem) in group.jobs {
             work.answer(problem.map_or_else(|| durable.clone(), Err));
+        }
+        if matches!(durable, Ok(()) | Err(StoreError::CommitUnknown(_))) {
+            group.effects.after.into_iter().for_each(After::run);
         }
         if let Err(error) = durable {
             tracing::error!(%error, "transactions could not be made durable");

@@ -80,6 +80,12 @@ impl PostgreSql {
             .map_err(|error| StoreError::Panicked(error.to_string()))?
     }
 
+    /// The schema that holds the tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Where the database is, without anything secret.
     pub(super) fn place(&self) -> String {
         let hosts: Vec<String> = self

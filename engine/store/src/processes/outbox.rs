@@ -4,7 +4,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::sql::Row;
-use crate::{StoreError, Transaction, limits};
+use crate::{Param, StoreError, Transaction, limits};
 
 /// A message that is to be queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +60,32 @@ const COLUMNS: &str = "SELECT id, instance, step, target_url, target_organizatio
 impl Transaction<'_> {
     /// Queues a message.
     pub fn insert_outbox(&mut self, new: &NewOutboxMessage) -> Result<(), StoreError> {
+        self.insert_outbox_row(new, None)?;
+        self.effects().outbox = true;
+        Ok(())
+    }
+
+    /// Queues a message that `owner` sends at once after the commit, claimed for it from the beginning: a claim of its own
+    /// would be one more flush on the way of every message.
+    pub fn insert_claimed_outbox(
+        &mut self,
+        new: &NewOutboxMessage,
+        owner: &str,
+        until: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.insert_outbox_row(new, Some((owner, until)))
+    }
+
+    fn insert_outbox_row(
+        &mut self,
+        new: &NewOutboxMessage,
+        claim: Option<(&str, OffsetDateTime)>,
+    ) -> Result<(), StoreError> {
         let now = self.now();
         let inserted = self.execute(
             "INSERT INTO outbox (id, instance, step, target_url, target_organization, body, attempts, next_attempt,
                 locked_by, locked_until, failure, created)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, NULL, 0, NULL, ?8) ON CONFLICT (id) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, NULL, ?10) ON CONFLICT (id) DO NOTHING",
             &[
                 (&new.id).into(),
                 new.instance.as_deref().into(),
@@ -73,14 +94,15 @@ impl Transaction<'_> {
                 (&new.target_organization).into(),
                 (&new.body).into(),
                 new.next_attempt.into(),
+                claim.map(|(owner, _)| owner).into(),
+                claim.map_or(Param::Integer(0), |(_, until)| until.into()),
                 now.into(),
             ],
         )?;
-        if inserted == 0 {
-            return Err(StoreError::Exists { what: "message to send", id: new.id.clone() });
+        match inserted {
+            0 => Err(StoreError::Exists { what: "message to send", id: new.id.clone() }),
+            _ => Ok(()),
         }
-        self.effects().outbox = true;
-        Ok(())
     }
 
     /// Claims messages whose time has come for `owner` until `now + lock`, the longest waiting first.

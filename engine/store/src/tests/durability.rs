@@ -6,19 +6,26 @@ use std::time::Duration;
 
 use fhir::ResourceType::Patient;
 
-use super::support::{Backend, each_backend, file, patient};
+use super::support::{Backend, each_backend, file, on_postgresql, patient, postgresql_at};
 use crate::processes::{InstanceState, NewInstance};
 use crate::{Found, StoreError};
 
 const DIRECTORY: &str = "STORE_TEST_KILLED_WRITER";
+const SCHEMA: &str = "STORE_TEST_KILLED_WRITER_SCHEMA";
 
 /// Not a test by itself: what the child process of the next test does until it is killed.
 #[test]
 fn killed_writer() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let backend = match (std::env::var_os(DIRECTORY), std::env::var(SCHEMA)) {
+        (Some(directory), _) => Backend::Sqlite(file(directory.as_ref())),
+        (None, Ok(schema)) => {
+            Backend::PostgreSql(postgresql_at(&std::env::var("SCHLEUSE_TEST_POSTGRES").unwrap(), &schema))
+        }
+        (None, Err(_)) => return,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async move {
-        let store = Backend::Sqlite(file(directory.as_ref())).open().await;
+        let store = backend.open().await;
         let start = store.read(|tx| Ok::<_, StoreError>(tx.all(Patient)?.len())).await.unwrap();
         let mut writers = tokio::task::JoinSet::new();
         for lane in 0..8 {
@@ -55,11 +62,21 @@ fn killed_writer() {
 #[tokio::test]
 async fn a_killed_writer_has_lost_nothing_that_it_answered() {
     let directory = tempfile::tempdir().unwrap();
+    let environment = (DIRECTORY, directory.path().to_str().unwrap());
+    killed(&Backend::Sqlite(file(directory.path())), environment).await;
+    on_postgresql(|database| async move {
+        let schema = database.schema().to_owned();
+        killed(&Backend::PostgreSql(database), (SCHEMA, &schema)).await;
+    })
+    .await;
+}
+
+async fn killed(backend: &Backend, environment: (&str, &str)) {
     let mut answered: Vec<String> = Vec::new();
     for round in 0..4_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::durability::killed_writer", "--nocapture", "--test-threads=1"])
-            .env(DIRECTORY, directory.path())
+            .env(environment.0, environment.1)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -75,7 +92,7 @@ async fn a_killed_writer_has_lost_nothing_that_it_answered() {
     }
     assert!(answered.len() > 20, "only {} were answered", answered.len());
 
-    let store = Backend::Sqlite(file(directory.path())).open().await;
+    let store = backend.open().await;
     assert_eq!(store.verify().await.unwrap(), Vec::<String>::new());
     let (patients, instances) = store
         .read(|tx| {

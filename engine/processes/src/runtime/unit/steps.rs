@@ -78,15 +78,19 @@ impl Unit<'_, '_> {
         task: &Resource,
     ) -> Result<(), ProcessError> {
         let instance = self.stored_id(id);
-        Ok(self.tx.insert_outbox(&NewOutboxMessage {
-            id: step.step.to_string(),
-            instance: Some(instance),
-            step: step.step.to_string(),
-            target_url: message.endpoint_url.clone(),
-            target_organization: message.organization_identifier.clone(),
-            body: fhir::print(fhir::Format::Json, task, false).into_bytes(),
-            next_attempt: self.tx.now(),
-        })?)
+        Ok(self.runtime.sending.queue(
+            self.tx,
+            &self.runtime.owner,
+            &NewOutboxMessage {
+                id: step.step.to_string(),
+                instance: Some(instance),
+                step: step.step.to_string(),
+                target_url: message.endpoint_url.clone(),
+                target_organization: message.organization_identifier.clone(),
+                body: fhir::print(fhir::Format::Json, task, false).into_bytes(),
+                next_attempt: self.tx.now(),
+            },
+        )?)
     }
 
     /// Answers a send step with the result of the delivery.
