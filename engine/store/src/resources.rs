@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 
 use crate::index::bounded;
 use crate::read_access::{self, Access, Grant, ReadFilter};
-use crate::sql::{Row, Sql};
-use crate::{Change, ChangeKind, Param, StoreError, Transaction, limits, unique};
+use crate::sql::{Row, Sql, to_millis};
+use crate::{Change, ChangeKind, Param, StoreError, Transaction, limits, tally, unique};
 
 /// A version of a resource that has content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ struct Head {
     rid: i64,
     version: u64,
     deleted: bool,
+    last_updated: i64,
 }
 
 // === impl Found ===
@@ -92,7 +93,8 @@ impl Transaction<'_> {
         let Some(rid) = created.first().copied() else {
             return Err(StoreError::Exists { what: resource_type.as_str(), id: id.to_owned() });
         };
-        self.store_version(Head { rid, version: 1, deleted: false }, resource_type, id, resource, ChangeKind::Created)
+        let head = Head { rid, version: 1, deleted: false, last_updated: to_millis(now) };
+        self.store_version(head, resource_type, id, resource, ChangeKind::Created)
     }
 
     /// Stores the next version of a resource. With `expected` the current version must be that one.
@@ -117,8 +119,9 @@ impl Transaction<'_> {
                 actual: head.version,
             });
         }
-        let next = Head { version: head.version + 1, ..head };
         let now = self.now();
+        let next = Head { version: head.version + 1, last_updated: to_millis(now), ..head };
+        self.note_current(head, resource_type, -1)?;
         self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3 WHERE rid = ?1",
             &[head.rid.into(), next.version.into(), now.into()],
@@ -135,11 +138,15 @@ impl Transaction<'_> {
             return Ok(Deletion::Already(head.version));
         }
         let (now, version) = (self.now(), head.version + 1);
+        self.note_current(head, resource_type, -1)?;
         self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3, deleted = 1 WHERE rid = ?1",
             &[head.rid.into(), version.into(), now.into()],
         )?;
-        self.insert_version(Head { rid: head.rid, version, deleted: true }, resource_type, id, None)?;
+        let deletion = Head { rid: head.rid, version, deleted: true, last_updated: to_millis(now) };
+        self.insert_version(deletion, resource_type, id, None)?;
+        let readers = Arc::new(self.readers(head.rid, head.version)?);
+        self.note_count([tally::of_history(resource_type)], to_millis(now), &readers, 1);
         // Who could see the last version may see that it was deleted.
         self.put(
             "INSERT INTO read_access (rid, version, grantee)
@@ -168,6 +175,7 @@ impl Transaction<'_> {
             return Err(StoreError::NotDeleted { resource_type, id: id.to_owned() });
         }
         self.release_contents(head.rid)?;
+        self.note_versions(head.rid, resource_type, -1)?;
         self.follow_security_context(resource_type, id, None, &BTreeSet::new())?;
         for sql in [
             "DELETE FROM read_access WHERE rid = ?1",
@@ -197,8 +205,10 @@ impl Transaction<'_> {
         }
         self.insert_version(head, resource_type, id, Some(&content))?;
         self.insert_keys(head.rid, resource_type, &resource)?;
-        self.insert_index(head.rid, resource_type, &resource)?;
-        self.grant_access(head, resource_type, id, &resource)?;
+        let mut subjects = self.insert_index(head.rid, resource_type, &resource, head.last_updated)?;
+        let readers = Arc::new(self.grant_access(head, resource_type, id, &resource)?);
+        subjects.extend([tally::of_type(resource_type), tally::of_history(resource_type)]);
+        self.note_count(subjects, head.last_updated, &readers, 1);
         let resource = Arc::new(resource);
         self.announce(resource_type, id, head.version, kind, Some(Arc::clone(&resource)));
         Ok(StoredResource { resource_type, id: id.to_owned(), version: head.version, last_updated: now, resource })
@@ -277,7 +287,7 @@ impl Transaction<'_> {
         resource_type: ResourceType,
         id: &str,
         resource: &Resource,
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<Grant>, StoreError> {
         let grants = match read_access::access(resource_type, resource, self.context().base.as_deref()) {
             Access::Own(grants) => grants,
             Access::As { resource_type, id, version } => {
@@ -296,7 +306,17 @@ impl Transaction<'_> {
             }
         };
         self.insert_grants(head.rid, head.version, &grants)?;
-        self.follow_security_context(resource_type, id, Some(head.version), &grants)
+        self.follow_security_context(resource_type, id, Some(head.version), &grants)?;
+        Ok(grants)
+    }
+
+    /// Counts a current version once more or once less.
+    fn note_current(&mut self, head: Head, resource_type: ResourceType, by: i64) -> Result<(), StoreError> {
+        let readers = Arc::new(self.readers(head.rid, head.version)?);
+        let mut subjects = self.counted_codes(head.rid, resource_type)?;
+        subjects.push(tally::of_type(resource_type));
+        self.note_count(subjects, head.last_updated, &readers, by);
+        Ok(())
     }
 
     /// Gives the versions of Binaries whose `securityContext` is this resource its readers, old versions too: they must
@@ -310,15 +330,30 @@ impl Transaction<'_> {
         grants: &BTreeSet<Grant>,
     ) -> Result<(), StoreError> {
         let found = self.rows(
-            "SELECT rid, version, target_version FROM security_context WHERE target_type = ?1 AND target_id = ?2",
+            "SELECT s.rid, s.version, s.target_version, v.last_updated, r.version, r.deleted FROM security_context AS s
+             JOIN resource AS r ON r.rid = s.rid
+             JOIN resource_version AS v ON v.rid = s.rid AND v.version = s.version
+             WHERE s.target_type = ?1 AND s.target_id = ?2",
             &[resource_type.as_str().into(), id.into()],
-            |row| Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?)),
+            |row| {
+                let is_current = row.unsigned(1)? == row.unsigned(4)? && !row.boolean(5)?;
+                Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?, row.integer(3)?, is_current))
+            },
         )?;
         let follows =
             |named: Option<i64>| named.is_none() || version.is_none() || named.map(i64::cast_unsigned) == version;
-        let versions =
-            found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
-        for (rid, version) in versions {
+        for (rid, version, _, time, is_current) in found.into_iter().filter(|(_, _, named, ..)| follows(*named)) {
+            let before = self.readers(rid, version)?;
+            if before == *grants {
+                continue;
+            }
+            let mut subjects = vec![tally::of_history(ResourceType::Binary)];
+            if is_current {
+                subjects.push(tally::of_type(ResourceType::Binary));
+                subjects.extend(self.counted_codes(rid, ResourceType::Binary)?);
+            }
+            self.note_count(subjects.clone(), time, &Arc::new(before), -1);
+            self.note_count(subjects, time, &Arc::new(grants.clone()), 1);
             self.put("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
             self.insert_grants(rid, version, grants)?;
         }
@@ -350,12 +385,12 @@ impl Transaction<'_> {
         let head = self.row(
             &format!("SELECT rid, version, deleted FROM resource WHERE type = ?1 AND id = ?2{lock}"),
             &[resource_type.into(), id.into()],
-            |row| Ok(Head { rid: row.integer(0)?, version: row.unsigned(1)?, deleted: row.boolean(2)? }),
+            |row| Ok((row.integer(0)?, row.unsigned(1)?, row.boolean(2)?)),
         )?;
-        let Some(head) = head.filter(|head| version.is_some() || !head.deleted) else { return Ok(BTreeSet::new()) };
+        let Some((rid, current, _)) = head.filter(|(_, _, deleted)| version.is_some() || !deleted) else { return Ok(BTreeSet::new()) };
         let grants = self.rows(
             "SELECT grantee FROM read_access WHERE rid = ?1 AND version = ?2",
-            &[head.rid.into(), version.unwrap_or(head.version).into()],
+            &[rid.into(), version.unwrap_or(current).into()],
             |row| row.string(0),
         )?;
         Ok(grants.into_iter().map(Grant::from_stored).collect())
@@ -467,9 +502,12 @@ impl Transaction<'_> {
     fn head_for_update(&mut self, resource_type: ResourceType, id: &str) -> Result<Head, StoreError> {
         let lock = self.dialect().for_update();
         let head = self.row(
-            &format!("SELECT rid, version, deleted FROM resource WHERE type = ?1 AND id = ?2{lock}"),
+            &format!("SELECT rid, version, deleted, last_updated FROM resource WHERE type = ?1 AND id = ?2{lock}"),
             &[resource_type.as_str().into(), id.into()],
-            |row| Ok(Head { rid: row.integer(0)?, version: row.unsigned(1)?, deleted: row.boolean(2)? }),
+            |row| {
+                let (rid, version) = (row.integer(0)?, row.unsigned(1)?);
+                Ok(Head { rid, version, deleted: row.boolean(2)?, last_updated: row.integer(3)? })
+            },
         )?;
         head.ok_or_else(|| StoreError::Missing { resource_type, id: id.to_owned() })
     }

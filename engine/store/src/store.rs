@@ -303,7 +303,10 @@ fn update_index(writer: &mut dyn Connection, context: &IndexContext) -> Result<(
     let mut next = Some(0);
     while let Some(rid) = next {
         writer.begin_alone()?;
-        next = Transaction::new(writer.sql(), context, now, true).rebuild_index(rid)?;
+        let mut transaction = Transaction::new(writer.sql(), context, now, true);
+        next = transaction.rebuild_index(rid)?;
+        let noted = std::mem::take(&mut transaction.effects().tally);
+        transaction.write_counts(noted)?;
         writer.commit(&Note::silent())?;
     }
     Ok(())
