@@ -124,9 +124,7 @@ fn counted<'f>(query: &HistoryQuery, filter: &'f ReadFilter, rows: &Statement) -
     let visible = |resource_type: &ResourceType| filter.includes_type(*resource_type);
     let (types, readers) = match &query.scope {
         HistoryScope::Instance(..) => return None,
-        HistoryScope::Type(resource_type) => {
-            (vec![*resource_type], tally::readers_of(filter, Some(*resource_type)))
-        }
+        HistoryScope::Type(resource_type) => (vec![*resource_type], tally::readers_of(filter, Some(*resource_type))),
         HistoryScope::System => (ResourceType::ALL.to_vec(), tally::readers_of(filter, None)),
     };
     Some(Population {

@@ -216,11 +216,10 @@ impl Transaction<'_> {
 
     /// Counts every version of a resource.
     pub(crate) fn note_versions(&mut self, rid: i64, resource_type: ResourceType, by: i64) -> Result<(), StoreError> {
-        let versions = self.rows(
-            "SELECT version, last_updated FROM resource_version WHERE rid = ?1",
-            &[rid.into()],
-            |row| Ok((row.unsigned(0)?, row.integer(1)?)),
-        )?;
+        let versions =
+            self.rows("SELECT version, last_updated FROM resource_version WHERE rid = ?1", &[rid.into()], |row| {
+                Ok((row.unsigned(0)?, row.integer(1)?))
+            })?;
         for (version, time) in versions {
             let readers = Arc::new(self.readers(rid, version)?);
             self.note_count([tally::of_history(resource_type)], time, &readers, by);

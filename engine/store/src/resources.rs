@@ -387,7 +387,9 @@ impl Transaction<'_> {
             &[resource_type.into(), id.into()],
             |row| Ok((row.integer(0)?, row.unsigned(1)?, row.boolean(2)?)),
         )?;
-        let Some((rid, current, _)) = head.filter(|(_, _, deleted)| version.is_some() || !deleted) else { return Ok(BTreeSet::new()) };
+        let Some((rid, current, _)) = head.filter(|(_, _, deleted)| version.is_some() || !deleted) else {
+            return Ok(BTreeSet::new());
+        };
         let grants = self.rows(
             "SELECT grantee FROM read_access WHERE rid = ?1 AND version = ?2",
             &[rid.into(), version.unwrap_or(current).into()],

@@ -144,7 +144,8 @@ impl Transaction<'_> {
 
     fn audience(&mut self, readers: &BTreeSet<Grant>) -> Result<i64, StoreError> {
         // With their lengths, so that no two sets give the same text.
-        let text: Vec<String> = readers.iter().map(|grant| format!("{}:{}", grant.as_str().len(), grant.as_str())).collect();
+        let text: Vec<String> =
+            readers.iter().map(|grant| format!("{}:{}", grant.as_str().len(), grant.as_str())).collect();
         let text = text.join(" ");
         let key = bounded(&text);
         let find = "SELECT id FROM audience WHERE readers = ?1";
@@ -237,7 +238,11 @@ impl Transaction<'_> {
         for level in LEVELS.into_iter().rev() {
             let mut sums = Statement::new("SELECT t.bucket, CAST(SUM(t.count) AS BIGINT)");
             buckets(&mut sums, &population.subjects, population.readers.as_deref(), (level, from, to));
-            sums.push(if backwards { " GROUP BY t.bucket ORDER BY t.bucket DESC" } else { " GROUP BY t.bucket ORDER BY t.bucket" });
+            sums.push(if backwards {
+                " GROUP BY t.bucket ORDER BY t.bucket DESC"
+            } else {
+                " GROUP BY t.bucket ORDER BY t.bucket"
+            });
             let sums = self.rows(sums.text(), sums.params(), |row| Ok((row.integer(0)?, row.unsigned(1)?)))?;
             let mut bucket = None;
             for (here, count) in sums {

@@ -265,8 +265,7 @@ impl Thread {
         if noted.is_empty() || !self.connection.in_transaction() {
             return Ok(());
         }
-        let written =
-            Transaction::new(self.connection.sql(), &self.shared.context, now, true).write_counts(noted);
+        let written = Transaction::new(self.connection.sql(), &self.shared.context, now, true).write_counts(noted);
         if written.is_err() && self.connection.in_transaction() {
             let _ = self.connection.control(Control::Rollback);
         }

@@ -63,8 +63,7 @@ type Rounds = BTreeMap<Case, Series>;
 
 /// Measures and reports.
 pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
-    let (rounds, time) =
-        if run.quick { (2, Duration::from_millis(1_500)) } else { (5, Duration::from_millis(2_500)) };
+    let (rounds, time) = if run.quick { (2, Duration::from_millis(1_500)) } else { (5, Duration::from_millis(2_500)) };
     peers::install_missing()?;
     say("starting servers");
     let mut lab = Lab::start(run).await?;
@@ -225,8 +224,11 @@ fn memory(report: &mut Report, lab: &Lab<'_>) {
     let ours = NodeMemory::of(&lab.node_process).both();
     let (peer, nginx) = (lab.peer.memory(), lab.nginx.process.memory());
     let megabytes = |bytes: u64| number((bytes as f64) / 1e6);
-    let rows = [("node (engine and gateway)", ours.rss, ours.pss), ("memory peer and nginx", peer.rss + nginx.rss, peer.pss + nginx.pss)]
-        .map(|(name, rss, pss)| vec![name.to_owned(), megabytes(rss), megabytes(pss)]);
+    let rows = [
+        ("node (engine and gateway)", ours.rss, ours.pss),
+        ("memory peer and nginx", peer.rss + nginx.rss, peer.pss + nginx.pss),
+    ]
+    .map(|(name, rss, pss)| vec![name.to_owned(), megabytes(rss), megabytes(pss)]);
     report.table(Table::new("Memory after the load, MB", &["servers", "RSS", "PSS"], rows.into()));
     let share = (ours.rss as f64) / ((peer.rss + nginx.rss) as f64);
     report.figure("RSS of the node / memory peer and nginx", share, "x", Target::AtMost(1.0 / 3.0));

@@ -4,8 +4,8 @@
 use rusqlite::StatementStatus;
 
 use super::{SqliteRow, translate};
-use crate::sql::{Dialect, Param, Row, Sql};
 use crate::StoreError;
+use crate::sql::{Dialect, Param, Row, Sql};
 
 pub(crate) struct Watched {
     connection: rusqlite::Connection,

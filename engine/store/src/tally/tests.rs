@@ -83,12 +83,10 @@ async fn run(store: &Store, clock: &TestClock, steps: Vec<Step>) {
             Step::Delete { which, permanently } => {
                 let Some(id) = pick(which) else { continue };
                 store
-                    .write(move |tx| {
-                        match tx.delete(Task, &id) {
-                            Ok(_) if permanently => tx.delete_permanently(Task, &id),
-                            Ok(_) | Err(StoreError::Missing { .. }) => Ok(()),
-                            Err(error) => Err(error),
-                        }
+                    .write(move |tx| match tx.delete(Task, &id) {
+                        Ok(_) if permanently => tx.delete_permanently(Task, &id),
+                        Ok(_) | Err(StoreError::Missing { .. }) => Ok(()),
+                        Err(error) => Err(error),
                     })
                     .await
                     .unwrap();
@@ -133,7 +131,11 @@ async fn compare(store: &Store, clock: &TestClock) {
                 let (filter, again) = ((filter.clone(), query.clone()), (filter.clone(), query.clone()));
                 let counted = store.read(move |tx| tx.search(&filter.1, &filter.0)).await;
                 let looked = store.write(move |tx| tx.search(&again.1, &again.0)).await;
-                assert_eq!(counted.map_err(|error: StoreError| error.to_string()), looked.map_err(|error: StoreError| error.to_string()), "{query:?}");
+                assert_eq!(
+                    counted.map_err(|error: StoreError| error.to_string()),
+                    looked.map_err(|error: StoreError| error.to_string()),
+                    "{query:?}"
+                );
             }
         }
         for scope in [HistoryScope::System, HistoryScope::Type(Task)] {
@@ -142,7 +144,11 @@ async fn compare(store: &Store, clock: &TestClock) {
                 let (filter, again) = ((filter.clone(), query.clone()), (filter.clone(), query.clone()));
                 let counted = store.read(move |tx| tx.history(&filter.1, &filter.0)).await;
                 let looked = store.write(move |tx| tx.history(&again.1, &again.0)).await;
-                assert_eq!(counted.map_err(|error: StoreError| error.to_string()), looked.map_err(|error: StoreError| error.to_string()), "{query:?}");
+                assert_eq!(
+                    counted.map_err(|error: StoreError| error.to_string()),
+                    looked.map_err(|error: StoreError| error.to_string()),
+                    "{query:?}"
+                );
             }
         }
     }
@@ -190,7 +196,8 @@ async fn counts_are_made_when_an_older_store_is_opened() {
         let store = backend.open_with(clock.options()).await.unwrap();
         compare(&store, &clock).await;
         let filter = ReadFilter::everything();
-        let all = store.read(move |tx| tx.search(&parse_query(Task, ""), &filter)).await.map_err(|error: StoreError| error);
+        let all =
+            store.read(move |tx| tx.search(&parse_query(Task, ""), &filter)).await.map_err(|error: StoreError| error);
         assert_eq!(all.unwrap().total, 6);
         store.close().await;
     })

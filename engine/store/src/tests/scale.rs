@@ -161,7 +161,10 @@ fn costs(store: &Filled) -> Vec<(String, i64)> {
         format!("_page={}", tasks / 20),
     ] {
         look.search(&query, &own());
-        note(if query.contains("_page") { "a far page".to_owned() } else { query.split('2').next().unwrap().to_owned() }, &mut look);
+        note(
+            if query.contains("_page") { "a far page".to_owned() } else { query.split('2').next().unwrap().to_owned() },
+            &mut look,
+        );
         look.search(&query, &partner());
         note("the same for a partner".to_owned(), &mut look);
     }

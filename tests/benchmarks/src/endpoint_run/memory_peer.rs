@@ -46,8 +46,7 @@ pub(super) fn install(run: &Run) -> Outcome<(PathBuf, String)> {
 pub(super) async fn start(package: &Path, socket: &Path, log: &Path) -> Outcome<Process> {
     let (script, path) = (package.join("memory_peer.mjs").display().to_string(), socket.display().to_string());
     let node = Path::new("/usr/bin/env");
-    let mut process =
-        Process::start("memory peer", node, &["node", &script, &path], log, Lifeline::StandardInput)?;
+    let mut process = Process::start("memory peer", node, &["node", &script, &path], log, Lifeline::StandardInput)?;
     let end = Instant::now() + READY;
     while !std::fs::read_to_string(log).is_ok_and(|text| text.contains("ready")) {
         process.must_run()?;

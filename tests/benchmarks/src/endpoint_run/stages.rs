@@ -118,10 +118,7 @@ impl Bench {
             ("parse", each(time, || drop(black_box(parse(&self.text))))),
             ("validate", each(time, || drop(black_box(fhir::validate::validate(&task, &self.registry))))),
             ("authorise (policy and rules)", each(time, authorise)),
-            (
-                "index entries",
-                each(time, || drop(black_box(fhir::search::extract_in(&context.as_context(), &task)))),
-            ),
+            ("index entries", each(time, || drop(black_box(fhir::search::extract_in(&context.as_context(), &task))))),
             ("print", each(time, || drop(black_box(fhir::json::print(&task, false))))),
         ])
     }
