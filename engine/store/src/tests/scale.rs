@@ -12,7 +12,7 @@ use crate::sqlite::watched::Watched;
 use crate::{HistoryQuery, HistoryScope, IndexContext, ReadFilter, Store, StoreError, Transaction};
 
 /// Tasks of one commit, which have the same time.
-const TOGETHER: u32 = 50;
+const TOGETHER: u32 = 100;
 /// Between two commits.
 const PAUSE: Duration = Duration::minutes(7);
 
@@ -206,7 +206,7 @@ async fn pages_of_a_large_store_follow_one_another_to_the_end() {
     let (first, most) = (steps[0], steps.iter().max().copied().unwrap());
     assert!(most < first * 3, "the first page took {first} steps, another one {most}");
     // Backwards, from the middle of the store, in pages that do not fit the commits.
-    let before = stamp(store.begin + PAUSE * 200 + Duration::milliseconds(1));
+    let before = stamp(store.begin + PAUSE * 100 + Duration::milliseconds(1));
     let mut seen = Vec::new();
     for page in 1.. {
         let query = format!("_lastUpdated=lt{before}&_sort=-_lastUpdated&_count=333&_page={page}");
