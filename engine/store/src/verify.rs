@@ -209,10 +209,9 @@ impl Transaction<'_> {
             .into_iter()
             .map(|key| (key.kind.to_owned(), bounded(&key.key).into_owned()))
             .collect();
-        let stored =
-            self.rows("SELECT kind, value FROM unique_key WHERE rid = ?1", &[subject.rid.into()], |row| {
-                Ok((row.string(0)?, row.string(1)?))
-            })?;
+        let stored = self.rows("SELECT kind, value FROM unique_key WHERE rid = ?1", &[subject.rid.into()], |row| {
+            Ok((row.string(0)?, row.string(1)?))
+        })?;
         if stored.into_iter().collect::<BTreeSet<_>>() != expected {
             problems.push("its unique keys are not those of its content".to_owned());
         }

@@ -5,7 +5,7 @@ use rusqlite::StatementStatus;
 
 use super::{SqliteRow, translate};
 use crate::StoreError;
-use crate::sql::{Dialect, Param, Row, Sql};
+use crate::sql::{Control, Dialect, Param, Row, Sql};
 
 pub(crate) struct Watched {
     connection: rusqlite::Connection,
@@ -47,6 +47,10 @@ impl Sql for Watched {
     }
 
     fn execute(&mut self, _: &str, _: &[Param<'_>]) -> Result<usize, StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    fn control(&mut self, _: Control) -> Result<(), StoreError> {
         Err(StoreError::ReadOnly)
     }
 

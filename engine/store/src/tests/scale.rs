@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fhir::ResourceType::{self, Task};
+use fhir::ResourceType::Task;
 use fhir::search::parse_query;
 use time::{Duration, OffsetDateTime};
 
@@ -220,7 +220,7 @@ async fn pages_of_a_large_store_follow_one_another_to_the_end() {
     let wanted: Vec<String> =
         store.ids[..10_000].chunks(TOGETHER as usize).rev().flat_map(<[String]>::to_vec).collect();
     assert_eq!(seen, wanted);
-    let versions = |look: &mut Look, page| look.history(HistoryScope::Type(ResourceType::Task), None, page).1;
+    let versions = |look: &mut Look, page| look.history(HistoryScope::Type(Task), None, page).1;
     let pages: Vec<String> = (1..=1_000).step_by(97).flat_map(|page| versions(&mut look, page)).collect();
     let wanted: Vec<String> = store.ids.chunks(20).step_by(97).flat_map(<[String]>::to_vec).collect();
     assert_eq!(pages, wanted);

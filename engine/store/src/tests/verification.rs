@@ -78,7 +78,10 @@ async fn every_kind_of_damage_is_found() {
         ("DELETE FROM read_access WHERE grantee = 'LOCAL' AND version = 1", "readers"),
         ("DELETE FROM resource_version WHERE version = 2", "versions"),
         ("UPDATE resource SET version = 7 WHERE type = 'Organization'", "versions"),
-        ("UPDATE resource_version SET content = '{\"resourceType\":\"Patient\"}' WHERE type = 'Organization'", "content is another"),
+        (
+            "UPDATE resource_version SET content = '{\"resourceType\":\"Patient\"}' WHERE type = 'Organization'",
+            "content is another",
+        ),
         ("DELETE FROM binary_content", "owned by no version"),
         ("DELETE FROM upload_chunk", "0 bytes in 0 pieces of 5"),
     ];
