@@ -10,6 +10,8 @@
 //! and engines that share a database never wait for each other's counters in a circle. Until then the counters are
 //! behind what the transaction sees, which is why only reads use them.
 
+mod verify;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -111,7 +111,8 @@ impl Side {
         if created.status != 201 {
             return Err(Failure::new(format!("upload: {} {}", created.status, created.text().await)));
         }
-        let id = location.split("/Binary/").nth(1).and_then(|rest| rest.split('/').next()).during("reading Location")?;
+        let id =
+            location.split("/Binary/").nth(1).and_then(|rest| rest.split('/').next()).during("reading Location")?;
         Ok((id.to_owned(), self.measured(length, seconds, before)?))
     }
 

@@ -21,6 +21,7 @@ mod ping;
 mod pki;
 mod process;
 mod report;
+mod scale;
 mod start;
 mod statistics;
 mod upstream;
@@ -85,6 +86,8 @@ enum Name {
     Binary,
     /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
     Endpoint,
+    /// Searches and histories in a store with very many Tasks
+    Scale,
 }
 
 /// How a benchmark is to run.
@@ -116,6 +119,7 @@ impl Name {
             Self::Ping => "ping",
             Self::Binary => "binary",
             Self::Endpoint => "endpoint",
+            Self::Scale => "scale",
         }
     }
 }
@@ -203,6 +207,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Ping => ping::run(run, &mut report).await,
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
+        Name::Scale => scale::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }

@@ -167,6 +167,8 @@ proptest! {
                 let store = backend.open_with(clock.options()).await.unwrap();
                 run(&store, &clock, steps).await;
                 compare(&store, &clock).await;
+                let verified = store.read(|tx| tx.verify_counts()).await.map_err(|error: StoreError| error).unwrap();
+                assert_eq!(verified.problems, Vec::<String>::new());
                 store.close().await;
             }
         }));
@@ -192,6 +194,8 @@ async fn counts_are_made_when_an_older_store_is_opened() {
             })
             .await
             .unwrap();
+        let found = store.read(|tx| tx.verify_counts()).await.map_err(|error: StoreError| error).unwrap();
+        assert!(!found.problems.is_empty());
         store.close().await;
         let store = backend.open_with(clock.options()).await.unwrap();
         compare(&store, &clock).await;

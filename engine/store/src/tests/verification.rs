@@ -10,6 +10,7 @@ async fn verify(backend: &Backend) -> Verified {
     let verified = store
         .read(|tx| {
             let mut all = tx.verify_contents()?;
+            all.problems.extend(tx.verify_counts()?.problems);
             let mut after = 0;
             loop {
                 let portion = tx.verify_resources(after, 2)?;
