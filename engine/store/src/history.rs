@@ -91,7 +91,7 @@ impl Transaction<'_> {
             Some(population) => self.count_population(population)?,
             None => {
                 let mut count = Statement::new("SELECT COUNT(*)").with(&from);
-                between(&mut count, low, high);
+                between(&mut count, "v.last_updated", low, high);
                 self.row(count.text(), count.params(), |row| row.unsigned(0))?.unwrap_or(0)
             }
         };
@@ -103,9 +103,28 @@ impl Transaction<'_> {
             Some(population) if offset > 0 => self.locate(population, offset, false)?,
             _ => Start { time: low, skip: offset },
         };
-        let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id").with(&from);
-        between(&mut page, start.time, high);
-        page.push(" ORDER BY v.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
+        let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id");
+        let hidden = match &counted {
+            Some(population) if self.is_mostly_hidden(population, total)? => tally::only_reader(population),
+            _ => None,
+        };
+        match (hidden, &query.scope) {
+            (Some(reader), HistoryScope::Type(resource_type)) => {
+                page.push(
+                    " FROM read_access AS a CROSS JOIN resource_version AS v WHERE v.rid = a.rid
+                      AND v.version = a.version AND a.grantee = ",
+                );
+                page.bind(reader.as_str());
+                page.push(" AND v.type = ").bind(resource_type.as_str());
+                between(&mut page, "a.last_updated", start.time, high);
+                page.push(" ORDER BY a.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
+            }
+            _ => {
+                page.append(&from);
+                between(&mut page, "v.last_updated", start.time, high);
+                page.push(" ORDER BY v.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
+            }
+        }
         page.push(" OFFSET ").bind(i64::try_from(start.skip).unwrap_or(i64::MAX));
         let mut space = PageSpace::new();
         let entries = self.rows(page.text(), page.params(), |row| {
@@ -138,11 +157,11 @@ fn counted<'f>(query: &HistoryQuery, filter: &'f ReadFilter, rows: &Statement) -
 }
 
 /// Times from `low` up to but not including `high`.
-fn between(statement: &mut Statement, low: Option<i64>, high: Option<i64>) {
+fn between(statement: &mut Statement, time: &'static str, low: Option<i64>, high: Option<i64>) {
     if let Some(low) = low {
-        statement.push(" AND v.last_updated >= ").bind(low);
+        statement.push(" AND ").push(time).push(" >= ").bind(low);
     }
     if let Some(high) = high {
-        statement.push(" AND v.last_updated < ").bind(high);
+        statement.push(" AND ").push(time).push(" < ").bind(high);
     }
 }

@@ -149,9 +149,9 @@ impl Transaction<'_> {
         self.note_count([tally::of_history(resource_type)], to_millis(now), &readers, 1);
         // Who could see the last version may see that it was deleted.
         self.put(
-            "INSERT INTO read_access (rid, version, grantee)
-             SELECT rid, ?2, grantee FROM read_access WHERE rid = ?1 AND version = ?3",
-            &[head.rid.into(), version.into(), head.version.into()],
+            "INSERT INTO read_access (rid, version, grantee, last_updated)
+             SELECT rid, ?2, grantee, ?4 FROM read_access WHERE rid = ?1 AND version = ?3",
+            &[head.rid.into(), version.into(), head.version.into(), now.into()],
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
@@ -305,7 +305,7 @@ impl Transaction<'_> {
                 self.context_grants(&resource_type, &id, version)?
             }
         };
-        self.insert_grants(head.rid, head.version, &grants)?;
+        self.insert_grants(head.rid, head.version, head.last_updated, &grants)?;
         self.follow_security_context(resource_type, id, Some(head.version), &grants)?;
         Ok(grants)
     }
@@ -355,19 +355,19 @@ impl Transaction<'_> {
             self.note_count(subjects.clone(), time, &Arc::new(before), -1);
             self.note_count(subjects, time, &Arc::new(grants.clone()), 1);
             self.put("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
-            self.insert_grants(rid, version, grants)?;
+            self.insert_grants(rid, version, time, grants)?;
         }
         Ok(())
     }
 
-    fn insert_grants(&mut self, rid: i64, version: u64, grants: &BTreeSet<Grant>) -> Result<(), StoreError> {
+    fn insert_grants(&mut self, rid: i64, version: u64, time: i64, grants: &BTreeSet<Grant>) -> Result<(), StoreError> {
         if grants.len() > limits::GRANTS {
             return Err(StoreError::TooLarge { what: "list of readers", size: grants.len(), limit: limits::GRANTS });
         }
         for grant in grants {
             self.put(
-                "INSERT INTO read_access (rid, version, grantee) VALUES (?1, ?2, ?3)",
-                &[rid.into(), version.into(), grant.as_str().into()],
+                "INSERT INTO read_access (rid, version, grantee, last_updated) VALUES (?1, ?2, ?3, ?4)",
+                &[rid.into(), version.into(), grant.as_str().into(), time.into()],
             )?;
         }
         Ok(())
@@ -424,27 +424,46 @@ impl Transaction<'_> {
 
 // === impl Transaction: reading ===
 
+const CURRENT: &str = "SELECT v.version, v.last_updated, v.content FROM resource AS r
+     JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version WHERE r.type = ?1 AND r.id = ?2";
+
+const VERSION: &str = "SELECT v.version, v.last_updated, v.content FROM resource AS r
+     JOIN resource_version AS v ON v.rid = r.rid WHERE r.type = ?1 AND r.id = ?2 AND v.version = ?3";
+
 impl Transaction<'_> {
     /// The current state of a resource.
     pub fn read(&mut self, resource_type: ResourceType, id: &str) -> Result<Found, StoreError> {
-        let found = self.row(
-            "SELECT v.version, v.last_updated, v.content FROM resource AS r
-             JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version WHERE r.type = ?1 AND r.id = ?2",
-            &[resource_type.as_str().into(), id.into()],
-            |row| found(row, resource_type, id),
-        )?;
+        let found =
+            self.row(CURRENT, &[resource_type.as_str().into(), id.into()], |row| found(row, resource_type, id))?;
         Ok(found.unwrap_or(Found::Missing))
     }
 
     /// One version of a resource.
     pub fn read_version(&mut self, resource_type: ResourceType, id: &str, version: u64) -> Result<Found, StoreError> {
-        let found = self.row(
-            "SELECT v.version, v.last_updated, v.content FROM resource AS r
-             JOIN resource_version AS v ON v.rid = r.rid WHERE r.type = ?1 AND r.id = ?2 AND v.version = ?3",
-            &[resource_type.as_str().into(), id.into(), version.into()],
-            |row| found(row, resource_type, id),
-        )?;
+        let found = self.row(VERSION, &[resource_type.as_str().into(), id.into(), version.into()], |row| {
+            found(row, resource_type, id)
+        })?;
         Ok(found.unwrap_or(Found::Missing))
+    }
+
+    /// As [`Self::read`] or [`Self::read_version`]; `None` if the content is longer than `bytes`, without parsing it.
+    pub fn read_small(
+        &mut self,
+        resource_type: ResourceType,
+        id: &str,
+        version: Option<u64>,
+        bytes: usize,
+    ) -> Result<Option<Found>, StoreError> {
+        let small = |row: &dyn Row| match row.optional_text(2)? {
+            Some(content) if content.len() > bytes => Ok(None),
+            _ => found(row, resource_type, id).map(Some),
+        };
+        let key: [Param<'_>; 3] = [resource_type.as_str().into(), id.into(), version.into()];
+        let found = match version {
+            None => self.row(CURRENT, key.get(..2).unwrap_or_default(), small)?,
+            Some(_) => self.row(VERSION, &key, small)?,
+        };
+        Ok(found.unwrap_or(Some(Found::Missing)))
     }
 
     /// The version and time of the current state, without its content: enough for `If-None-Match` and reference checks.

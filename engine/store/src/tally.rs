@@ -53,6 +53,9 @@ pub(crate) struct Population<'p> {
     pub(crate) high: Option<i64>,
 }
 
+/// Up to so many rows of others are passed for each one that can be seen.
+const OTHERS: u64 = 4;
+
 /// Where a page begins: rows from (or, backwards, before) a time on, without the first `skip`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
@@ -183,10 +186,13 @@ impl Transaction<'_> {
         self.count_between(population, population.low, population.high)
     }
 
-    /// How many there are without regard to who may see them, but for those of the first and the last second.
-    pub(crate) fn count_unseen(&mut self, population: &Population<'_>) -> Result<u64, StoreError> {
+    /// Whether so few of all can be seen that it is better to begin with what can be seen than to walk through all.
+    pub(crate) fn is_mostly_hidden(&mut self, population: &Population<'_>, seen: u64) -> Result<bool, StoreError> {
+        if population.readers.is_none() {
+            return Ok(false);
+        }
         let (ranges, _) = ranges(population.low, population.high);
-        self.count_buckets(&population.subjects, None, &ranges)
+        Ok(self.count_buckets(&population.subjects, None, &ranges)? / OTHERS > seen)
     }
 
     fn count_between(
@@ -281,6 +287,14 @@ fn buckets(statement: &mut Statement, subjects: &[String], readers: Option<&[&Gr
         statement.push(" AND t.audience IN (SELECT g.audience FROM audience_grant AS g WHERE g.grantee IN (");
         statement.bind_all(readers.iter().map(|grant| grant.as_str()));
         statement.push("))");
+    }
+}
+
+/// The one reader, for whom an index has everything in the order of time.
+pub(crate) fn only_reader<'p>(population: &Population<'p>) -> Option<&'p Grant> {
+    match population.readers.as_deref() {
+        Some([only]) => Some(only),
+        _ => None,
     }
 }
 

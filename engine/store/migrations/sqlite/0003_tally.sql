@@ -29,3 +29,10 @@ CREATE TABLE tally (
 ALTER TABLE token_index ADD COLUMN last_updated INTEGER NOT NULL DEFAULT 0;
 DROP INDEX token_index_by_code;
 CREATE INDEX token_index_by_code ON token_index (parameter, code, last_updated, rid);
+
+-- And beside each reader, so that who sees few of many finds a page among these.
+ALTER TABLE read_access ADD COLUMN last_updated INTEGER NOT NULL DEFAULT 0;
+UPDATE read_access SET last_updated =
+    (SELECT v.last_updated FROM resource_version AS v WHERE v.rid = read_access.rid AND v.version = read_access.version);
+DROP INDEX read_access_by_grantee;
+CREATE INDEX read_access_by_grantee ON read_access (grantee, last_updated, rid, version);

@@ -12,13 +12,20 @@ use crate::{StoreError, Transaction};
 /// Matches before a page above which its beginning is looked up instead of walked to.
 const NEAR: u64 = 200;
 
-/// Up to so many rows of others are passed for each match that can be seen.
-const OTHERS: u64 = 4;
-
 /// The matches of a counted search.
 pub(super) struct Counted<'f> {
     population: Population<'f>,
-    /// What orders them by time.
+    walk: Walk,
+    /// The walk that begins with what the only reader may see.
+    seen: Option<Walk>,
+}
+
+/// A way through the matches in the order of time.
+struct Walk {
+    /// ` FROM … WHERE …`
+    rows: Statement,
+    time: &'static str,
+    /// Forwards and backwards.
     order: [&'static str; 2],
 }
 
@@ -49,11 +56,11 @@ pub(super) fn counted<'f>(query: &Query, filter: &'f ReadFilter) -> Option<Count
         }
     }
     let readers = tally::readers_of(filter, Some(query.resource_type));
-    let (subject, mut rows, time, order) = match token {
+    let (subject, mut walk) = match &token {
         None => {
             let mut rows = Statement::new(" FROM resource AS r WHERE r.type = ");
             rows.bind(query.resource_type.as_str());
-            (tally::of_type(query.resource_type), rows, "r.last_updated", ORDER_OF_RESOURCES)
+            (tally::of_type(query.resource_type), Walk { rows, time: "r.last_updated", order: ORDER_OF_RESOURCES })
         }
         Some((column, code)) => {
             // CROSS JOIN makes SQLite walk through the index, in the order of the result.
@@ -62,18 +69,37 @@ pub(super) fn counted<'f>(query: &Query, filter: &'f ReadFilter) -> Option<Count
             );
             rows.bind(column.as_str());
             rows.push(" AND i.code = ").bind(bounded(code).as_ref());
-            (tally::of_code(&column, code), rows, "i.last_updated", ORDER_OF_CODES)
+            (tally::of_code(column, code), Walk { rows, time: "i.last_updated", order: ORDER_OF_CODES })
         }
     };
-    rows.push(" AND r.deleted = 0");
-    rows.visible("r.rid", "r.version", readers.clone());
-    Some(Counted { population: Population { subjects: vec![subject], readers, rows, time, low, high }, order })
+    walk.rows.push(" AND r.deleted = 0");
+    walk.rows.visible("r.rid", "r.version", readers.clone());
+    let population =
+        Population { subjects: vec![subject], readers, rows: walk.rows.clone(), time: walk.time, low, high };
+    let seen = tally::only_reader(&population).map(|reader| {
+        let mut rows = Statement::new(
+            " FROM read_access AS a CROSS JOIN resource AS r WHERE r.rid = a.rid AND r.version = a.version
+              AND r.deleted = 0 AND a.grantee = ",
+        );
+        rows.bind(reader.as_str());
+        rows.push(" AND r.type = ").bind(query.resource_type.as_str());
+        if let Some((column, code)) = &token {
+            rows.push(" AND EXISTS (SELECT 1 FROM token_index AS i WHERE i.rid = r.rid AND i.parameter = ");
+            rows.bind(column.as_str());
+            rows.push(" AND i.code = ").bind(bounded(code).as_ref());
+            rows.push(")");
+        }
+        Walk { rows, time: "a.last_updated", order: ORDER_OF_READERS }
+    });
+    Some(Counted { population, walk, seen })
 }
 
 const ORDER_OF_RESOURCES: [&str; 2] =
     [" ORDER BY r.last_updated, r.id LIMIT ", " ORDER BY r.last_updated DESC, r.id LIMIT "];
 const ORDER_OF_CODES: [&str; 2] =
     [" ORDER BY i.last_updated, r.id LIMIT ", " ORDER BY i.last_updated DESC, r.id LIMIT "];
+const ORDER_OF_READERS: [&str; 2] =
+    [" ORDER BY a.last_updated, r.id LIMIT ", " ORDER BY a.last_updated DESC, r.id LIMIT "];
 
 fn is_counted(filter: &Filter) -> bool {
     !filter.is_negated() && tally::has_counts(filter.parameter)
@@ -104,9 +130,11 @@ impl Transaction<'_> {
     ) -> Result<Option<Vec<i64>>, StoreError> {
         let Some(backwards) = order_of(query) else { return Ok(None) };
         let population = &counted.population;
-        if population.readers.is_some() && self.count_unseen(population)? / OTHERS > total {
-            return Ok(None);
-        }
+        let walk = match (self.is_mostly_hidden(population, total)?, &counted.seen) {
+            (false, _) => &counted.walk,
+            (true, Some(seen)) => seen,
+            (true, None) => return Ok(None),
+        };
         let (low, high) = (population.low, population.high);
         let near = if backwards { high } else { low };
         let start = if offset > NEAR {
@@ -115,14 +143,14 @@ impl Transaction<'_> {
             tally::Start { time: near, skip: offset }
         };
         let (from, before) = if backwards { (low, start.time) } else { (start.time, high) };
-        let mut page = Statement::new("SELECT r.rid").with(&population.rows);
+        let mut page = Statement::new("SELECT r.rid").with(&walk.rows);
         if let Some(from) = from {
-            page.push(" AND ").push(population.time).push(" >= ").bind(from);
+            page.push(" AND ").push(walk.time).push(" >= ").bind(from);
         }
         if let Some(before) = before {
-            page.push(" AND ").push(population.time).push(" < ").bind(before);
+            page.push(" AND ").push(walk.time).push(" < ").bind(before);
         }
-        let [forwards, reversed] = counted.order;
+        let [forwards, reversed] = walk.order;
         page.push(if backwards { reversed } else { forwards }).bind(i64::from(count));
         page.push(" OFFSET ").bind(i64::try_from(start.skip).unwrap_or(i64::MAX));
         self.rows(page.text(), page.params(), |row| row.integer(0)).map(Some)

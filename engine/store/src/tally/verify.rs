@@ -59,14 +59,23 @@ impl Transaction<'_> {
                 }
             }
         }
-        let astray = self.row(
-            "SELECT COUNT(*) FROM token_index AS i JOIN resource AS r ON r.rid = i.rid
-             WHERE i.last_updated <> r.last_updated",
-            &[],
-            |row| row.unsigned(0),
-        )?;
-        if let Some(astray) = astray.filter(|astray| *astray > 0) {
-            problems.push(format!("token_index: {astray} rows have another time than their resource"));
+        for (table, sql) in [
+            (
+                "token_index",
+                "SELECT COUNT(*) FROM token_index AS i JOIN resource AS r ON r.rid = i.rid
+                 WHERE i.last_updated <> r.last_updated",
+            ),
+            (
+                "read_access",
+                "SELECT COUNT(*) FROM read_access AS a
+                 JOIN resource_version AS v ON v.rid = a.rid AND v.version = a.version
+                 WHERE a.last_updated <> v.last_updated",
+            ),
+        ] {
+            let astray = self.row(sql, &[], |row| row.unsigned(0))?;
+            if let Some(astray) = astray.filter(|astray| *astray > 0) {
+                problems.push(format!("{table}: {astray} rows have another time than their resource"));
+            }
         }
         Ok(Verified { problems, ..Verified::default() })
     }
