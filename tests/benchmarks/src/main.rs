@@ -23,6 +23,7 @@ mod pki;
 mod process;
 mod processors;
 mod report;
+mod scale;
 mod start;
 mod statistics;
 mod upstream;
@@ -90,6 +91,8 @@ enum Name {
     Endpoint,
     /// The process engine in memory beside SpiffWorkflow, and the size of a waiting instance
     Bpmn,
+    /// Searches and histories in a store with very many Tasks
+    Scale,
 }
 
 /// How a benchmark is to run.
@@ -122,6 +125,7 @@ impl Name {
             Self::Binary => "binary",
             Self::Endpoint => "endpoint",
             Self::Bpmn => "bpmn",
+            Self::Scale => "scale",
         }
     }
 }
@@ -216,6 +220,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
         Name::Bpmn => bpmn_engine::run(run, &mut report),
+        Name::Scale => scale::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }
