@@ -217,4 +217,17 @@ pub(crate) struct TaskList {
 pub(crate) enum Process {
     /// List installed processes with their messages, versions and running instances
     List(Directory),
+    /// Say of every model what would run, and what would be refused and why, with its line
+    Check(ProcessCheck),
+}
+
+/// Checks BPMN files without a node: `schleuse process check FOLDER --simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct ProcessCheck {
+    /// A BPMN file, or a folder that is searched for them
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) path: PathBuf,
+    /// Run every model that loads with steps that do nothing, and print the path of its tokens
+    #[arg(long)]
+    pub(crate) simulate: bool,
 }

@@ -28,6 +28,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Task(Task::Start(start)) => task::start(&start, format).await,
         Command::Task(Task::List(list)) => task::list(&list, format).await,
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,
+        Command::Process(Process::Check(check)) => process::check::run(&check.path, check.simulate, format),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit::Log;
 use link::frame::{self, FrameError, FromEngine, FromGateway};
@@ -14,7 +14,7 @@ use link::{Snapshot, SnapshotError};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use crate::limits::SNAPSHOT_RECONNECT;
+use crate::limits::{ENGINE_START, SNAPSHOT_RECONNECT};
 use crate::record::Happened;
 use crate::reload::Active;
 
@@ -48,17 +48,23 @@ pub async fn follow(
     let (first, longest) = SNAPSHOT_RECONNECT;
     let mut pause = first;
     let mut reported = false;
+    let started = Instant::now();
     loop {
         let error = tokio::select! {
             error = session(&active, &audit, &socket, &copy, &mut pause) => error,
             _ = stop.wait_for(|stop| *stop) => return,
         };
+        let was_up = active.is_link_up();
         active.set_link(false);
-        // One line when the link is lost, not one per attempt.
-        if std::mem::replace(&mut reported, pause > first) && pause > first {
+        // At a start the engine may come a moment later; that is no fault. Then one line when the link is lost or does not
+        // come up, not one per attempt.
+        reported &= !was_up;
+        let is_start = matches!(error, LinkError::Connect(_)) && !was_up && started.elapsed() < ENGINE_START;
+        if reported || is_start {
             tracing::debug!(%error, "link to the engine is down");
         } else {
             tracing::warn!(%error, "link to the engine is down");
+            reported = true;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

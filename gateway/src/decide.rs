@@ -2,14 +2,16 @@
 //!
 //! A connection proves only that its client holds the key of a certificate that was valid in a handshake. Everything else
 //! can change while it lives, so every request asks again: the dates of the certificate, the trust store (when it changed,
-//! or the session was resumed without the verifier), the officer's rules and the allow-list. What is expensive is kept in
-//! a cache whose key holds the generation of policy and allow-list, so nothing outlives a push.
+//! or the session was resumed without the verifier), the officer's rules and the allow-list. What is expensive is kept as
+//! a [`Caller`] under the generation of policy and allow-list, so nothing outlives a push: by the connection, which asks
+//! again and again, and in a cache for further connections of the same client.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use fhir::Resource;
-use link::Snapshot;
+use link::{PermitError, PermitTemplate, Snapshot};
 use moka::sync::Cache;
 use policies::{CanonicalRequest, Context, Decision, Denial, Identity, Origin, Thumbprint};
 use rustls_pki_types::UnixTime;
@@ -18,17 +20,31 @@ use time::OffsetDateTime;
 use crate::expiry;
 use crate::limits::IDENTITY_CACHE;
 use crate::listen::{Connection, Peer};
+use crate::rate::{Bucket, Shares};
 use crate::reload::{Active, Basis};
 
-/// Finds the identity of a connection.
+/// Finds out who is at the other end of a connection.
 #[derive(Debug)]
 pub struct Identities {
     known: Cache<(u64, Thumbprint), Known>,
+    shares: Shares,
+}
+
+/// A known client, and what follows from that for each of its requests.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who it is; never [`Identity::Unknown`].
+    pub identity: Identity,
+    /// The name in records and limits.
+    pub name: String,
+    pub(crate) bucket: Arc<Bucket>,
+    pub(crate) permit: Result<PermitTemplate, PermitError>,
 }
 
 #[derive(Clone, Debug)]
 enum Known {
-    Identity(Arc<Identity>),
+    Caller(Arc<Caller>),
+    Nobody,
     Refused(&'static str),
 }
 
@@ -81,12 +97,12 @@ fn context(connection: &Connection) -> Context {
 
 impl Default for Identities {
     fn default() -> Self {
-        Self { known: Cache::new(IDENTITY_CACHE) }
+        Self { known: Cache::new(IDENTITY_CACHE), shares: Shares::default() }
     }
 }
 
 impl Identities {
-    /// The identity of the client, which is never [`Identity::Unknown`].
+    /// The client of a connection.
     pub fn identify(
         &self,
         active: &Active,
@@ -94,54 +110,92 @@ impl Identities {
         snapshot: &Snapshot,
         connection: &Connection,
         now: OffsetDateTime,
-    ) -> Result<Arc<Identity>, Stranger> {
+    ) -> Result<Arc<Caller>, Stranger> {
         let peer = &connection.peer;
-        if !peer.certificate.is_valid_at(now) {
-            return Err(Stranger::Dates);
+        verify(active, connection, now)?;
+        if let Some(caller) = connection.caller(basis.generation) {
+            return Ok(caller);
         }
-        verify_trust(active, connection, now)?;
         let key = (basis.generation, peer.thumbprint.clone());
         let known = match self.known.get(&key) {
             Some(known) => known,
             None => {
-                let known = derive(basis, snapshot, peer);
-                if let Known::Identity(identity) = &known
-                    && **identity != Identity::Unknown
-                {
-                    expiry::report_client(basis.policy.trust(), &peer.certificate, &identity.name(), now);
+                let known = self.derive(basis, snapshot, peer);
+                if let Known::Caller(caller) = &known {
+                    expiry::report_client(basis.policy.trust(), &peer.certificate, &caller.name, now);
                 }
                 self.known.insert(key, known.clone());
                 known
             }
         };
         match known {
-            Known::Identity(identity) if *identity != Identity::Unknown => Ok(identity),
-            Known::Identity(_) => Err(Stranger::Unknown),
+            Known::Caller(caller) => {
+                connection.keep_caller(basis.generation, &caller);
+                Ok(caller)
+            }
+            Known::Nobody => Err(Stranger::Unknown),
             Known::Refused(code) => Err(Stranger::Rules(code)),
+        }
+    }
+
+    fn derive(&self, basis: &Basis, snapshot: &Snapshot, peer: &Peer) -> Known {
+        match derive(basis, snapshot, peer) {
+            Ok(identity) => {
+                let name = identity.name();
+                let bucket = self.shares.of(&name, basis.limits.rate.burst, Instant::now());
+                let permit = PermitTemplate::new(&identity, basis.policy.version(), snapshot.version());
+                Known::Caller(Arc::new(Caller { identity, name, bucket, permit }))
+            }
+            Err(Stranger::Rules(code)) => Known::Refused(code),
+            Err(Stranger::Dates | Stranger::Untrusted | Stranger::Unknown) => Known::Nobody,
         }
     }
 }
 
-fn derive(basis: &Basis, snapshot: &Snapshot, peer: &Peer) -> Known {
-    if let Err(refusal) = basis.rules.check(&peer.certificate) {
-        return Known::Refused(refusal.code());
-    }
-    let email = peer.certificate.emails().first().map(String::as_str);
-    Known::Identity(Arc::new(snapshot.allow_list().identify(&peer.thumbprint, email, &basis.policy)))
+/// The identity of the client of a connection, asked without memory: for what is rare.
+pub fn identify_anew(
+    active: &Active,
+    basis: &Basis,
+    snapshot: &Snapshot,
+    connection: &Connection,
+    now: OffsetDateTime,
+) -> Result<Identity, Stranger> {
+    verify(active, connection, now)?;
+    derive(basis, snapshot, &connection.peer)
 }
 
-/// Runs the verifier again if it was another one, or none, that let the client in.
+fn derive(basis: &Basis, snapshot: &Snapshot, peer: &Peer) -> Result<Identity, Stranger> {
+    basis.rules.check(&peer.certificate).map_err(|refusal| Stranger::Rules(refusal.code()))?;
+    let email = peer.certificate.emails().first().map(String::as_str);
+    match snapshot.allow_list().identify(&peer.thumbprint, email, &basis.policy) {
+        Identity::Unknown => Err(Stranger::Unknown),
+        known => Ok(known),
+    }
+}
+
+/// What the handshake proved, as of now: dates, and trust.
+fn verify(active: &Active, connection: &Connection, now: OffsetDateTime) -> Result<(), Stranger> {
+    if !connection.peer.certificate.is_valid_at(now) {
+        return Err(Stranger::Dates);
+    }
+    verify_trust(active, connection, now)
+}
+
+/// Runs the verifier again if it was another one, or none, that let the client in, unless it did so a moment ago.
 fn verify_trust(active: &Active, connection: &Connection, now: OffsetDateTime) -> Result<(), Stranger> {
     let tls = active.tls();
     if connection.trust_generation.load(Ordering::Acquire) == tls.generation {
         return Ok(());
     }
-    let seconds = u64::try_from(now.unix_timestamp()).map_err(|_| Stranger::Dates)?;
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let peer = &connection.peer;
-    tls.verifier
-        .verify_client_cert(peer.certificate.der(), &peer.intermediates, now)
-        .map_err(|_| Stranger::Untrusted)?;
+    if !tls.was_verified(&peer.thumbprint) {
+        let seconds = u64::try_from(now.unix_timestamp()).map_err(|_| Stranger::Dates)?;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        tls.verifier
+            .verify_client_cert(peer.certificate.der(), &peer.intermediates, now)
+            .map_err(|_| Stranger::Untrusted)?;
+        tls.note_verified(&peer.thumbprint);
+    }
     connection.trust_generation.store(tls.generation, Ordering::Release);
     Ok(())
 }

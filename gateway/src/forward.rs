@@ -2,9 +2,11 @@
 //!
 //! [`Gateway`] is what the proxy calls for each request. The order is fixed in `judge`: nothing is forwarded without a
 //! [`link::Permit`], the permit exists only after a decision, the decision is recorded before anything goes on, and the
-//! head that goes on is built from the canonical request (`head::EngineHead`).
+//! head that goes on is built from the canonical request (`head::EngineHead`). Requests and answers pass through
+//! `exchange` over connections of `engine`; the proxy's own way to an upstream carries WebSockets alone.
 
 mod engine;
+mod exchange;
 mod head;
 mod judge;
 mod proxy;
@@ -24,7 +26,7 @@ use tokio::sync::watch;
 use crate::decide::Identities;
 use crate::limits;
 use crate::memory::Memory;
-use crate::rate::Rates;
+use crate::meters::Meters;
 use crate::reload::Active;
 use crate::strangers::Strangers;
 
@@ -39,7 +41,7 @@ pub struct Gateway {
     peer: HttpPeer,
     memory: Memory,
     strangers: Strangers,
-    rates: Rates<String>,
+    meters: Meters,
     stop: watch::Receiver<bool>,
 }
 
@@ -74,11 +76,11 @@ pub fn build(
         active,
         identities: Identities::default(),
         audit,
-        engine: Engine::new(engine_socket.to_owned()),
+        engine: Engine::new(engine_socket, workers),
         peer,
         memory: Memory::default(),
         strangers: Strangers::default(),
-        rates: Rates::default(),
+        meters: Meters::default(),
         stop,
     };
     // The connector loads a trust store even though it only ever speaks plain HTTP on a Unix socket, and panics on a

@@ -10,12 +10,15 @@
 
 pub mod admin;
 pub mod allow_list;
+mod correlation;
+mod deadline;
 pub mod decide;
 mod expiry;
 pub mod forward;
 pub mod limits;
 pub mod listen;
 mod memory;
+mod meters;
 mod rate;
 mod record;
 pub mod reload;
@@ -23,7 +26,9 @@ pub mod request;
 mod respond;
 mod run;
 mod strangers;
+mod workers;
 
 /// The audit log and its verifier.
 pub use audit;
 pub use run::{Failure, check, run};
+pub use workers::Workers;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use policies::policy::{BodyLimits, RateLimits};
 
-/// Plain text that waits below TLS until a response is flushed: one write for head and small body, and never more memory
-/// than this per connection.
+/// Plain text that waits above TLS until a response is flushed, and never more memory than this per connection: what fits
+/// leaves as one record, which holds at most as much.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Write buffer that an idle connection may keep.
@@ -21,7 +21,13 @@ pub const H2_RESET_STREAMS: usize = 50;
 /// Requests on one connection; renewing connections gives every partner the current certificate and trust.
 pub const REQUESTS_PER_CONNECTION: u32 = 10_000;
 
-/// Idle connections to the engine.
+/// Longest head of an answer of the engine, and most of its fields. Both processes are ours: what is longer is a fault.
+pub const ENGINE_HEAD_BYTES: usize = 64 * 1024;
+
+/// See [`ENGINE_HEAD_BYTES`].
+pub const ENGINE_HEAD_FIELDS: usize = 64;
+
+/// Idle connections to the engine, of each thread.
 pub const ENGINE_CONNECTIONS: usize = 64;
 
 /// Time to connect to the engine's socket. It is local: what takes longer is not running.
@@ -30,14 +36,24 @@ pub const ENGINE_CONNECT: Duration = Duration::from_secs(2);
 /// Identities kept per policy and snapshot; derived again when evicted.
 pub const IDENTITY_CACHE: u64 = 20_000;
 
+/// Time for which a verified chain counts for further connections of the same client, resumed ones. Dates of the client's
+/// own certificate are asked on every request; this bounds how late the end of an authority between is noticed.
+pub const TRUST_MEMORY: Duration = Duration::from_secs(60);
+
 /// Pause of the accept loop when the process has no file descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// First and longest pause between attempts to reach the engine's snapshot socket.
 pub const SNAPSHOT_RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// Time that the engine may take to start beside the gateway before its absence is worth a warning.
+pub const ENGINE_START: Duration = Duration::from_secs(10);
+
 /// Metrics text of the engine that is merged into ours.
 pub const ENGINE_METRICS_BYTES: usize = 4 * 1024 * 1024;
+
+/// Time between two sums of the samples of histograms, which hold memory until then.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Seconds after which a client may try again while the engine is away.
 pub const RETRY_AFTER_SECONDS: &str = "2";

@@ -9,4 +9,5 @@ mod tls;
 pub use accept::Listener;
 pub(crate) use accept::site;
 pub use connection::{Connection, Peer};
+pub(crate) use tls::check_server_certificate;
 pub use tls::{Profile, TlsError, TlsState, Trusted};

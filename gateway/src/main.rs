@@ -19,8 +19,12 @@ fn main() -> ExitCode {
     match gateway::run(arguments.supervised) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tracing::error!(%failure, "gateway does not run");
-            eprintln!("schleuse-gateway: {failure}");
+            // Once, for whoever reads it: a person, or what collects the log.
+            if arguments.log_json {
+                tracing::error!(%failure, "gateway does not run");
+            } else {
+                eprintln!("schleuse-gateway: {failure}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }

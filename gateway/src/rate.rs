@@ -1,8 +1,9 @@
 //! Rates and numbers per identity and per address: token buckets that are forgotten when unused.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
@@ -15,8 +16,16 @@ pub(crate) struct Rates<K: Hash + Eq + Send + Sync + 'static> {
     buckets: Cache<K, Arc<Bucket>>,
 }
 
+/// Buckets of identities. Each lives as long as somebody who was identified holds it, so that requests need not look for
+/// it, and there is never a second one for the same name.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    buckets: Mutex<HashMap<String, Weak<Bucket>>>,
+}
+
+/// Tokens and running requests of one identity or address.
 #[derive(Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     tokens: Mutex<(f64, Instant)>,
     running: AtomicU32,
 }
@@ -42,27 +51,44 @@ impl<K: Hash + Eq + Send + Sync + Clone + 'static> Rates<K> {
         per_second == 0 || self.bucket(key, burst, now).take(per_second, burst, now)
     }
 
-    /// Counts a running request, if fewer than `most` run.
-    pub(crate) fn begin(&self, key: &K, most: u32, now: Instant) -> Option<Running> {
-        let bucket = self.bucket(key, 0, now);
-        let counted = bucket
-            .running
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| (running < most).then_some(running + 1));
-        counted.is_ok().then(|| Running { bucket })
-    }
-
     fn bucket(&self, key: &K, burst: u32, now: Instant) -> Arc<Bucket> {
         if let Some(known) = self.buckets.get(key) {
             return known;
         }
-        self.buckets.get_with(key.clone(), || {
-            Arc::new(Bucket { tokens: Mutex::new((f64::from(burst), now)), running: AtomicU32::new(0) })
-        })
+        self.buckets.get_with(key.clone(), || Arc::new(Bucket::full(burst, now)))
     }
 }
 
+// === impl Shares ===
+
+impl Shares {
+    /// The bucket of an identity, full if nobody holds it.
+    pub(crate) fn of(&self, name: &str, burst: u32, now: Instant) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = buckets.get(name).and_then(Weak::upgrade) {
+            return known;
+        }
+        if buckets.len() >= usize::try_from(RATE_ENTRIES).unwrap_or(usize::MAX) {
+            buckets.retain(|_, bucket| bucket.strong_count() > 0);
+        }
+        let bucket = Arc::new(Bucket::full(burst, now));
+        buckets.insert(name.to_owned(), Arc::downgrade(&bucket));
+        bucket
+    }
+}
+
+// === impl Bucket ===
+
 impl Bucket {
-    fn take(&self, per_second: u32, burst: u32, now: Instant) -> bool {
+    fn full(burst: u32, now: Instant) -> Self {
+        Self { tokens: Mutex::new((f64::from(burst), now)), running: AtomicU32::new(0) }
+    }
+
+    /// Takes one token; `per_second` 0 means unlimited.
+    pub(crate) fn take(&self, per_second: u32, burst: u32, now: Instant) -> bool {
+        if per_second == 0 {
+            return true;
+        }
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, since) = *tokens;
         let refilled = now.saturating_duration_since(since).as_secs_f64().mul_add(f64::from(per_second), left);
@@ -70,6 +96,14 @@ impl Bucket {
         let allowed = left >= 1.0;
         *tokens = (if allowed { left - 1.0 } else { left }, now);
         allowed
+    }
+
+    /// Counts a running request, if fewer than `most` run.
+    pub(crate) fn begin(self: &Arc<Self>, most: u32) -> Option<Running> {
+        let counted = self
+            .running
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| (running < most).then_some(running + 1));
+        counted.is_ok().then(|| Running { bucket: Arc::clone(self) })
     }
 }
 
@@ -97,12 +131,25 @@ mod tests {
 
     #[test]
     fn running_requests_are_counted_and_given_back() {
-        let rates = Rates::default();
-        let now = Instant::now();
-        let first = rates.begin(&"a", 1, now);
+        let bucket = Arc::new(Bucket::full(1, Instant::now()));
+        let first = bucket.begin(1);
         assert!(first.is_some());
-        assert!(rates.begin(&"a", 1, now).is_none());
+        assert!(bucket.begin(1).is_none());
         drop(first);
-        assert!(rates.begin(&"a", 1, now).is_some());
+        assert!(bucket.begin(1).is_some());
+    }
+
+    #[test]
+    fn an_identity_has_one_bucket_as_long_as_somebody_holds_it() {
+        let (shares, now) = (Shares::default(), Instant::now());
+        let held = shares.of("a", 1, now);
+        assert!(held.take(1, 1, now) && !shares.of("a", 1, now).take(1, 1, now));
+        assert!(shares.of("b", 1, now).take(1, 1, now));
+        drop(held);
+        for number in 0..RATE_ENTRIES {
+            shares.of(&number.to_string(), 1, now);
+        }
+        assert!(shares.buckets.lock().unwrap().len() as u64 <= RATE_ENTRIES, "those that nobody holds are forgotten");
+        assert!(shares.of("a", 1, now).take(1, 1, now));
     }
 }

@@ -3,9 +3,12 @@
 //! One record of the decision before a request goes on, one of the outcome when something was changed or went wrong. They
 //! hold identifiers and codes, never content; texts of the client are cut and, being JSON strings, cannot break a line.
 
-use policies::{CanonicalRequest, Identity};
+use std::borrow::Cow;
+
+use policies::CanonicalRequest;
 use serde::Serialize;
 
+use crate::decide::Caller;
 use crate::limits::RECORDED_TEXT;
 use crate::listen::Connection;
 
@@ -16,24 +19,24 @@ pub(crate) struct Decided<'a> {
     /// `permit`, `deny` or `refuse` (not judged by a rule).
     pub(crate) event: &'static str,
     /// Joins the records of a request.
-    pub(crate) correlation_id: String,
+    pub(crate) correlation_id: &'a str,
     /// Address of the client.
-    pub(crate) address: String,
+    pub(crate) address: &'a str,
     /// TLS version and suite.
     pub(crate) tls: &'a str,
     /// The certificate.
     pub(crate) thumbprint: &'a str,
     /// Its subject.
-    pub(crate) subject: String,
+    pub(crate) subject: &'a str,
     /// Kind of identity.
     pub(crate) identity: &'a str,
     /// Organisation, or organisation and person.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<&'a str>,
     /// The method, as far as it is known.
-    pub(crate) method: String,
+    pub(crate) method: Cow<'a, str>,
     /// The canonical path with the names of query parameters; for what has no canonical form the cut text.
-    pub(crate) target: String,
+    pub(crate) target: Cow<'a, str>,
     /// The interaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) interaction: Option<&'a str>,
@@ -42,13 +45,13 @@ pub(crate) struct Decided<'a> {
     pub(crate) resource_type: Option<&'a str>,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rule: Option<String>,
+    pub(crate) rule: Option<&'a str>,
     /// The stable code of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<&'a str>,
     /// Why, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<Cow<'a, str>>,
     /// Records about strangers that were left out before this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) left_out: Option<u64>,
@@ -100,22 +103,21 @@ impl<'a> Decided<'a> {
     /// A record about the client of a connection, without decision.
     pub(crate) fn about(
         connection: &'a Connection,
-        correlation_id: String,
+        correlation_id: &'a str,
         policy_version: &'a str,
         snapshot_version: u64,
     ) -> Self {
-        let peer = &connection.peer;
         Self {
             event: "refuse",
             correlation_id,
-            address: peer.address.to_string(),
+            address: &connection.address,
             tls: &connection.protocol,
-            thumbprint: peer.certificate.thumbprint(),
-            subject: cut(&peer.certificate.subject().to_string()),
+            thumbprint: connection.peer.certificate.thumbprint(),
+            subject: &connection.subject,
             identity: "unknown",
             name: None,
-            method: String::new(),
-            target: String::new(),
+            method: Cow::Borrowed(""),
+            target: Cow::Borrowed(""),
             interaction: None,
             resource_type: None,
             rule: None,
@@ -131,29 +133,35 @@ impl<'a> Decided<'a> {
 
     /// Adds who asked.
     #[must_use]
-    pub(crate) fn by(mut self, identity: &'a Identity) -> Self {
-        self.identity = identity.kind();
-        self.name = Some(identity.name());
+    pub(crate) fn by(mut self, caller: &'a Caller) -> Self {
+        self.identity = caller.identity.kind();
+        self.name = Some(&caller.name);
         self
     }
 
     /// Adds what was asked, as the client wrote it; without the values of the query unless they are wanted.
     #[must_use]
-    pub(crate) fn raw(mut self, method: &str, target: &str, with_values: bool) -> Self {
+    pub(crate) fn raw(mut self, method: &'a str, target: &'a str, with_values: bool) -> Self {
         self.method = cut(method);
-        self.target = if with_values { cut(target) } else { cut(&without_values(target)) };
+        self.target = if with_values { cut(target) } else { Cow::Owned(cut(&without_values(target)).into_owned()) };
         self
     }
 
     /// Adds what was asked.
     #[must_use]
     pub(crate) fn request(mut self, request: &'a CanonicalRequest, with_values: bool) -> Self {
-        self.method = request.method().as_str().to_owned();
-        self.target = if with_values {
-            cut(&format!("/{}", request.relative_target()))
+        self.method = Cow::Borrowed(request.method().as_str());
+        let text = if with_values {
+            format!("/{}", request.relative_target())
         } else {
-            let text = request.to_string();
-            cut(text.split_once(' ').map_or(text.as_str(), |(_, target)| target))
+            let mut text = request.to_string();
+            // Behind the method.
+            text.drain(..text.find(' ').map_or(0, |at| at + 1));
+            text
+        };
+        self.target = match cut(&text) {
+            Cow::Borrowed(_) => Cow::Owned(text),
+            Cow::Owned(short) => Cow::Owned(short),
         };
         self.interaction = Some(request.interaction().as_str());
         self.resource_type = request.resource_type().map(fhir::ResourceType::as_str);
@@ -169,12 +177,15 @@ fn without_values(target: &str) -> String {
 }
 
 /// At most [`RECORDED_TEXT`] characters, without those that a terminal obeys: control and bidirectional characters.
-pub(crate) fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= RECORDED_TEXT && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
     let mut short: String = text.chars().filter(|character| !steers(*character)).take(RECORDED_TEXT).collect();
     if short.len() < text.len() {
         short.push('…');
     }
-    short
+    Cow::Owned(short)
 }
 
 fn steers(character: char) -> bool {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use certs::CertificateRules;
+use http::HeaderValue;
 use link::Snapshot;
 use node::Address;
 use policies::Policy;
@@ -18,14 +19,16 @@ use tokio::sync::watch;
 
 use crate::limits::Limits;
 use crate::listen::TlsState;
+use crate::respond::Standing;
 
-pub use load::{LoadError, Loaded, load};
+pub use load::{LoadError, Loaded, load, policy_findings};
 
 /// What is in force now.
 #[derive(Debug)]
 pub struct Active {
     base: Address,
     authorities: Vec<String>,
+    authority: HeaderValue,
     tls: ArcSwap<TlsState>,
     basis: ArcSwap<Basis>,
     generation: watch::Sender<u64>,
@@ -43,6 +46,8 @@ pub struct Basis {
     pub rules: CertificateRules,
     /// Its limits.
     pub limits: Limits,
+    /// Fields of every response.
+    pub(crate) standing: Standing,
     /// The allow-list; none until the engine published one for the first time.
     pub snapshot: Option<Arc<Snapshot>>,
 }
@@ -54,14 +59,18 @@ impl Active {
     #[must_use]
     pub fn new(base: Address, loaded: Loaded, snapshot: Option<Snapshot>) -> Arc<Self> {
         let Loaded { tls, policy, rules, limits } = loaded;
-        let basis = Basis { generation: 1, policy, rules, limits, snapshot: snapshot.map(Arc::new) };
+        let standing = Standing::from_policy(&policy);
+        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot: snapshot.map(Arc::new) };
         let mut authorities = vec![format!("{}:{}", base.host(), base.port())];
         if base.port() == 443 {
             authorities.push(base.host().to_owned());
         }
+        // A host name is always a header value.
+        let authority = authorities.first().and_then(|authority| HeaderValue::from_str(authority).ok());
         Arc::new(Self {
             base,
             authorities,
+            authority: authority.unwrap_or_else(|| HeaderValue::from_static("localhost")),
             tls: ArcSwap::from_pointee(tls),
             basis: ArcSwap::from_pointee(basis),
             generation: watch::Sender::new(1),
@@ -79,6 +88,11 @@ impl Active {
     #[must_use]
     pub fn authorities(&self) -> &[String] {
         &self.authorities
+    }
+
+    /// Our host and port as the engine sees them.
+    pub(crate) const fn authority(&self) -> &HeaderValue {
+        &self.authority
     }
 
     /// For handshakes.
@@ -120,6 +134,7 @@ impl Active {
             policy: Arc::clone(&policy),
             rules: rules.clone(),
             limits: limits.clone(),
+            standing: Standing::from_policy(&policy),
             snapshot: basis.snapshot.clone(),
         });
     }
@@ -134,6 +149,7 @@ impl Active {
             policy: Arc::clone(&basis.policy),
             rules: basis.rules.clone(),
             limits: basis.limits.clone(),
+            standing: basis.standing.clone(),
             snapshot: Some(Arc::clone(&snapshot)),
         });
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fhir::Format;
 use fhir::outcome::{IssueCode, OperationOutcome};
 use http::header::{self, HeaderValue};
-use link::{CORRELATION_HEADER, CorrelationId};
+use link::CORRELATION_HEADER;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
@@ -15,6 +15,9 @@ use crate::limits::RETRY_AFTER_SECONDS;
 
 /// System of the stable codes in `OperationOutcome.issue.details.coding`.
 pub(crate) const CODE_SYSTEM: &str = "http://schleuse.example/fhir/CodeSystem/refusal";
+
+/// Joins an answer with its audit record.
+pub(crate) const CORRELATION: header::HeaderName = header::HeaderName::from_static(CORRELATION_HEADER);
 
 /// An answer of the gateway.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(crate) struct Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     /// `Strict-Transport-Security`.
-    pub(crate) hsts: HeaderValue,
+    hsts: HeaderValue,
 }
 
 // === impl Answer ===
@@ -79,7 +82,7 @@ impl Answer {
         self,
         session: &mut Session,
         standing: &Standing,
-        correlation_id: CorrelationId,
+        correlation: &HeaderValue,
     ) -> pingora::Result<()> {
         let format = asked_format(session.req_header());
         let body = self.outcome.map(|outcome| fhir::print(format, &outcome.into_resource(), false));
@@ -92,7 +95,7 @@ impl Answer {
             head.insert_header(header::CONTENT_TYPE, format!("{};charset=UTF-8", format.media_type()))?;
         }
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        standing.add_to(&mut head, correlation_id)?;
+        standing.add_to(&mut head, correlation)?;
         if self.close || !session.as_mut().is_body_done() {
             session.set_keepalive(None);
         }
@@ -106,11 +109,17 @@ impl Answer {
 }
 
 impl Standing {
+    /// Those that the policy asks for.
+    pub(crate) fn from_policy(policy: &policies::Policy) -> Self {
+        let hsts = HeaderValue::from_str(&policy.tls().hsts);
+        Self { hsts: hsts.unwrap_or_else(|_| HeaderValue::from_static("max-age=63072000")) }
+    }
+
     /// Puts the standing fields on a response.
-    pub(crate) fn add_to(&self, head: &mut ResponseHeader, correlation_id: CorrelationId) -> pingora::Result<()> {
-        head.insert_header(CORRELATION_HEADER, correlation_id.to_string())?;
+    pub(crate) fn add_to(&self, head: &mut ResponseHeader, correlation: &HeaderValue) -> pingora::Result<()> {
+        head.insert_header(CORRELATION, correlation.clone())?;
         head.insert_header(header::STRICT_TRANSPORT_SECURITY, self.hsts.clone())?;
-        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+        head.insert_header(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
     }
 }
 
@@ -132,26 +141,35 @@ fn asked_format(head: &RequestHeader) -> Format {
     if by_parameter.unwrap_or_else(by_accept) { Format::Json } else { Format::Xml }
 }
 
-/// Removes what the engine's response must not tell or nominate.
+/// Whether a field of the engine's response goes on to the client: it tells of the request, not of the engine, the link or
+/// a connection.
+pub(crate) fn is_told(name: &header::HeaderName) -> bool {
+    !matches!(
+        name.as_str(),
+        "server"
+            | "date"
+            | "x-powered-by"
+            | "via"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "connection"
+            | "upgrade"
+            | "alt-svc"
+            | CORRELATION_HEADER
+            | link::PERMIT_HEADER
+    )
+}
+
+/// Removes what the answer to a WebSocket request must not tell or nominate; an established one keeps its handshake.
 pub(crate) fn clean(head: &mut ResponseHeader, upgraded: bool) {
-    const NEVER: [&str; 11] = [
-        "server",
-        "date",
-        "x-powered-by",
-        "via",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "te",
-        "trailer",
-        link::PERMIT_HEADER,
-        "alt-svc",
-    ];
-    for name in NEVER {
-        head.remove_header(name);
-    }
-    if !upgraded {
-        head.remove_header("connection");
-        head.remove_header("upgrade");
+    let of_handshake = |name: &header::HeaderName| upgraded && (name == header::CONNECTION || name == header::UPGRADE);
+    let passes = |name: &header::HeaderName| is_told(name) || of_handshake(name) || name == header::TRANSFER_ENCODING;
+    let removed: Vec<_> = head.headers.keys().filter(|name| !passes(name)).cloned().collect();
+    for name in removed {
+        head.remove_header(&name);
     }
 }

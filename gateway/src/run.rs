@@ -20,9 +20,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::Management;
+use crate::limits::METRICS_UPKEEP;
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
+use crate::workers::Workers;
 use crate::{allow_list, expiry, forward};
 
 /// Why the gateway does not run.
@@ -85,33 +87,32 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
     }
     let metrics = install_metrics()?;
     let loaded = reload::load(&settings, OffsetDateTime::now_utc())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(settings.workers.gateway)
-        .thread_name("gateway")
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Failure::environment(format!("runtime cannot start: {error}"), "raise the limit of threads")
-        })?;
+    // Accepts and looks after the rest; the workers serve.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| no_threads(&error))?;
     runtime.block_on(serve(settings, loaded, metrics, supervised))
 }
 
-/// Loads everything that a start loads and prints the findings as JSON; exit code 78 if one is an error.
+/// Loads everything that a start loads and prints all findings as JSON; exit code 78 if one is an error.
 #[must_use]
 pub fn check() -> ExitCode {
-    let findings = match node::load(&Directory::new(Path::new("."))) {
-        Ok((settings, mut warnings)) => match reload::load(&settings, OffsetDateTime::now_utc()) {
-            Ok(loaded) => {
-                warnings.extend(loaded.policy.warnings().iter().cloned());
-                warnings.extend(expiry::findings(&loaded, OffsetDateTime::now_utc()));
-                warnings
+    let directory = Directory::new(Path::new("."));
+    let findings = match node::load(&directory) {
+        Ok((settings, mut findings)) => {
+            match reload::load(&settings, OffsetDateTime::now_utc()) {
+                Ok(loaded) => {
+                    findings.extend(loaded.policy.warnings().iter().cloned());
+                    findings.extend(expiry::findings(&loaded, OffsetDateTime::now_utc()));
+                }
+                Err(error) => findings.extend(error.into_findings()),
             }
-            Err(error) => {
-                warnings.extend(error.into_findings());
-                warnings
-            }
-        },
-        Err(findings) => findings,
+            findings
+        }
+        // The files that node.toml names are not known, but the policy has its place.
+        Err(mut findings) => {
+            findings.extend(reload::policy_findings(&directory));
+            findings
+        }
     };
     println!("{}", serde_json::to_string(&findings).unwrap_or_else(|_| "[]".to_owned()));
     ExitCode::from(if findings.iter().any(Finding::is_error) { daemon::EXIT_CONFIGURATION } else { 0 })
@@ -149,9 +150,11 @@ async fn serve(
     let (socket, log) = (PathBuf::from(link::socket::SNAPSHOT), Arc::clone(&audit));
     tokio::spawn(allow_list::follow(Arc::clone(&active), log, socket, copy, stopped.clone()));
     tokio::spawn(expiry::watch(Arc::clone(&active), stopped.clone()));
+    tokio::spawn(keep_up(metrics.clone()));
     let management = Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
     let management = tokio::spawn(management.run(sockets.management));
-    let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), stopped);
+    let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
+    let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
     let accepting = tokio::spawn(Arc::clone(&listener).run(sockets.partners));
     tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
     notify("READY=1");
@@ -193,6 +196,18 @@ async fn follow_signals(
             () = reloads.next() => reload(settings, active, audit).await,
         }
     }
+}
+
+/// Samples of histograms pile up until somebody sums them: monitoring that asks, or this.
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+fn no_threads(error: &std::io::Error) -> Failure {
+    Failure::environment(format!("threads cannot start: {error}"), "raise the limit of threads")
 }
 
 fn no_signals(error: &std::io::Error) -> Failure {

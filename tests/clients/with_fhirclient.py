@@ -11,6 +11,8 @@ base_url, pair, authority = node()
 connection = smart.FHIRClient(settings={"app_id": "schleuse-test", "api_base": base_url})
 server = connection.server
 server.session.cert, server.session.verify = pair, authority
+# Else a variable such as REQUESTS_CA_BUNDLE wins over the authority that was just named.
+server.session.trust_env = False
 statement = server.capabilityStatement
 assert statement.fhirVersion == "4.0.1" and len(statement.rest[0].resource) == 26
 

@@ -136,10 +136,18 @@ pub fn free_ports() -> (u16, u16) {
 /// # Panics
 /// When it ends or is not ready in time.
 pub async fn run_node(directory: &Path, management: u16) -> Guard {
+    run_node_and_remove(directory, management, None).await
+}
+
+/// The same; `remove` goes away when the test program has ended.
+///
+/// # Panics
+/// As [`run_node`].
+pub async fn run_node_and_remove(directory: &Path, management: u16, remove: Option<&Path>) -> Guard {
     let notes = directory.with_extension("notes");
     std::fs::create_dir(&notes).expect("a folder for notes");
     let program = binary("schleuse");
-    let mut guard = Guard::start(&notes, None, &[program.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
+    let mut guard = Guard::start(&notes, remove, &[program.as_os_str(), OsStr::new("run"), directory.as_os_str()]);
     until("the new node", RESTART_TIME, async || {
         assert!(guard.ended().is_none(), "schleuse run ended: {}", guard.err());
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", management)).await.ok()?;

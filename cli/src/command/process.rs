@@ -1,4 +1,6 @@
-//! `schleuse process list DIR`
+//! `schleuse process list DIR`, `schleuse process check FILE|FOLDER`
+
+pub(super) mod check;
 
 use std::path::Path;
 

@@ -10,13 +10,17 @@ pub mod event;
 pub mod instance;
 
 mod apply;
+mod call;
+mod compensation;
 mod element;
 mod engine;
+mod event_sub_process;
 mod handle;
 mod interrupt;
 mod lifecycle;
 mod listeners;
-mod multi_instance;
+mod repetition;
+mod throw;
 mod variables;
 mod waits;
 

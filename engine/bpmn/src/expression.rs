@@ -5,6 +5,7 @@
 //! offers `hasVariable`, `getVariable` and a few more. Values are JSON: there are no beans, no reflection, no scripts.
 //! Length, depth, steps and result are bounded; every error names the position in the text.
 
+pub mod analysis;
 mod evaluate;
 mod lexer;
 mod parser;
@@ -108,6 +109,11 @@ impl Expression {
             }
         }
         Some(text)
+    }
+
+    /// `true` for a template that is exactly one expression.
+    pub fn is_single(&self) -> bool {
+        matches!(&*self.parts, [Part::Code(_)])
     }
 
     /// Evaluates to a value.

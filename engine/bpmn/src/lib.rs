@@ -1,9 +1,10 @@
 //! A pure BPMN 2.0 model reader and token engine with the semantics of Camunda 7, on which DSF processes were modelled.
 //!
-//! Three parts, each usable alone:
+//! Four parts, each usable alone:
 //!
 //! - [`model`]: BPMN XML to an immutable [`Model`]; what is not executed is refused at load, by name and line.
 //! - [`expression`]: the bounded subset of the expression language (JUEL) that models in the field use.
+//! - [`kit`]: a host in memory that runs scenarios and walks through models, for tests and `schleuse process check`.
 //! - [`execution`]: [`step`] moves an [`Instance`] from wait state to wait state and returns the [`Event`]s that did it.
 //!
 //! The crate has no clock, no randomness, no I/O and no threads: time, ids and execution listeners come in through
@@ -44,6 +45,7 @@
 //!     business_key: None,
 //!     variables: Vec::new(),
 //!     message: None,
+//!     caller: None,
 //! };
 //! let mut history = step(&model, &mut instance, start, &mut host)?;
 //! let Some(Event::StepRequested(request)) = history.iter().find(|event| matches!(event, Event::StepRequested(_))) else {
@@ -62,6 +64,7 @@
 
 pub mod execution;
 pub mod expression;
+pub mod kit;
 pub mod limits;
 pub mod model;
 pub mod timer;
@@ -70,12 +73,16 @@ mod xml;
 pub use execution::command::{Command, StepOutcome, VariableWrite};
 pub use execution::environment::{Environment, ListenerCall, ListenerError, ListenerEvent};
 pub use execution::error::StepError;
-pub use execution::event::{Event, Job, JobKind, Listener, Step, StepKind, Subscription, Trigger, UserTask};
+pub use execution::event::{
+    Call, CallBinding, CallOutcome, Caller, Event, Job, JobKind, Listener, OpenCall, Step, StepKind, Subscription,
+    Trigger, UserTask,
+};
 pub use execution::instance::{
-    Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner, Variables,
+    Compensation, Instance, Owner, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, Variables,
 };
 pub use execution::step;
 pub use model::{Model, ModelError, Process};
+pub use xml::Document;
 
 use std::sync::Arc;
 

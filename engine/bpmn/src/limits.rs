@@ -51,3 +51,16 @@ pub const TIMER_YEARS: i32 = 100;
 
 /// Entries of a retry cycle and attempts in it.
 pub const RETRIES: u32 = 100;
+
+/// Missed occurrences of a timer cycle that are stepped over one by one; beyond, the cycle goes on from the present.
+pub const TIMER_SKIPPED: u32 = 100_000;
+
+/// Nesting of lists and maps in an input or output parameter; the reader recurses to this depth.
+pub const PARAMETER_DEPTH: usize = 16;
+
+/// Entries of one process's list of completed activities that could be compensated. A loop over a compensable activity
+/// would otherwise grow the instance without bound.
+pub const COMPENSATIONS: usize = 10_000;
+
+/// Instances of a standard loop.
+pub const LOOPS: usize = 1_000_000;

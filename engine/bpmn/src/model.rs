@@ -3,17 +3,21 @@
 //! [`Model::parse`] reads the XML into an element tree (module `xml`), turns it into the types below, and then checks
 //! references and structure. Everything that would behave differently from what its author drew is an error at load: an
 //! element, attribute or combination that this engine does not execute is refused by name, element id and line. Lanes,
-//! data, artefacts, diagrams and foreign extensions carry no behaviour and are passed over.
+//! data, artefacts, diagrams and foreign extensions carry no behaviour: they stay in the [`crate::Document`], which can be
+//! written again as a whole.
 
+mod activity;
 mod check;
+mod compensation;
 mod definitions;
+mod element;
 mod event_definition;
 mod extension;
+mod mapping;
 mod node;
 mod reader;
+mod repetition;
 
-#[cfg(test)]
-mod corpus;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +26,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ElementId;
 use crate::expression::Expression;
-use crate::timer::Timer;
+use crate::{Document, ElementId};
+
+pub use element::{
+    Binding, BoundaryTrigger, CallActivity, Catch, Condition, EndResult, ErrorCatch, EscalationCatch,
+    ExecutionListener, Field, FieldValue, Implementation, Mapping, MultiInstance, NodeKind, Parameter, ParameterValue,
+    Repetition, StandardLoop, StartTrigger, TaskListener, Throw, UserTaskModel, VariableEvent,
+};
 
 /// A BPMN file.
 #[derive(Debug, Clone)]
@@ -39,6 +48,8 @@ pub struct Model {
     pub signals: BTreeMap<ElementId, Signal>,
     /// Errors by id.
     pub errors: BTreeMap<ElementId, ErrorDeclaration>,
+    /// Codes of escalations by id.
+    pub escalations: BTreeMap<ElementId, Option<String>>,
     /// Processes in document order.
     pub processes: Vec<Process>,
 }
@@ -89,8 +100,12 @@ pub struct Process {
     pub line: u32,
     /// Sequence flows in document order, which decides in which order conditions are tried.
     pub(crate) flow_order: Vec<ElementId>,
+    /// Event sub-processes by the process or sub-process that holds them, in document order.
+    pub(crate) event_sub_processes: BTreeMap<ElementId, Vec<ElementId>>,
     /// Only then changes of variables have to be looked at.
     pub(crate) has_conditions: bool,
+    /// Only then waiting joins have to be looked at.
+    pub(crate) has_inclusive_joins: bool,
 }
 
 /// A flow node.
@@ -122,8 +137,12 @@ pub struct Node {
     pub inputs: Vec<Parameter>,
     /// `outputParameter`s in document order.
     pub outputs: Vec<Parameter>,
-    /// Parallel multi-instance marker.
-    pub multi_instance: Option<MultiInstance>,
+    /// Multi-instance or loop marker.
+    pub repetition: Option<Repetition>,
+    /// Runs only to compensate another activity.
+    pub is_for_compensation: bool,
+    /// Activity that compensates this one.
+    pub compensation_handler: Option<ElementId>,
 }
 
 /// `asyncBefore`, `asyncAfter`, `exclusive` and the retry cycle of an element.
@@ -146,241 +165,6 @@ pub struct RetryCycle {
     pub attempts: u32,
     /// Seconds to wait before each further attempt; the last entry repeats.
     pub intervals: Vec<u64>,
-}
-
-/// Kinds of flow node that are executed.
-#[derive(Debug, Clone)]
-pub enum NodeKind {
-    /// Start event.
-    StartEvent(StartTrigger),
-    /// End event.
-    EndEvent(EndResult),
-    /// Intermediate throw event.
-    IntermediateThrowEvent(Throw),
-    /// Intermediate catch event.
-    IntermediateCatchEvent(Catch),
-    /// Interrupting boundary event.
-    BoundaryEvent {
-        /// Activity to which it is attached.
-        attached_to: ElementId,
-        /// What triggers it.
-        trigger: BoundaryTrigger,
-    },
-    /// Service task.
-    ServiceTask(Implementation),
-    /// Send task.
-    SendTask(Implementation),
-    /// Receive task.
-    ReceiveTask {
-        /// Name of the message.
-        message: Expression,
-    },
-    /// User task.
-    UserTask {
-        /// `formKey`.
-        form_key: Option<Expression>,
-        /// Task listeners.
-        listeners: Vec<TaskListener>,
-    },
-    /// Task without a type, or manual task: passed through.
-    Task,
-    /// Exclusive gateway.
-    ExclusiveGateway,
-    /// Parallel gateway.
-    ParallelGateway,
-    /// Event-based gateway.
-    EventBasedGateway,
-    /// Embedded sub-process.
-    SubProcess {
-        /// Its none start event.
-        start: ElementId,
-    },
-}
-
-/// What starts a process or sub-process.
-#[derive(Debug, Clone)]
-pub enum StartTrigger {
-    /// The host, or the sub-process being entered.
-    None,
-    /// A message.
-    Message {
-        /// Its name.
-        message: Expression,
-    },
-}
-
-/// What an end event does.
-#[derive(Debug, Clone)]
-pub enum EndResult {
-    /// Nothing.
-    None,
-    /// Sends a message.
-    Message(Implementation),
-    /// Throws a signal.
-    Signal {
-        /// Its name.
-        signal: Expression,
-    },
-    /// Throws a BPMN error.
-    Error {
-        /// Its code.
-        code: String,
-        /// Its message.
-        message: Option<Expression>,
-    },
-}
-
-/// What an intermediate throw event does.
-#[derive(Debug, Clone)]
-pub enum Throw {
-    /// Nothing.
-    None,
-    /// Sends a message.
-    Message(Implementation),
-    /// Throws a signal.
-    Signal {
-        /// Its name.
-        signal: Expression,
-    },
-}
-
-/// What an intermediate catch event waits for.
-#[derive(Debug, Clone)]
-pub enum Catch {
-    /// A message.
-    Message {
-        /// Its name.
-        message: Expression,
-    },
-    /// A timer.
-    Timer(Timer),
-    /// A signal.
-    Signal {
-        /// Its name.
-        signal: Expression,
-    },
-    /// A condition.
-    Condition(Condition),
-}
-
-/// What triggers a boundary event.
-#[derive(Debug, Clone)]
-pub enum BoundaryTrigger {
-    /// A BPMN error.
-    Error {
-        /// Code that it catches; none catches all.
-        code: Option<String>,
-        /// Variable that takes the code.
-        code_variable: Option<String>,
-        /// Variable that takes the message.
-        message_variable: Option<String>,
-    },
-    /// A message.
-    Message {
-        /// Its name.
-        message: Expression,
-    },
-    /// A timer.
-    Timer(Timer),
-}
-
-/// A condition over variables.
-#[derive(Debug, Clone)]
-pub struct Condition {
-    /// The expression.
-    pub expression: Expression,
-    /// Only changes of this variable are looked at.
-    pub variable: Option<String>,
-    /// Only these kinds of change are looked at; empty is all.
-    pub events: Vec<VariableEvent>,
-}
-
-/// Kind of change of a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VariableEvent {
-    /// It did not exist.
-    Create,
-    /// It existed.
-    Update,
-    /// It was removed.
-    Delete,
-}
-
-/// How an activity or event is implemented.
-#[derive(Debug, Clone)]
-pub enum Implementation {
-    /// A class name that the host maps to a step.
-    Class {
-        /// The class.
-        class: String,
-        /// Injected fields.
-        fields: Vec<Field>,
-    },
-    /// An expression that the engine evaluates.
-    Expression {
-        /// The expression.
-        expression: Expression,
-        /// Variable that takes the result.
-        result_variable: Option<String>,
-    },
-}
-
-/// A field injected into an implementation.
-#[derive(Debug, Clone)]
-pub struct Field {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: FieldValue,
-}
-
-/// Value of a field.
-#[derive(Debug, Clone)]
-pub enum FieldValue {
-    /// Text taken literally, also when it looks like an expression.
-    Literal(String),
-    /// An expression.
-    Expression(Expression),
-}
-
-/// An execution listener.
-#[derive(Debug, Clone)]
-pub struct ExecutionListener {
-    /// When it is called.
-    pub event: crate::ListenerEvent,
-    /// What is called.
-    pub implementation: Implementation,
-}
-
-/// A task listener of a user task.
-#[derive(Debug, Clone)]
-pub struct TaskListener {
-    /// `create`, `complete`, ...
-    pub event: String,
-    /// Implementation class.
-    pub class: String,
-    /// Injected fields.
-    pub fields: Vec<Field>,
-}
-
-/// An input or output parameter.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    /// Name of the variable that it sets.
-    pub name: String,
-    /// Its value; none sets `null`.
-    pub value: Option<Expression>,
-}
-
-/// A parallel multi-instance marker.
-#[derive(Debug, Clone)]
-pub struct MultiInstance {
-    /// Collection to iterate over.
-    pub collection: Expression,
-    /// Local variable that takes the element.
-    pub element_variable: Option<String>,
-    /// Asynchronous continuation of every single instance.
-    pub asynchronous: Asynchronous,
 }
 
 /// A sequence flow.
@@ -421,7 +205,12 @@ impl Model {
     /// Errors are reported together, in document order, at most [`crate::limits::MODEL_ERRORS`] of them. Processes that are
     /// not executable (black-box pools, documentation) are passed over; a file without any executable process is refused.
     pub fn parse(xml: &[u8]) -> Result<Self, Vec<ModelError>> {
-        definitions::parse(xml)
+        Self::of(&Document::parse(xml).map_err(|error| vec![error])?)
+    }
+
+    /// Reads a document.
+    pub fn of(document: &Document) -> Result<Self, Vec<ModelError>> {
+        definitions::read(document)
     }
 
     /// The process of this id.
@@ -457,8 +246,8 @@ impl Process {
     pub fn message_starts(&self) -> Vec<(&ElementId, String)> {
         self.start_events()
             .filter_map(|(id, trigger)| match trigger {
-                StartTrigger::Message { message } => Some((id, message.constant()?)),
-                StartTrigger::None => None,
+                StartTrigger::Event { catch: Catch::Message { message }, .. } => Some((id, message.constant()?)),
+                _ => None,
             })
             .collect()
     }
@@ -466,6 +255,41 @@ impl Process {
     /// Elements that the host executes: class, fields and the element, for checks at load.
     pub fn implementations(&self) -> impl Iterator<Item = (&Node, &Implementation)> {
         self.nodes.values().filter_map(|node| Some((node, node.implementation()?)))
+    }
+
+    /// Start events that begin with a signal, and its name.
+    pub fn signal_starts(&self) -> Vec<(&ElementId, String)> {
+        self.start_events()
+            .filter_map(|(id, trigger)| match trigger {
+                StartTrigger::Event { catch: Catch::Signal { signal }, .. } => Some((id, signal.constant()?)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Start events that begin at a time.
+    pub fn timer_starts(&self) -> Vec<(&ElementId, &crate::timer::Timer)> {
+        self.start_events()
+            .filter_map(|(id, trigger)| match trigger {
+                StartTrigger::Event { catch: Catch::Timer(timer), .. } => Some((id, timer)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Start events that begin when a condition over given variables is true.
+    pub fn condition_starts(&self) -> Vec<(&ElementId, &Condition)> {
+        self.start_events()
+            .filter_map(|(id, trigger)| match trigger {
+                StartTrigger::Event { catch: Catch::Condition(condition), .. } => Some((id, condition)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Event sub-processes of a process or sub-process.
+    pub(crate) fn event_sub_processes_of(&self, container: &str) -> &[ElementId] {
+        self.event_sub_processes.get(container).map_or(&[], Vec::as_slice)
     }
 
     fn start_events(&self) -> impl Iterator<Item = (&ElementId, &StartTrigger)> {
@@ -488,6 +312,19 @@ impl Node {
             | NodeKind::EndEvent(EndResult::Message(implementation)) => Some(implementation),
             _ => None,
         }
+    }
+}
+
+// === impl Document ===
+
+impl Document {
+    /// Reads a file as XML. Errors are those of XML only; whether the model can be executed says [`Model::of`].
+    pub fn parse(xml: &[u8]) -> Result<Self, ModelError> {
+        crate::xml::read(xml).map_err(|error| ModelError {
+            element: "document".to_owned(),
+            line: error.line,
+            text: error.text,
+        })
     }
 }
 

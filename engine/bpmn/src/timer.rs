@@ -1,10 +1,14 @@
-//! Timers: ISO-8601 durations and dates, and retry cycles (`R3/PT5S`).
+//! Timers: ISO-8601 durations and dates, cycles (`R3/PT10S` or cron), and retry cycles (`R3/PT5S`).
 //!
 //! Years and months of a duration are added to the calendar date first (the day is cut to the length of the month), the
 //! rest as seconds. A date without zone is read as UTC, so that every node computes the same instant.
 
+mod cron;
+mod cycle;
 #[cfg(test)]
 mod tests;
+
+pub use cycle::{Repeat, Schedule};
 
 use time::format_description::well_known::Iso8601;
 use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime};
@@ -20,6 +24,8 @@ pub enum Timer {
     Duration(Expression),
     /// `timeDate`: at this time.
     Date(Expression),
+    /// `timeCycle`: again and again.
+    Cycle(Expression),
 }
 
 /// A duration of ISO 8601, e.g. `P1DT12H`.
@@ -35,7 +41,40 @@ pub struct IsoDuration {
 #[error("{0}")]
 pub struct TimerError(String);
 
+// === impl Timer ===
+
+impl Timer {
+    /// The expression that gives the duration, date or cycle.
+    pub fn expression(&self) -> &Expression {
+        match self {
+            Self::Duration(expression) | Self::Date(expression) | Self::Cycle(expression) => expression,
+        }
+    }
+
+    /// When a timer with this text, set now, is due.
+    pub fn schedule(&self, text: &str, now: OffsetDateTime) -> Result<Schedule, TimerError> {
+        let due = match self {
+            Self::Duration(_) => IsoDuration::parse(text)?.after(now)?,
+            Self::Date(_) => parse_date(text)?,
+            Self::Cycle(_) => return Schedule::of_cycle(text, now),
+        };
+        Ok(Schedule { due, repeat: None })
+    }
+}
+
+// === impl IsoDuration ===
+
 impl IsoDuration {
+    /// A duration of so many seconds.
+    fn of_seconds(seconds: i64) -> Self {
+        Self { months: 0, seconds, nanoseconds: 0 }
+    }
+
+    /// `true` if nothing passes.
+    fn is_zero(&self) -> bool {
+        *self == Self::of_seconds(0)
+    }
+
     /// Reads `P[nY][nM][nW][nD][T[nH][nM][n[.n]S]]`; at least one part is required, no signs.
     pub fn parse(text: &str) -> Result<Self, TimerError> {
         Self::parts(text.trim())

@@ -1,8 +1,11 @@
-//! A bounded reader of XML into an element tree with name spaces and line numbers.
+//! A bounded reader of XML into an element tree with name spaces and line numbers, and its printer.
 //!
 //! DTDs are refused, so the only entities are the five of XML and character references; nothing can expand. Size, depth,
-//! number of elements and of attributes are bounded by [`crate::limits`]. Comments and processing instructions are dropped.
+//! number of elements and of attributes are bounded by [`crate::limits`]. The tree keeps the whole information set (name
+//! space prefixes and declarations, order of text and elements, comments, processing instructions), so that a model can be
+//! written again without loss.
 
+mod print;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +13,22 @@ use quick_xml::NsReader;
 use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
-use quick_xml::name::ResolveResult;
+use quick_xml::name::{PrefixDeclaration, ResolveResult};
 
 use crate::limits;
 
+/// A whole file: what a BPMN document says, also where nothing of it is executed (lanes, data, artefacts, diagram).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    pub(crate) root: Element,
+    /// Comments and instructions before the root element.
+    prolog: Vec<Remark>,
+    /// Comments and instructions behind the root element.
+    epilog: Vec<Remark>,
+}
+
 /// An element.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) name: Box<str>,
@@ -24,14 +37,38 @@ pub(crate) struct Element {
     pub(crate) children: Vec<Self>,
     /// Character data directly inside the element, concatenated.
     pub(crate) text: String,
+    prefix: Option<Box<str>>,
+    /// Name space declarations: prefix (none is the default) and name space.
+    declarations: Vec<(Option<Box<str>>, Box<str>)>,
+    remarks: Vec<Remark>,
+    /// How much text of the parent stands before the element.
+    text_before: usize,
 }
 
 /// An attribute.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attribute {
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) name: Box<str>,
     pub(crate) value: String,
+    prefix: Option<Box<str>>,
+}
+
+/// A comment or processing instruction and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Remark {
+    /// Children of the parent before it.
+    children_before: usize,
+    /// Text of the parent before it.
+    text_before: usize,
+    kind: RemarkKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum RemarkKind {
+    Comment(String),
+    /// Target and data as written.
+    Instruction(String),
 }
 
 /// Why a text is no XML that we read.
@@ -41,8 +78,8 @@ pub(crate) struct XmlError {
     pub(crate) text: String,
 }
 
-/// Reads a document and returns its root element.
-pub(crate) fn read(bytes: &[u8]) -> Result<Element, XmlError> {
+/// Reads a document.
+pub(crate) fn read(bytes: &[u8]) -> Result<Document, XmlError> {
     if bytes.len() > limits::MODEL_BYTES {
         return Err(XmlError { line: 1, text: format!("file is larger than {} bytes", limits::MODEL_BYTES) });
     }
@@ -78,9 +115,10 @@ impl<'a> Reader<'a> {
         Self { xml: NsReader::from_str(text), text, position: 0, line: 1, elements: 0 }
     }
 
-    fn document(mut self) -> Result<Element, XmlError> {
+    fn document(mut self) -> Result<Document, XmlError> {
         let mut open: Vec<Element> = Vec::new();
         let mut root: Option<Element> = None;
+        let (mut prolog, mut epilog) = (Vec::new(), Vec::new());
         loop {
             self.advance_line();
             let event = self.xml.read_event().map_err(|error| self.error(error.to_string()))?;
@@ -106,14 +144,24 @@ impl<'a> Reader<'a> {
                 }
                 Event::DocType(_) => return Err(self.error("a document type declaration is not allowed")),
                 Event::Decl(declaration) => self.declaration(&declaration)?,
-                Event::Comment(_) | Event::PI(_) => {}
+                Event::Comment(text) => {
+                    let kind = RemarkKind::Comment(text.xml10_content().into_owned());
+                    let outside = if root.is_some() { &mut epilog } else { &mut prolog };
+                    remark(kind, &mut open, outside);
+                }
+                Event::PI(text) => {
+                    let kind = RemarkKind::Instruction(text.to_string());
+                    let outside = if root.is_some() { &mut epilog } else { &mut prolog };
+                    remark(kind, &mut open, outside);
+                }
                 Event::Eof => break,
             }
         }
         if let Some(element) = open.pop() {
             return Err(self.error(format!("element {} is not closed", element.name)));
         }
-        root.ok_or_else(|| self.error("no element found"))
+        let root = root.ok_or_else(|| self.error("no element found"))?;
+        Ok(Document { root, prolog, epilog })
     }
 
     fn element(&mut self, tag: &BytesStart<'_>, depth: usize, has_root: bool) -> Result<Element, XmlError> {
@@ -135,22 +183,32 @@ impl<'a> Reader<'a> {
             attributes: Vec::new(),
             children: Vec::new(),
             text: String::new(),
+            prefix: tag.name().prefix().map(|prefix| prefix.as_ref().into()),
+            declarations: Vec::new(),
+            remarks: Vec::new(),
+            text_before: 0,
         };
         for attribute in tag.attributes() {
             let attribute = attribute.map_err(|error| self.error(error.to_string()))?;
-            if attribute.key.as_namespace_binding().is_some() {
-                continue;
-            }
-            if element.attributes.len() >= limits::XML_ATTRIBUTES {
+            if element.attributes.len().saturating_add(element.declarations.len()) >= limits::XML_ATTRIBUTES {
                 return Err(self.error(format!("more than {} attributes", limits::XML_ATTRIBUTES)));
             }
-            let (namespace, local) = self.xml.resolver().resolve_attribute(attribute.key);
             let value =
                 attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|error| self.error(error.to_string()))?;
+            if let Some(binding) = attribute.key.as_namespace_binding() {
+                let prefix = match binding {
+                    PrefixDeclaration::Default => None,
+                    PrefixDeclaration::Named(prefix) => Some(prefix.into()),
+                };
+                element.declarations.push((prefix, value.as_ref().into()));
+                continue;
+            }
+            let (namespace, local) = self.xml.resolver().resolve_attribute(attribute.key);
             element.attributes.push(Attribute {
                 namespace: self.namespace(&namespace)?,
                 name: local.as_ref().into(),
                 value: value.into_owned(),
+                prefix: attribute.key.prefix().map(|prefix| prefix.as_ref().into()),
             });
         }
         Ok(element)
@@ -207,10 +265,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
+fn close(mut element: Element, open: &mut [Element], root: &mut Option<Element>) {
     match open.last_mut() {
-        Some(parent) => parent.children.push(element),
+        Some(parent) => {
+            element.text_before = parent.text.len();
+            parent.children.push(element);
+        }
         None => *root = Some(element),
+    }
+}
+
+fn remark(kind: RemarkKind, open: &mut [Element], outside: &mut Vec<Remark>) {
+    match open.last_mut() {
+        Some(parent) => {
+            let (children_before, text_before) = (parent.children.len(), parent.text.len());
+            parent.remarks.push(Remark { children_before, text_before, kind });
+        }
+        None => outside.push(Remark { children_before: 0, text_before: 0, kind }),
     }
 }
 

@@ -61,6 +61,7 @@ fn fuzz_model(bytes: &[u8]) {
             business_key: None,
             variables: vec![("targets".to_owned(), json!({"entries": [1, 2]}))],
             message: None,
+            caller: None,
         };
         let (mut instance, mut host) = (Instance::default(), Host(0));
         let mut next = Some(start);

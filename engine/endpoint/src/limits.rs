@@ -113,3 +113,7 @@ pub const SOCKET_WRITE: Duration = Duration::from_secs(20);
 
 /// Time that open requests have to finish once the service is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// Bytes of a stored resource that is read where the request is answered. A larger one takes longer to parse and print
+/// than it costs to hand it to a thread for blocking work.
+pub const SMALL_BYTES: usize = 64 * 1024;

@@ -234,11 +234,17 @@ impl<'s, 't> Session<'s, 't> {
 
     /// A stored version as the caller is shown it; a stand-in holds the place of its content.
     pub(crate) fn shown(&mut self, stored: &StoredResource) -> Result<Resource, Refusal> {
-        let mut resource = clean(stored.resource.as_ref().clone());
-        if stored.resource_type != ResourceType::Binary {
+        self.shown_alone(stored.clone())
+    }
+
+    /// As [`Self::shown`], for a version that nobody else needs: its tree is not copied.
+    pub(crate) fn shown_alone(&mut self, stored: StoredResource) -> Result<Resource, Refusal> {
+        let StoredResource { resource_type, id, version, resource, .. } = stored;
+        let mut resource = clean(Arc::unwrap_or_clone(resource));
+        if resource_type != ResourceType::Binary {
             return Ok(resource);
         }
-        if let Some(content) = self.tx.content(&stored.id, stored.version)? {
+        if let Some(content) = self.tx.content(&id, version)? {
             // The engine's own requests are answered with trees.
             let data = match self.caller.is_internal {
                 true => content::whole(self.tx, &content)?,

@@ -93,6 +93,20 @@ impl Definitions {
         self.by_process.get(&(key.to_owned(), version.to_owned()))
     }
 
+    /// The installed definition of a process with the highest version.
+    #[must_use]
+    pub fn newest(&self, key: &str) -> Option<&Arc<Definition>> {
+        let versions = self.by_process.range((key.to_owned(), String::new())..);
+        let versions = versions.take_while(|((found, _), _)| found == key);
+        versions.map(|(_, definition)| definition).max_by_key(|definition| version_number(&definition.version))
+    }
+
+    /// The newest version of every installed process.
+    pub fn all_newest(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        let keys: std::collections::BTreeSet<&str> = self.by_process.keys().map(|(key, _)| key.as_str()).collect();
+        keys.into_iter().filter_map(|key| self.newest(key))
+    }
+
     /// Every installed definition.
     pub fn all_installed(&self) -> impl Iterator<Item = &Arc<Definition>> {
         self.by_process.values()
@@ -103,6 +117,11 @@ impl Definitions {
     pub fn by_digest(&self, digest: &str) -> Option<&Arc<Definition>> {
         self.by_digest.get(digest)
     }
+}
+
+/// `1.10` is newer than `1.9`; what is no number comes first.
+fn version_number(version: &str) -> Vec<u64> {
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 fn join(errors: &[bpmn::ModelError]) -> String {

@@ -11,7 +11,7 @@ use bpmn::Command;
 use store::processes::Job;
 use tokio::sync::watch;
 
-use crate::runtime::{ProcessError, Runtime, Unit, fail_instance};
+use crate::runtime::{ProcessError, Runtime, Unit, fail_instance, timer_start};
 use crate::{inbox, limits};
 
 /// Runs until `stop` turns true.
@@ -89,10 +89,21 @@ fn run_in(runtime: &Runtime, tx: &mut store::Transaction<'_>, job: &Job) -> Resu
     if !tx.complete_job(&job.id, &runtime.owner)? {
         return Ok(());
     }
+    if job.kind == timer_start::KIND {
+        return timer_start::run(runtime, tx, job);
+    }
     let Some(instance) = &job.instance else { return Ok(()) };
     let mut unit = Unit::new(runtime, tx);
     unit.enqueue(instance, Command::Job { job: job.id.as_str().into() });
     unit.run()
+}
+
+/// The pause that the retry cycle of the model asks for, else the default.
+fn pause_before_retry(job: &Job, left: u32) -> time::Duration {
+    let Ok(cycle) = serde_json::from_slice::<bpmn::model::RetryCycle>(&job.payload) else { return limits::JOB_PAUSE };
+    let used = usize::try_from(cycle.attempts.saturating_sub(left).saturating_sub(1)).unwrap_or(usize::MAX);
+    let seconds = cycle.intervals.get(used).or_else(|| cycle.intervals.last()).copied();
+    seconds.map_or(limits::JOB_PAUSE, |seconds| time::Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX)))
 }
 
 /// Later, if the reason may pass; else the instance ends.
@@ -109,7 +120,7 @@ fn record_failure(
         _ => job.retries.saturating_sub(1),
     };
     if retries > 0 {
-        let due = tx.now() + limits::JOB_PAUSE;
+        let due = tx.now() + pause_before_retry(job, retries);
         return Ok(tx.reschedule_job(&job.id, due, retries, Some(&reason))?);
     }
     tx.delete_job(&job.id)?;

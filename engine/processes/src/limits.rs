@@ -54,6 +54,9 @@ pub const RETENTION: time::Duration = time::Duration::days(30);
 /// How often ended instances are looked through.
 pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 
+/// Ended instances that one transaction removes with all their events; other writers wait that long.
+pub const REMOVED_AT_ONCE: usize = 10;
+
 /// Instances or Tasks that one transaction of a background worker looks at.
 pub const BATCH: u32 = 200;
 

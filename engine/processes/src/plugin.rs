@@ -102,13 +102,17 @@ impl Plugin {
         let definition =
             Definition::parse(xml.as_bytes()).map_err(|source| PluginError::Model { plugin: self.name, source })?;
         let mut nodes = definition.process().into_iter().flat_map(|process| process.nodes.values());
-        if let Some(node) = nodes.find(|node| matches!(node.kind, bpmn::model::NodeKind::UserTask { .. })) {
+        if let Some(node) = nodes.find(|node| matches!(node.kind, bpmn::model::NodeKind::UserTask(_))) {
             return Err(PluginError::UserTask { plugin: self.name, element: node.id.to_string() });
         }
         for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
-            let bpmn::model::Implementation::Class { class, .. } = implementation else { continue };
-            if !self.implementations.has(class) {
-                let (element, class) = (node.id.to_string(), class.clone());
+            let class = match implementation {
+                bpmn::model::Implementation::Class { class, .. } => class.clone(),
+                bpmn::model::Implementation::External { topic, .. } => format!("external topic {topic}"),
+                bpmn::model::Implementation::Expression { .. } => continue,
+            };
+            if !self.implementations.has(&class) {
+                let element = node.id.to_string();
                 return Err(PluginError::Implementation { plugin: self.name, element, class });
             }
         }

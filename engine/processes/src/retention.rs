@@ -45,10 +45,14 @@ pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessE
             continue;
         }
         removed += old.len();
-        let delete = move |tx: &mut store::Transaction<'_>| {
-            old.iter().try_for_each(|id| tx.delete_instance(id).map(drop)).map_err(ProcessError::from)
-        };
-        runtime.store.write(delete).await?;
+        // In small portions: whoever writes meanwhile waits for one of them and not for all.
+        for portion in old.chunks(limits::REMOVED_AT_ONCE) {
+            let portion = portion.to_vec();
+            let delete = move |tx: &mut store::Transaction<'_>| {
+                portion.iter().try_for_each(|id| tx.delete_instance(id).map(drop)).map_err(ProcessError::from)
+            };
+            runtime.store.write(delete).await?;
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod condemn;
 mod environment;
 mod settle;
 mod takeover;
+pub(crate) mod timer_start;
 mod unit;
 
 use std::future::Future;
@@ -123,6 +124,7 @@ impl Runtime {
             implementations.extend(&plugin.implementations);
         }
         let installed: Vec<Arc<Definition>> = definitions.all_installed().map(Arc::clone).collect();
+        let newest: Vec<Arc<Definition>> = definitions.all_newest().map(Arc::clone).collect();
         let own = owner.to_owned();
         let stored = store
             .write(move |tx| {
@@ -130,7 +132,8 @@ impl Runtime {
                     tx.insert_definition(&definition.digest, &definition.key, &definition.version, &definition.xml)?;
                 }
                 tx.release_locks(&own)?;
-                tx.definitions()
+                timer_start::schedule(tx, &newest)?;
+                Ok::<_, ProcessError>(tx.definitions()?)
             })
             .await?;
         for row in stored {

@@ -5,6 +5,7 @@
 mod acceptance;
 mod autostart;
 mod crash;
+mod elements;
 mod failures;
 mod interleaving;
 mod killed;

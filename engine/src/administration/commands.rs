@@ -118,7 +118,7 @@ impl Administration {
     }
 
     /// Compares a portion of the store's indexes with the content, `after=N` being where the one before ended; the first
-    /// portion looks at the content of Binaries too.
+    /// portion looks at the content of Binaries and at the counts too.
     pub(super) async fn check_store(&self, query: &str) -> Result<Value, CommandError> {
         let after = query.strip_prefix("after=").unwrap_or("0");
         let after: i64 = after.parse().map_err(|_| CommandError::Usage(format!("{after} is no number")))?;
@@ -126,6 +126,7 @@ impl Administration {
             let mut verified = tx.verify_resources(after, CHECKED_AT_ONCE)?;
             if after == 0 {
                 verified.problems.extend(tx.verify_contents()?.problems);
+                verified.problems.extend(tx.verify_counts()?.problems);
             }
             Ok::<_, StoreError>(verified)
         };

@@ -8,6 +8,7 @@ use crate::read_access::ReadFilter;
 use crate::resources::{StoredResource, parse_type, stored};
 use crate::sql::to_millis;
 use crate::statement::Statement;
+use crate::tally::{self, Population, Start};
 use crate::{StoreError, Transaction, limits};
 
 /// Whose history.
@@ -65,22 +66,17 @@ pub struct HistoryPage {
 impl Transaction<'_> {
     /// A page of the history, oldest entry first, as far as the filter lets it be seen.
     pub fn history(&mut self, query: &HistoryQuery, filter: &ReadFilter) -> Result<HistoryPage, StoreError> {
+        let size = query.count.min(limits::PAGE);
         let mut from = Statement::new(" FROM resource_version AS v WHERE 1 = 1");
         match &query.scope {
             HistoryScope::System => {}
             HistoryScope::Type(resource_type) => from.push(" AND v.type = ").bind(resource_type.as_str()),
             HistoryScope::Instance(resource_type, id) => {
                 let Some(rid) = self.rid(*resource_type, id)? else {
-                    return Ok(HistoryPage { count: query.count.min(limits::PAGE), ..HistoryPage::default() });
+                    return Ok(HistoryPage { count: size, ..HistoryPage::default() });
                 };
                 from.push(" AND v.rid = ").bind(rid);
             }
-        }
-        if let Some(time) = query.from {
-            from.push(" AND v.last_updated >= ").bind(to_millis(time));
-        }
-        if let Some(time) = query.before {
-            from.push(" AND v.last_updated < ").bind(to_millis(time));
         }
         from.visible("v.rid", "v.version", filter.grants());
         if let Some(types) = filter.types() {
@@ -88,16 +84,48 @@ impl Transaction<'_> {
             from.push(")");
         }
 
-        let count = Statement::new("SELECT COUNT(*)").with(&from);
-        let total = self.row(count.text(), count.params(), |row| row.unsigned(0))?.unwrap_or(0);
-        let size = query.count.min(limits::PAGE);
-        if query.page == 0 || size == 0 {
+        // The versions of one resource are few and counted one by one; those of many have counts.
+        let counted = self.is_snapshot().then(|| counted(query, filter, &from)).flatten();
+        let (low, high) = (query.from.map(to_millis), query.before.map(to_millis));
+        let total = match &counted {
+            Some(population) => self.count_population(population)?,
+            None => {
+                let mut count = Statement::new("SELECT COUNT(*)").with(&from);
+                between(&mut count, "v.last_updated", low, high);
+                self.row(count.text(), count.params(), |row| row.unsigned(0))?.unwrap_or(0)
+            }
+        };
+        let offset = u64::from(query.page.saturating_sub(1)).saturating_mul(u64::from(size));
+        if query.page == 0 || size == 0 || offset >= total {
             return Ok(HistoryPage { total, count: size, entries: Vec::new() });
         }
-        let offset = u64::from(query.page - 1).saturating_mul(u64::from(size));
-        let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id").with(&from);
-        page.push(" ORDER BY v.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
-        page.push(" OFFSET ").bind(i64::try_from(offset).unwrap_or(i64::MAX));
+        let start = match &counted {
+            Some(population) if offset > 0 => self.locate(population, offset, false)?,
+            _ => Start { time: low, skip: offset },
+        };
+        let mut page = Statement::new("SELECT v.version, v.last_updated, v.content, v.type, v.id");
+        let hidden = match &counted {
+            Some(population) if self.is_mostly_hidden(population, total)? => tally::only_reader(population),
+            _ => None,
+        };
+        match (hidden, &query.scope) {
+            (Some(reader), HistoryScope::Type(resource_type)) => {
+                page.push(
+                    " FROM read_access AS a CROSS JOIN resource_version AS v WHERE v.rid = a.rid
+                      AND v.version = a.version AND a.grantee = ",
+                );
+                page.bind(reader.as_str());
+                page.push(" AND v.type = ").bind(resource_type.as_str());
+                between(&mut page, "a.last_updated", start.time, high);
+                page.push(" ORDER BY a.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
+            }
+            _ => {
+                page.append(&from);
+                between(&mut page, "v.last_updated", start.time, high);
+                page.push(" ORDER BY v.last_updated, v.id, v.version LIMIT ").bind(i64::from(size));
+            }
+        }
+        page.push(" OFFSET ").bind(i64::try_from(start.skip).unwrap_or(i64::MAX));
         let mut space = PageSpace::new();
         let entries = self.rows(page.text(), page.params(), |row| {
             space.take(row.optional_text(2)?.unwrap_or_default())?;
@@ -107,5 +135,33 @@ impl Transaction<'_> {
             Ok(HistoryEntry { resource_type, version: row.unsigned(0)?, last_updated: row.time(1)?, id, resource })
         })?;
         Ok(HistoryPage { total, count: size, entries })
+    }
+}
+
+/// The versions as they are counted, if they are.
+fn counted<'f>(query: &HistoryQuery, filter: &'f ReadFilter, rows: &Statement) -> Option<Population<'f>> {
+    let visible = |resource_type: &ResourceType| filter.includes_type(*resource_type);
+    let (types, readers) = match &query.scope {
+        HistoryScope::Instance(..) => return None,
+        HistoryScope::Type(resource_type) => (vec![*resource_type], tally::readers_of(filter, Some(*resource_type))),
+        HistoryScope::System => (ResourceType::ALL.to_vec(), tally::readers_of(filter, None)),
+    };
+    Some(Population {
+        subjects: types.into_iter().filter(visible).map(tally::of_history).collect(),
+        readers,
+        rows: rows.clone(),
+        time: "v.last_updated",
+        low: query.from.map(to_millis),
+        high: query.before.map(to_millis),
+    })
+}
+
+/// Times from `low` up to but not including `high`.
+fn between(statement: &mut Statement, time: &'static str, low: Option<i64>, high: Option<i64>) {
+    if let Some(low) = low {
+        statement.push(" AND ").push(time).push(" >= ").bind(low);
+    }
+    if let Some(high) = high {
+        statement.push(" AND ").push(time).push(" < ").bind(high);
     }
 }

@@ -4,19 +4,22 @@
 //! the tables by kind. A resource is indexed in its current version alone.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use fhir::date::Zone;
-use fhir::search::{Context, IndexValue, extract_in};
+use fhir::search::{Context, IndexValue, extract_in, parameters};
 use fhir::{Resource, ResourceType};
 use sha2::{Digest, Sha256};
 
+use crate::read_access::Grant;
 use crate::resources::{parse_content, parse_type};
-use crate::{StoreError, Transaction, limits};
+use crate::{StoreError, Transaction, limits, tally};
 
-/// Raised whenever `fhir::search::extract` gives other entries for the same resource than before, so that stores which
-/// were written earlier are indexed anew when they are opened.
-const EXTRACTION: u32 = 1;
+/// Raised whenever `fhir::search::extract` gives other entries for the same resource than before, or other things are
+/// counted, so that stores which were written earlier are indexed anew when they are opened.
+const EXTRACTION: u32 = 2;
 
 /// The setting that says how the index was made.
 const SETTING: &str = "index";
@@ -54,28 +57,65 @@ impl IndexContext {
 }
 
 impl Transaction<'_> {
+    /// Writes the entries of a current version; gives the subjects by which it is counted besides its type.
     pub(crate) fn insert_index(
         &mut self,
         rid: i64,
         resource_type: ResourceType,
         resource: &Resource,
-    ) -> Result<(), StoreError> {
+        last_updated: i64,
+    ) -> Result<Vec<String>, StoreError> {
         let entries = extract_in(&self.context().as_context(), resource);
         if entries.len() > limits::INDEX_ENTRIES {
             let (size, limit) = (entries.len(), limits::INDEX_ENTRIES);
             return Err(StoreError::TooLarge { what: "list of searchable values", size, limit });
         }
+        let mut subjects = BTreeSet::new();
         for entry in entries {
-            self.insert_entry(rid, &column(resource_type, entry.parameter), &entry.value)?;
+            let column = column(resource_type, entry.parameter);
+            self.insert_entry(rid, &column, &entry.value, last_updated)?;
+            if let IndexValue::Token { code, .. } = &entry.value
+                && is_counted(resource_type, entry.parameter)
+            {
+                subjects.insert(tally::of_code(&column, code));
+            }
         }
-        Ok(())
+        Ok(subjects.into_iter().collect())
     }
 
-    fn insert_entry(&mut self, rid: i64, parameter: &str, value: &IndexValue) -> Result<(), StoreError> {
+    /// The subjects by which a current version is counted besides its type, as its entries say.
+    pub(crate) fn counted_codes(&mut self, rid: i64, resource_type: ResourceType) -> Result<Vec<String>, StoreError> {
+        let mut subjects = BTreeSet::new();
+        for parameter in parameters(resource_type).iter().filter(|parameter| tally::has_counts(parameter)) {
+            let column = column(resource_type, parameter.name);
+            let codes = self.rows(
+                "SELECT code FROM token_index WHERE rid = ?1 AND parameter = ?2",
+                &[rid.into(), column.as_str().into()],
+                |row| row.string(0),
+            )?;
+            subjects.extend(codes.iter().map(|code| tally::of_code(&column, code)));
+        }
+        Ok(subjects.into_iter().collect())
+    }
+
+    fn insert_entry(
+        &mut self,
+        rid: i64,
+        parameter: &str,
+        value: &IndexValue,
+        last_updated: i64,
+    ) -> Result<(), StoreError> {
         match value {
             IndexValue::Token { system, code } => self.put(
-                "INSERT INTO token_index (rid, parameter, code, system) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-                &[rid.into(), parameter.into(), bounded(code).into(), text(system.as_deref()).into()],
+                "INSERT INTO token_index (rid, parameter, code, system, last_updated) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT DO NOTHING",
+                &[
+                    rid.into(),
+                    parameter.into(),
+                    bounded(code).into(),
+                    text(system.as_deref()).into(),
+                    last_updated.into(),
+                ],
             ),
             IndexValue::String { folded, exact } => self.put(
                 "INSERT INTO string_index (rid, parameter, folded, exact) VALUES (?1, ?2, ?3, ?4)
@@ -130,19 +170,31 @@ impl Transaction<'_> {
         Ok(made.as_deref() != Some(self.context().fingerprint().as_bytes()))
     }
 
-    /// Indexes the next resources behind `rid`; returns the last one, `None` at the end, when the index is recorded as
-    /// up to date. An interrupted run starts again at the next opening.
+    /// Indexes and counts the next resources behind `rid`; returns the last one, `None` at the end, when the index is
+    /// recorded as up to date. An interrupted run starts again at the next opening.
     pub(crate) fn rebuild_index(&mut self, rid: i64) -> Result<Option<i64>, StoreError> {
+        if rid == 0 {
+            self.forget_counts()?;
+        }
         let batch = self.rows(
-            "SELECT r.rid, r.type, v.content FROM resource AS r
+            "SELECT r.rid, r.type, v.content, r.version, r.last_updated FROM resource AS r
              JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version
-             WHERE r.rid > ?1 AND r.deleted = 0 ORDER BY r.rid LIMIT ?2",
+             WHERE r.rid > ?1 ORDER BY r.rid LIMIT ?2",
             &[rid.into(), BATCH.into()],
-            |row| Ok((row.integer(0)?, parse_type(row.text(1)?)?, parse_content(row.text(2)?)?)),
+            |row| {
+                let resource = row.optional_text(2)?.map(parse_content).transpose()?;
+                Ok((row.integer(0)?, parse_type(row.text(1)?)?, resource, row.unsigned(3)?, row.integer(4)?))
+            },
         )?;
-        for (rid, resource_type, resource) in &batch {
+        for (rid, resource_type, resource, version, last_updated) in &batch {
             self.remove_index(*rid)?;
-            self.insert_index(*rid, *resource_type, resource)?;
+            if let Some(resource) = resource {
+                let mut subjects = self.insert_index(*rid, *resource_type, resource, *last_updated)?;
+                subjects.push(tally::of_type(*resource_type));
+                let readers = Arc::new(self.readers(*rid, *version)?);
+                self.note_count(subjects, *last_updated, &readers, 1);
+            }
+            self.note_versions(*rid, *resource_type, 1)?;
         }
         if let Some((last, ..)) = batch.last() {
             return Ok(Some(*last));
@@ -151,6 +203,33 @@ impl Transaction<'_> {
         self.set_setting(SETTING, made.as_bytes())?;
         Ok(None)
     }
+
+    /// Who may see a version.
+    pub(crate) fn readers(&mut self, rid: i64, version: u64) -> Result<BTreeSet<Grant>, StoreError> {
+        let readers = self.rows(
+            "SELECT grantee FROM read_access WHERE rid = ?1 AND version = ?2",
+            &[rid.into(), version.into()],
+            |row| row.string(0),
+        )?;
+        Ok(readers.into_iter().map(Grant::from_stored).collect())
+    }
+
+    /// Counts every version of a resource.
+    pub(crate) fn note_versions(&mut self, rid: i64, resource_type: ResourceType, by: i64) -> Result<(), StoreError> {
+        let versions =
+            self.rows("SELECT version, last_updated FROM resource_version WHERE rid = ?1", &[rid.into()], |row| {
+                Ok((row.unsigned(0)?, row.integer(1)?))
+            })?;
+        for (version, time) in versions {
+            let readers = Arc::new(self.readers(rid, version)?);
+            self.note_count([tally::of_history(resource_type)], time, &readers, by);
+        }
+        Ok(())
+    }
+}
+
+fn is_counted(resource_type: ResourceType, name: &str) -> bool {
+    parameters(resource_type).iter().any(|parameter| parameter.name == name && tally::has_counts(parameter))
 }
 
 /// The name of a parameter in the index tables.

@@ -39,6 +39,7 @@ pub mod sql;
 mod sqlite;
 mod statement;
 mod store;
+mod tally;
 mod transaction;
 pub mod unique;
 mod verify;

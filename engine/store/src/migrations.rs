@@ -27,8 +27,11 @@ macro_rules! step {
 }
 
 /// All steps, in order.
-pub(crate) const STEPS: &[Step] =
-    &[step!(1, "initial", "0001_initial.sql"), step!(2, "binary-streams", "0002_binary_streams.sql")];
+pub(crate) const STEPS: &[Step] = &[
+    step!(1, "initial", "0001_initial.sql"),
+    step!(2, "binary-streams", "0002_binary_streams.sql"),
+    step!(3, "tally", "0003_tally.sql"),
+];
 
 const RECORD: &str =
     "CREATE TABLE IF NOT EXISTS schema_step (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied BIGINT NOT NULL)";

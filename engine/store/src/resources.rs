@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 
 use crate::index::bounded;
 use crate::read_access::{self, Access, Grant, ReadFilter};
-use crate::sql::{Row, Sql};
-use crate::{Change, ChangeKind, Param, StoreError, Transaction, limits, unique};
+use crate::sql::{Row, Sql, to_millis};
+use crate::{Change, ChangeKind, Param, StoreError, Transaction, limits, tally, unique};
 
 /// A version of a resource that has content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ struct Head {
     rid: i64,
     version: u64,
     deleted: bool,
+    last_updated: i64,
 }
 
 // === impl Found ===
@@ -92,7 +93,8 @@ impl Transaction<'_> {
         let Some(rid) = created.first().copied() else {
             return Err(StoreError::Exists { what: resource_type.as_str(), id: id.to_owned() });
         };
-        self.store_version(Head { rid, version: 1, deleted: false }, resource_type, id, resource, ChangeKind::Created)
+        let head = Head { rid, version: 1, deleted: false, last_updated: to_millis(now) };
+        self.store_version(head, resource_type, id, resource, ChangeKind::Created)
     }
 
     /// Stores the next version of a resource. With `expected` the current version must be that one.
@@ -117,8 +119,9 @@ impl Transaction<'_> {
                 actual: head.version,
             });
         }
-        let next = Head { version: head.version + 1, ..head };
         let now = self.now();
+        let next = Head { version: head.version + 1, last_updated: to_millis(now), ..head };
+        self.note_current(head, resource_type, -1)?;
         self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3 WHERE rid = ?1",
             &[head.rid.into(), next.version.into(), now.into()],
@@ -135,16 +138,20 @@ impl Transaction<'_> {
             return Ok(Deletion::Already(head.version));
         }
         let (now, version) = (self.now(), head.version + 1);
+        self.note_current(head, resource_type, -1)?;
         self.put(
             "UPDATE resource SET version = ?2, last_updated = ?3, deleted = 1 WHERE rid = ?1",
             &[head.rid.into(), version.into(), now.into()],
         )?;
-        self.insert_version(Head { rid: head.rid, version, deleted: true }, resource_type, id, None)?;
+        let deletion = Head { rid: head.rid, version, deleted: true, last_updated: to_millis(now) };
+        self.insert_version(deletion, resource_type, id, None)?;
+        let readers = Arc::new(self.readers(head.rid, head.version)?);
+        self.note_count([tally::of_history(resource_type)], to_millis(now), &readers, 1);
         // Who could see the last version may see that it was deleted.
         self.put(
-            "INSERT INTO read_access (rid, version, grantee)
-             SELECT rid, ?2, grantee FROM read_access WHERE rid = ?1 AND version = ?3",
-            &[head.rid.into(), version.into(), head.version.into()],
+            "INSERT INTO read_access (rid, version, grantee, last_updated)
+             SELECT rid, ?2, grantee, ?4 FROM read_access WHERE rid = ?1 AND version = ?3",
+            &[head.rid.into(), version.into(), head.version.into(), now.into()],
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
@@ -168,6 +175,7 @@ impl Transaction<'_> {
             return Err(StoreError::NotDeleted { resource_type, id: id.to_owned() });
         }
         self.release_contents(head.rid)?;
+        self.note_versions(head.rid, resource_type, -1)?;
         self.follow_security_context(resource_type, id, None, &BTreeSet::new())?;
         for sql in [
             "DELETE FROM read_access WHERE rid = ?1",
@@ -197,8 +205,10 @@ impl Transaction<'_> {
         }
         self.insert_version(head, resource_type, id, Some(&content))?;
         self.insert_keys(head.rid, resource_type, &resource)?;
-        self.insert_index(head.rid, resource_type, &resource)?;
-        self.grant_access(head, resource_type, id, &resource)?;
+        let mut subjects = self.insert_index(head.rid, resource_type, &resource, head.last_updated)?;
+        let readers = Arc::new(self.grant_access(head, resource_type, id, &resource)?);
+        subjects.extend([tally::of_type(resource_type), tally::of_history(resource_type)]);
+        self.note_count(subjects, head.last_updated, &readers, 1);
         let resource = Arc::new(resource);
         self.announce(resource_type, id, head.version, kind, Some(Arc::clone(&resource)));
         Ok(StoredResource { resource_type, id: id.to_owned(), version: head.version, last_updated: now, resource })
@@ -277,7 +287,7 @@ impl Transaction<'_> {
         resource_type: ResourceType,
         id: &str,
         resource: &Resource,
-    ) -> Result<(), StoreError> {
+    ) -> Result<BTreeSet<Grant>, StoreError> {
         let grants = match read_access::access(resource_type, resource, self.context().base.as_deref()) {
             Access::Own(grants) => grants,
             Access::As { resource_type, id, version } => {
@@ -295,8 +305,18 @@ impl Transaction<'_> {
                 self.context_grants(&resource_type, &id, version)?
             }
         };
-        self.insert_grants(head.rid, head.version, &grants)?;
-        self.follow_security_context(resource_type, id, Some(head.version), &grants)
+        self.insert_grants(head.rid, head.version, head.last_updated, &grants)?;
+        self.follow_security_context(resource_type, id, Some(head.version), &grants)?;
+        Ok(grants)
+    }
+
+    /// Counts a current version once more or once less.
+    fn note_current(&mut self, head: Head, resource_type: ResourceType, by: i64) -> Result<(), StoreError> {
+        let readers = Arc::new(self.readers(head.rid, head.version)?);
+        let mut subjects = self.counted_codes(head.rid, resource_type)?;
+        subjects.push(tally::of_type(resource_type));
+        self.note_count(subjects, head.last_updated, &readers, by);
+        Ok(())
     }
 
     /// Gives the versions of Binaries whose `securityContext` is this resource its readers, old versions too: they must
@@ -310,29 +330,44 @@ impl Transaction<'_> {
         grants: &BTreeSet<Grant>,
     ) -> Result<(), StoreError> {
         let found = self.rows(
-            "SELECT rid, version, target_version FROM security_context WHERE target_type = ?1 AND target_id = ?2",
+            "SELECT s.rid, s.version, s.target_version, v.last_updated, r.version, r.deleted FROM security_context AS s
+             JOIN resource AS r ON r.rid = s.rid
+             JOIN resource_version AS v ON v.rid = s.rid AND v.version = s.version
+             WHERE s.target_type = ?1 AND s.target_id = ?2",
             &[resource_type.as_str().into(), id.into()],
-            |row| Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?)),
+            |row| {
+                let is_current = row.unsigned(1)? == row.unsigned(4)? && !row.boolean(5)?;
+                Ok((row.integer(0)?, row.unsigned(1)?, row.optional_integer(2)?, row.integer(3)?, is_current))
+            },
         )?;
         let follows =
             |named: Option<i64>| named.is_none() || version.is_none() || named.map(i64::cast_unsigned) == version;
-        let versions =
-            found.into_iter().filter(|(_, _, named)| follows(*named)).map(|(rid, version, _)| (rid, version));
-        for (rid, version) in versions {
+        for (rid, version, _, time, is_current) in found.into_iter().filter(|(_, _, named, ..)| follows(*named)) {
+            let before = self.readers(rid, version)?;
+            if before == *grants {
+                continue;
+            }
+            let mut subjects = vec![tally::of_history(ResourceType::Binary)];
+            if is_current {
+                subjects.push(tally::of_type(ResourceType::Binary));
+                subjects.extend(self.counted_codes(rid, ResourceType::Binary)?);
+            }
+            self.note_count(subjects.clone(), time, &Arc::new(before), -1);
+            self.note_count(subjects, time, &Arc::new(grants.clone()), 1);
             self.put("DELETE FROM read_access WHERE rid = ?1 AND version = ?2", &[rid.into(), version.into()])?;
-            self.insert_grants(rid, version, grants)?;
+            self.insert_grants(rid, version, time, grants)?;
         }
         Ok(())
     }
 
-    fn insert_grants(&mut self, rid: i64, version: u64, grants: &BTreeSet<Grant>) -> Result<(), StoreError> {
+    fn insert_grants(&mut self, rid: i64, version: u64, time: i64, grants: &BTreeSet<Grant>) -> Result<(), StoreError> {
         if grants.len() > limits::GRANTS {
             return Err(StoreError::TooLarge { what: "list of readers", size: grants.len(), limit: limits::GRANTS });
         }
         for grant in grants {
             self.put(
-                "INSERT INTO read_access (rid, version, grantee) VALUES (?1, ?2, ?3)",
-                &[rid.into(), version.into(), grant.as_str().into()],
+                "INSERT INTO read_access (rid, version, grantee, last_updated) VALUES (?1, ?2, ?3, ?4)",
+                &[rid.into(), version.into(), grant.as_str().into(), time.into()],
             )?;
         }
         Ok(())
@@ -350,12 +385,14 @@ impl Transaction<'_> {
         let head = self.row(
             &format!("SELECT rid, version, deleted FROM resource WHERE type = ?1 AND id = ?2{lock}"),
             &[resource_type.into(), id.into()],
-            |row| Ok(Head { rid: row.integer(0)?, version: row.unsigned(1)?, deleted: row.boolean(2)? }),
+            |row| Ok((row.integer(0)?, row.unsigned(1)?, row.boolean(2)?)),
         )?;
-        let Some(head) = head.filter(|head| version.is_some() || !head.deleted) else { return Ok(BTreeSet::new()) };
+        let Some((rid, current, _)) = head.filter(|(_, _, deleted)| version.is_some() || !deleted) else {
+            return Ok(BTreeSet::new());
+        };
         let grants = self.rows(
             "SELECT grantee FROM read_access WHERE rid = ?1 AND version = ?2",
-            &[head.rid.into(), version.unwrap_or(head.version).into()],
+            &[rid.into(), version.unwrap_or(current).into()],
             |row| row.string(0),
         )?;
         Ok(grants.into_iter().map(Grant::from_stored).collect())
@@ -387,27 +424,46 @@ impl Transaction<'_> {
 
 // === impl Transaction: reading ===
 
+const CURRENT: &str = "SELECT v.version, v.last_updated, v.content FROM resource AS r
+     JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version WHERE r.type = ?1 AND r.id = ?2";
+
+const VERSION: &str = "SELECT v.version, v.last_updated, v.content FROM resource AS r
+     JOIN resource_version AS v ON v.rid = r.rid WHERE r.type = ?1 AND r.id = ?2 AND v.version = ?3";
+
 impl Transaction<'_> {
     /// The current state of a resource.
     pub fn read(&mut self, resource_type: ResourceType, id: &str) -> Result<Found, StoreError> {
-        let found = self.row(
-            "SELECT v.version, v.last_updated, v.content FROM resource AS r
-             JOIN resource_version AS v ON v.rid = r.rid AND v.version = r.version WHERE r.type = ?1 AND r.id = ?2",
-            &[resource_type.as_str().into(), id.into()],
-            |row| found(row, resource_type, id),
-        )?;
+        let found =
+            self.row(CURRENT, &[resource_type.as_str().into(), id.into()], |row| found(row, resource_type, id))?;
         Ok(found.unwrap_or(Found::Missing))
     }
 
     /// One version of a resource.
     pub fn read_version(&mut self, resource_type: ResourceType, id: &str, version: u64) -> Result<Found, StoreError> {
-        let found = self.row(
-            "SELECT v.version, v.last_updated, v.content FROM resource AS r
-             JOIN resource_version AS v ON v.rid = r.rid WHERE r.type = ?1 AND r.id = ?2 AND v.version = ?3",
-            &[resource_type.as_str().into(), id.into(), version.into()],
-            |row| found(row, resource_type, id),
-        )?;
+        let found = self.row(VERSION, &[resource_type.as_str().into(), id.into(), version.into()], |row| {
+            found(row, resource_type, id)
+        })?;
         Ok(found.unwrap_or(Found::Missing))
+    }
+
+    /// As [`Self::read`] or [`Self::read_version`]; `None` if the content is longer than `bytes`, without parsing it.
+    pub fn read_small(
+        &mut self,
+        resource_type: ResourceType,
+        id: &str,
+        version: Option<u64>,
+        bytes: usize,
+    ) -> Result<Option<Found>, StoreError> {
+        let small = |row: &dyn Row| match row.optional_text(2)? {
+            Some(content) if content.len() > bytes => Ok(None),
+            _ => found(row, resource_type, id).map(Some),
+        };
+        let key: [Param<'_>; 3] = [resource_type.as_str().into(), id.into(), version.into()];
+        let found = match version {
+            None => self.row(CURRENT, key.get(..2).unwrap_or_default(), small)?,
+            Some(_) => self.row(VERSION, &key, small)?,
+        };
+        Ok(found.unwrap_or(Some(Found::Missing)))
     }
 
     /// The version and time of the current state, without its content: enough for `If-None-Match` and reference checks.
@@ -467,9 +523,12 @@ impl Transaction<'_> {
     fn head_for_update(&mut self, resource_type: ResourceType, id: &str) -> Result<Head, StoreError> {
         let lock = self.dialect().for_update();
         let head = self.row(
-            &format!("SELECT rid, version, deleted FROM resource WHERE type = ?1 AND id = ?2{lock}"),
+            &format!("SELECT rid, version, deleted, last_updated FROM resource WHERE type = ?1 AND id = ?2{lock}"),
             &[resource_type.as_str().into(), id.into()],
-            |row| Ok(Head { rid: row.integer(0)?, version: row.unsigned(1)?, deleted: row.boolean(2)? }),
+            |row| {
+                let (rid, version) = (row.integer(0)?, row.unsigned(1)?);
+                Ok(Head { rid, version, deleted: row.boolean(2)?, last_updated: row.integer(3)? })
+            },
         )?;
         head.ok_or_else(|| StoreError::Missing { resource_type, id: id.to_owned() })
     }

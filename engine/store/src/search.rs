@@ -6,10 +6,12 @@
 //!
 //! A statement is planned by looking: the rows of each condition are counted up to a small number. If one condition has
 //! few, they are fetched first and the others are checked on them; if all have many, resources are taken in the order of
-//! the result and each is checked. Either way the work of a page does not grow with the store. Only the exact total has
-//! to look at every match.
+//! the result and each is checked. Either way the work of a page does not grow with the store, but the exact total has to
+//! look at every match. The searches that match much of a large store are counted beforehand (`counted`): all of a type,
+//! or those with a status, within any range of time.
 
 mod conditions;
+mod counted;
 mod includes;
 
 use fhir::ResourceType;
@@ -49,14 +51,32 @@ impl Transaction<'_> {
         if !filter.includes_type(query.resource_type) {
             return Ok(nothing);
         }
-        let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
-        let total = Statement::new("SELECT COUNT(*)").with(&from);
-        let total = self.row(total.text(), total.params(), |row| row.unsigned(0))?.unwrap_or(0);
         let offset = u64::from(query.page.saturating_sub(1)).saturating_mul(u64::from(count));
+        // A writing transaction sees what is not counted yet.
+        let counted = self.is_snapshot().then(|| counted::counted(query, filter)).flatten();
+        let (total, from) = match &counted {
+            Some(counted) => (self.count_matches(counted)?, None),
+            None => {
+                let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
+                let total = Statement::new("SELECT COUNT(*)").with(&from);
+                (self.row(total.text(), total.params(), |row| row.unsigned(0))?.unwrap_or(0), Some(from))
+            }
+        };
         if query.is_count_only() || offset >= total {
             return Ok(SearchResult { total, ..nothing });
         }
-        let rids = self.page(query, &from, count, offset)?;
+        let walked = match &counted {
+            Some(counted) => self.counted_page(query, counted, (total, count, offset))?,
+            None => None,
+        };
+        let rids = match (walked, from) {
+            (Some(rids), _) => rids,
+            (None, Some(from)) => self.page(query, &from, count, offset)?,
+            (None, None) => {
+                let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
+                self.page(query, &from, count, offset)?
+            }
+        };
         let mut space = PageSpace::new();
         let matches = self.load(query.resource_type, &rids, &mut space)?;
         let includes = self.includes(query, &rids, &matches, filter, &mut space)?;

@@ -280,3 +280,6 @@ fn translate(error: &rusqlite::Error) -> StoreError {
         _ => StoreError::Database(text),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod watched;

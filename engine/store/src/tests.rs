@@ -6,5 +6,6 @@ mod group_commit;
 mod model;
 mod opening;
 mod resources;
+mod scale;
 pub(crate) mod support;
 mod verification;

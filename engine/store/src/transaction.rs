@@ -6,7 +6,7 @@
 use time::OffsetDateTime;
 
 use crate::sql::{Control, Param, Row, Savepoint, Sql};
-use crate::{Change, IndexContext, StoreError};
+use crate::{Change, IndexContext, StoreError, tally};
 
 /// A unit of work. Inside [`crate::Store::write`] it may read and write; inside [`crate::Store::read`] it reads one
 /// consistent snapshot.
@@ -22,6 +22,8 @@ pub struct Transaction<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) changes: Vec<Change>,
+    /// Counts that change.
+    pub(crate) tally: Vec<tally::Entry>,
     /// A job was added or became due earlier.
     pub(crate) jobs: bool,
     /// A message waits to be sent.
@@ -88,7 +90,8 @@ impl<'a> Transaction<'a> {
     where
         E: From<StoreError>,
     {
-        let before = (self.effects.changes.len(), self.effects.jobs, self.effects.outbox, self.effects.after.len());
+        let effects = &self.effects;
+        let before = (effects.changes.len(), effects.jobs, effects.outbox, effects.after.len(), effects.tally.len());
         self.control(Control::Save(Savepoint::Attempt))?;
         let result = work(self).and_then(|result| Ok(self.sql.settle().map(|()| result)?));
         if result.is_err() {
@@ -96,6 +99,7 @@ impl<'a> Transaction<'a> {
             self.effects.changes.truncate(before.0);
             (self.effects.jobs, self.effects.outbox) = (before.1, before.2);
             self.effects.after.truncate(before.3);
+            self.effects.tally.truncate(before.4);
         }
         self.control(Control::Release(Savepoint::Attempt))?;
         result
@@ -103,6 +107,11 @@ impl<'a> Transaction<'a> {
 
     fn control(&mut self, control: Control) -> Result<(), StoreError> {
         if self.writable { self.sql.control(control) } else { Err(StoreError::ReadOnly) }
+    }
+
+    /// Whether this is a snapshot of committed data, for which the counts hold.
+    pub(crate) const fn is_snapshot(&self) -> bool {
+        !self.writable
     }
 
     pub(crate) fn dialect(&self) -> crate::Dialect {

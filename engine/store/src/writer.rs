@@ -203,7 +203,7 @@ impl Thread {
                 Err(_) => {}
             }
         }
-        let durable = self.commit(&group, now);
+        let durable = self.write_counts(&mut group, now).and_then(|()| self.commit(&group, now));
         self.answer(group, &durable);
         open
     }
@@ -244,6 +244,7 @@ impl Thread {
         match (ended, kept) {
             (Ok(()), Some(effects)) => {
                 group.effects.changes.extend(effects.changes);
+                group.effects.tally.extend(effects.tally);
                 group.effects.jobs |= effects.jobs;
                 group.effects.outbox |= effects.outbox;
                 group.effects.after.extend(effects.after);
@@ -259,13 +260,26 @@ impl Thread {
         self.connection.in_transaction()
     }
 
+    /// Writes the counts that the group changes; without them nothing of it may be committed.
+    fn write_counts(&mut self, group: &mut Group, now: OffsetDateTime) -> Result<(), StoreError> {
+        let noted = std::mem::take(&mut group.effects.tally);
+        if noted.is_empty() || !self.connection.in_transaction() {
+            return Ok(());
+        }
+        let written = Transaction::new(self.connection.sql(), &self.shared.context, now, true).write_counts(noted);
+        if written.is_err() && self.connection.in_transaction() {
+            let _ = self.connection.control(Control::Rollback);
+        }
+        written
+    }
+
     fn commit(&mut self, group: &Group, now: OffsetDateTime) -> Result<(), StoreError> {
         if !self.connection.in_transaction() {
             let text =
                 "another transaction of the same group broke it: the disk is full or failing, or the server was ended";
             return Err(StoreError::RolledBack(text.to_owned()));
         }
-        let Effects { changes, jobs, outbox, after: _ } = &group.effects;
+        let Effects { changes, jobs, outbox, .. } = &group.effects;
         let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox };
         let started = Instant::now();
         self.connection.commit(&note)?;

@@ -4,8 +4,10 @@
 //! the client have no way in, whatever their spelling.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use link::{CORRELATION_HEADER, PERMIT_HEADER};
+use link::PERMIT_HEADER;
 use policies::CanonicalRequest;
+
+use crate::respond::CORRELATION;
 
 /// Fields of the client that the engine reads.
 const PASSED: [HeaderName; 9] = [
@@ -66,16 +68,16 @@ impl EngineHead {
     pub(crate) fn build(
         request: &CanonicalRequest,
         base_path: &str,
-        authority: &str,
+        authority: &HeaderValue,
         client: &HeaderMap,
         content: Content<'_>,
-        permit: &str,
-        correlation_id: &str,
+        permit: String,
+        correlation: &HeaderValue,
     ) -> Result<Self, HeadError> {
         let mut fields = HeaderMap::with_capacity(12);
-        fields.insert(header::HOST, HeaderValue::from_str(authority)?);
-        fields.insert(HeaderName::from_static(PERMIT_HEADER), HeaderValue::from_str(permit)?);
-        fields.insert(HeaderName::from_static(CORRELATION_HEADER), HeaderValue::from_str(correlation_id)?);
+        fields.insert(header::HOST, authority.clone());
+        fields.insert(HeaderName::from_static(PERMIT_HEADER), HeaderValue::try_from(permit)?);
+        fields.insert(CORRELATION, correlation.clone());
         let mut pass = |names: &[HeaderName]| {
             for name in names {
                 for value in client.get_all(name) {
@@ -97,6 +99,16 @@ impl EngineHead {
             }
         }
         Ok(Self { method: request.method().as_str(), target: request.target(base_path), fields })
+    }
+
+    /// Whether the answer is a head alone.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
+    /// Whether the request changes nothing, so that it may be sent a second time.
+    pub(crate) fn is_safe(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
     }
 }
 

@@ -3,7 +3,6 @@
 //! Everything that can refuse is in [`Gateway::judge`]; each refusal is one [`Answer`] with one audit record. Strangers are
 //! refused before anything about this node can be learnt from the answer.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,16 +12,15 @@ use fhir::Resource;
 use fhir::binary::BinaryReader;
 use fhir::outcome::IssueCode;
 use http::header;
-use link::{CorrelationId, Permit};
 use pingora::proxy::Session;
 use policies::interaction::BodyKind;
-use policies::{CanonicalRequest, Decision, Denial, Identity, Interaction, RequestError};
+use policies::{CanonicalRequest, Decision, Denial, Identity, Interaction, RequestError, RuleId};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::head::{Content, EngineHead};
 use super::{Gateway, proxy::Context};
-use crate::decide;
+use crate::decide::{self, Caller};
 use crate::listen::Connection;
 use crate::memory::Held;
 use crate::record::{self, Decided};
@@ -56,17 +54,10 @@ pub(super) enum Load {
 /// A body that is judged while it passes.
 pub(super) struct Passing {
     reader: Box<BinaryReader>,
-    identity: Arc<Identity>,
+    caller: Arc<Caller>,
     request: CanonicalRequest,
     /// Decoded content, which nobody needs here.
     content: Vec<u8>,
-}
-
-impl Passing {
-    /// The body is sent again from its beginning, because a connection to the engine was closed before.
-    pub(super) fn restart(&mut self) {
-        *self.reader = self.reader.again();
-    }
 }
 
 /// A refusal with what its record says.
@@ -76,47 +67,51 @@ pub(super) struct Refused {
     rule: Option<String>,
 }
 
+/// Whose request is judged by what: what every record of it says.
+#[derive(Clone, Copy)]
+struct Matter<'a> {
+    basis: &'a Basis,
+    connection: &'a Connection,
+    correlation_id: &'a str,
+}
+
 impl Gateway {
     /// Judges a request; the record of the decision is written when this returns.
     pub(super) async fn judge(
         &self,
         session: &mut Session,
         context: &mut Context,
-        connection: &Arc<Connection>,
+        connection: &Connection,
         head_refusal: Option<HeadRefusal>,
     ) -> Result<Permitted, Answer> {
-        let basis = self.active.basis();
-        let snapshot_version = basis.snapshot.as_ref().map_or(0, |snapshot| snapshot.version());
-        let correlation_id = context.correlation_id;
-        let about = |identity: Option<&Arc<Identity>>| {
-            let record =
-                Decided::about(connection, correlation_id.to_string(), basis.policy.version(), snapshot_version);
-            (record, identity.cloned(), connection.peer.address)
-        };
+        let basis = Arc::clone(&context.basis);
+        let correlation = context.correlation.clone();
+        let matter = Matter { basis: &basis, connection, correlation_id: correlation.to_str().unwrap_or_default() };
         if let Some(refusal) = head_refusal {
             let answer = Answer::empty(refusal.status(), refusal.code()).closing();
-            let identity = self.identify(&basis, connection).ok();
-            return Err(self.refuse(about(identity.as_ref()), None, Refused::new(answer, refusal.to_string())));
+            let caller = self.identify(&basis, connection).ok();
+            return Err(self.refuse(matter, caller.as_deref(), None, Refused::new(answer, refusal.to_string())));
         }
         let raw = RawTarget::of(session);
-        let identity = match self.identify(&basis, connection) {
-            Ok(identity) => identity,
+        let caller = match self.identify(&basis, connection) {
+            Ok(caller) => caller,
             Err(refused) => {
                 connection.refuse_stranger();
-                return Err(self.refuse(about(None), Some(Asked::Raw(&raw)), refused));
+                return Err(self.refuse(matter, None, Some(Asked::Raw(&raw)), refused));
             }
         };
-        let refuse = |refused: Refused, asked: Asked<'_>| self.refuse(about(Some(&identity)), Some(asked), refused);
-        let begun = self.begin(&basis, &identity).map_err(|refused| refuse(refused, Asked::Raw(&raw)))?;
+        let refuse = |refused: Refused, asked: Asked<'_>| self.refuse(matter, Some(&caller), Some(asked), refused);
+        let begun = begin(&basis, &caller).map_err(|refused| refuse(refused, Asked::Raw(&raw)))?;
         context.running = Some(begun);
         let request =
             self.canonical(session, &basis, connection, &raw).map_err(|refused| refuse(refused, Asked::Raw(&raw)))?;
-        context.interaction = request.interaction().as_str();
+        context.interaction = Some(request.interaction());
         let asked = Asked::Request(&request);
         let socket = wants_socket(session, &request).map_err(|refused| refuse(refused, asked))?;
 
         // The head alone may decide; a body that would be refused anyway is never read.
-        let decider = Decider { basis: &basis, identity: &identity, request: &request, connection };
+        let decider =
+            Decider { gateway: self, basis: &basis, identity: &caller.identity, request: &request, connection };
         if request.body() != BodyKind::Absent {
             decider.before_body().map_err(|refused| refuse(refused, asked))?;
         }
@@ -124,7 +119,7 @@ impl Gateway {
             let refused = Refused::new(Answer::unavailable("GW-LINK-001"), "engine is not connected");
             return Err(refuse(refused, asked));
         }
-        let body = request::read_body(session, &request, &basis.limits, &self.memory, &identity.name())
+        let body = request::read_body(session, &request, &basis.limits, &self.memory, &caller.name)
             .await
             .map_err(|refusal| refuse(refused_body(&refusal), asked))?;
         let resource = match &body {
@@ -133,24 +128,14 @@ impl Gateway {
         };
         let rule = decider.decide(resource).map_err(|refused| refuse(refused, asked))?;
 
-        let permit = Permit {
-            identity: Identity::clone(&identity),
-            interaction: request.interaction().as_str().to_owned(),
-            rule: rule.clone(),
-            correlation_id,
-            policy_version: basis.policy.version().to_owned(),
-            snapshot_version,
-        };
-        let head = self.engine_head(session, &request, &body, socket, &permit, correlation_id);
+        let head = self.engine_head(session, &caller, &request, &body, socket, &rule, context);
         let head = head.map_err(|refused| refuse(refused, asked))?;
-        let (mut record, ..) = about(None);
-        record = record.by(&identity).request(&request, basis.policy.audit().log_query_values);
-        record.event = "permit";
-        record.rule = Some(rule);
-        record.body_sha256 = match &body {
+        let body_sha256 = match &body {
             Body::Judged { bytes, .. } => Some(hex(&Sha256::digest(bytes))),
             Body::Absent | Body::Raw { .. } | Body::Passing { .. } => None,
         };
+        let record = matter.record().by(&caller).request(&request, basis.policy.audit().log_query_values);
+        let record = Decided { event: "permit", rule: Some(rule.as_str()), body_sha256, ..record };
         let position = self.audit.append(OffsetDateTime::now_utc(), &record).map_err(|error| audit_failed(&error))?;
         let load = match body {
             Body::Absent if socket => Load::Socket,
@@ -159,58 +144,36 @@ impl Gateway {
             Body::Raw { length, .. } => Load::Raw { length },
             Body::Passing { reader, .. } => {
                 let request = request.clone();
-                Load::Passing(Box::new(Passing { reader, identity, request, content: Vec::new() }))
+                Load::Passing(Box::new(Passing { reader, caller, request, content: Vec::new() }))
             }
         };
         Ok(Permitted { head, load, position, request })
     }
 
-    /// Takes the next part of a body that is judged while it passes; the last part passes only if all of it is permitted.
-    pub(super) fn judge_passing(
-        &self,
-        passing: &mut Passing,
-        part: Option<&Bytes>,
-        is_last: bool,
-        connection: &Connection,
-    ) -> Result<(), Answer> {
-        let unreadable = |error| refused_body(&BodyRefusal::from(error)).answer.closing();
+    /// Takes the next part of a body that is judged while it passes.
+    pub(super) fn judge_part(passing: &mut Passing, part: &Bytes) -> Result<(), Answer> {
         passing.content.clear();
-        if let Some(part) = part {
-            passing.reader.push(part, &mut passing.content).map_err(unreadable)?;
-        }
-        if !is_last {
-            return Ok(());
-        }
-        let next = passing.reader.again();
-        let reader = std::mem::replace(&mut *passing.reader, next);
-        let binary = reader.finish(&mut passing.content).map_err(unreadable)?.resource;
-        let basis = self.active.basis();
-        let decider = Decider { basis: &basis, identity: &passing.identity, request: &passing.request, connection };
-        decider.decide(Some(&binary)).map(drop).map_err(|refused| refused.answer.closing())
+        passing.reader.push(part, &mut passing.content).map_err(|error| refused_body(&BodyRefusal::from(error)).answer)
     }
 
-    fn identify(&self, basis: &Basis, connection: &Connection) -> Result<Arc<Identity>, Refused> {
+    /// Judges what passed; only then may its end go on.
+    pub(super) fn judge_whole(&self, passing: Passing, connection: &Connection) -> Result<(), Answer> {
+        let Passing { reader, caller, request, mut content } = passing;
+        content.clear();
+        let binary = reader.finish(&mut content).map_err(|error| refused_body(&BodyRefusal::from(error)).answer)?;
+        let basis = self.active.basis();
+        let decider =
+            Decider { gateway: self, basis: &basis, identity: &caller.identity, request: &request, connection };
+        decider.decide(Some(&binary.resource)).map(drop).map_err(|refused| refused.answer)
+    }
+
+    fn identify(&self, basis: &Basis, connection: &Connection) -> Result<Arc<Caller>, Refused> {
         let Some(snapshot) = &basis.snapshot else {
             return Err(Refused::new(Answer::unavailable("GW-LINK-002"), "no allow-list yet"));
         };
         self.identities
             .identify(&self.active, basis, snapshot, connection, OffsetDateTime::now_utc())
             .map_err(|stranger| Refused::new(Answer::empty(403, stranger.code()).closing(), stranger.to_string()))
-    }
-
-    fn begin(&self, basis: &Basis, identity: &Identity) -> Result<crate::rate::Running, Refused> {
-        let rate = &basis.limits.rate;
-        let key = identity.name();
-        let now = Instant::now();
-        let too_many = |code, text: &'static str| {
-            Refused::new(Answer::refusal(429, IssueCode::Throttled, code, text).with(header::RETRY_AFTER, "1"), text)
-        };
-        if !self.rates.take(&key, rate.per_identity, rate.burst, now) {
-            return Err(too_many("GW-RATE-001", "too many requests per second"));
-        }
-        self.rates
-            .begin(&key, rate.concurrent_per_identity, now)
-            .ok_or_else(|| too_many("GW-RATE-002", "too many requests at the same time"))
     }
 
     fn canonical(
@@ -228,18 +191,20 @@ impl Gateway {
         if raw.target.len() > basis.limits.target_bytes {
             return Err(refused_target(&RequestError::TargetTooLong { bytes: raw.target.len() }));
         }
-        policies::canonicalize(&raw.method, &raw.target, self.active.base().path())
+        policies::canonicalize(raw.method.as_str(), &raw.target, self.active.base().path())
             .map_err(|error| refused_target(&error))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "everything that a head is made of")]
     fn engine_head(
         &self,
         session: &Session,
+        caller: &Caller,
         request: &CanonicalRequest,
         body: &Body,
         socket: bool,
-        permit: &Permit,
-        correlation_id: CorrelationId,
+        rule: &RuleId,
+        context: &Context,
     ) -> Result<EngineHead, Refused> {
         let internal =
             |error: &dyn std::fmt::Display| Refused::new(Answer::empty(500, "GW-FWD-001"), error.to_string());
@@ -250,16 +215,16 @@ impl Gateway {
                 Content::Body(media_type)
             }
         };
-        let authority = self.active.authorities().first().map(String::as_str).unwrap_or_default();
-        let permit = permit.encode().map_err(|error| internal(&error))?;
+        let template = caller.permit.as_ref().map_err(|error| internal(error))?;
+        let permit = template.encode(request.interaction().as_str(), rule.as_str(), context.correlation_id);
         EngineHead::build(
             request,
             self.active.base().path(),
-            authority,
+            self.active.authority(),
             &session.req_header().headers,
             content,
-            &permit,
-            &correlation_id.to_string(),
+            permit.map_err(|error| internal(&error))?,
+            &context.correlation,
         )
         .map_err(|error| internal(&error))
     }
@@ -267,22 +232,23 @@ impl Gateway {
     /// Records a refusal and gives its answer.
     fn refuse(
         &self,
-        (mut record, identity, address): (Decided<'_>, Option<Arc<Identity>>, IpAddr),
+        matter: Matter<'_>,
+        caller: Option<&Caller>,
         asked: Option<Asked<'_>>,
         refused: Refused,
     ) -> Answer {
-        // The borrow of the identity ends with the record, both inside this call.
-        let identity = identity.as_deref();
-        if let Some(identity) = identity {
-            record.identity = identity.kind();
-            record.name = Some(identity.name());
+        let mut record = matter.record();
+        if let Some(caller) = caller {
+            record = record.by(caller);
         } else {
-            let Some(left_out) = self.strangers.admit(address, Instant::now()) else { return refused.answer };
+            let Some(left_out) = self.strangers.admit(matter.connection.peer.address, Instant::now()) else {
+                return refused.answer;
+            };
             record.left_out = Some(left_out).filter(|count| *count > 0);
         }
-        let with_values = self.active.basis().policy.audit().log_query_values;
-        let mut record = match asked {
-            Some(Asked::Raw(raw)) => record.raw(&raw.method, &raw.target, with_values),
+        let with_values = matter.basis.policy.audit().log_query_values;
+        record = match asked {
+            Some(Asked::Raw(raw)) => record.raw(raw.method.as_str(), &raw.target, with_values),
             Some(Asked::Request(request)) => record.request(request, with_values),
             None => record,
         };
@@ -291,7 +257,7 @@ impl Gateway {
         }
         record.code = Some(refused.answer.code);
         record.reason = Some(record::cut(&refused.reason));
-        record.rule.clone_from(&refused.rule);
+        record.rule = refused.rule.as_deref();
         record.status = Some(refused.answer.status);
         tracing::info!(
             correlation_id = record.correlation_id,
@@ -309,6 +275,28 @@ impl Gateway {
     }
 }
 
+impl<'a> Matter<'a> {
+    fn record(self) -> Decided<'a> {
+        let snapshot_version = self.basis.snapshot.as_ref().map_or(0, |snapshot| snapshot.version());
+        Decided::about(self.connection, self.correlation_id, self.basis.policy.version(), snapshot_version)
+    }
+}
+
+/// Counts the request against the limits of its caller.
+fn begin(basis: &Basis, caller: &Caller) -> Result<crate::rate::Running, Refused> {
+    let rate = &basis.limits.rate;
+    let too_many = |code, text: &'static str| {
+        Refused::new(Answer::refusal(429, IssueCode::Throttled, code, text).with(header::RETRY_AFTER, "1"), text)
+    };
+    if !caller.bucket.take(rate.per_identity, rate.burst, Instant::now()) {
+        return Err(too_many("GW-RATE-001", "too many requests per second"));
+    }
+    caller
+        .bucket
+        .begin(rate.concurrent_per_identity)
+        .ok_or_else(|| too_many("GW-RATE-002", "too many requests at the same time"))
+}
+
 /// Without a record nothing is answered but this.
 pub(super) fn audit_failed(error: &audit::LogError) -> Answer {
     tracing::error!(%error, "audit log cannot be written: requests are refused");
@@ -324,19 +312,20 @@ enum Asked<'a> {
 }
 
 struct RawTarget {
-    method: String,
+    method: http::Method,
     target: String,
 }
 
 impl RawTarget {
     fn of(session: &Session) -> Self {
         let head = session.req_header();
-        Self { method: head.method.as_str().to_owned(), target: String::from_utf8_lossy(head.raw_path()).into_owned() }
+        Self { method: head.method.clone(), target: String::from_utf8_lossy(head.raw_path()).into_owned() }
     }
 }
 
 /// The decision of the policy crate in terms of answers.
 struct Decider<'a> {
+    gateway: &'a Gateway,
     basis: &'a Basis,
     identity: &'a Identity,
     request: &'a CanonicalRequest,
@@ -353,12 +342,12 @@ impl Decider<'_> {
     }
 
     /// The decision; gives the id of the rule that permits.
-    fn decide(&self, body: Option<&Resource>) -> Result<String, Refused> {
+    fn decide(&self, body: Option<&Resource>) -> Result<RuleId, Refused> {
         let started = Instant::now();
         let decision = decide::decide(self.basis, self.identity, self.request, body, self.connection);
-        metrics::histogram!("schleuse_decision_seconds").record(started.elapsed());
+        self.gateway.meters.decision(started.elapsed());
         match decision {
-            Some(Decision::Permit(permit)) => Ok(permit.rule().to_string()),
+            Some(Decision::Permit(permit)) => Ok(permit.rule().clone()),
             Some(Decision::Deny(denial)) => Err(denied(denial)),
             None => Err(Refused::new(Answer::unavailable("GW-LINK-002"), "no allow-list yet")),
         }

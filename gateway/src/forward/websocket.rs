@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::decide::{self, Identities};
+use crate::decide;
 use crate::listen::Connection;
 use crate::reload::Active;
 
@@ -48,8 +48,7 @@ pub(super) fn watch(
 fn may_stay(active: &Active, connection: &Connection, request: &CanonicalRequest) -> bool {
     let basis = active.basis();
     let Some(snapshot) = &basis.snapshot else { return false };
-    // Rare enough to derive anew each time.
-    let identity = Identities::default().identify(active, &basis, snapshot, connection, OffsetDateTime::now_utc());
+    let identity = decide::identify_anew(active, &basis, snapshot, connection, OffsetDateTime::now_utc());
     identity.is_ok_and(|identity| {
         decide::decide(&basis, &identity, request, None, connection).is_some_and(|decision| decision.is_permit())
     })

@@ -22,7 +22,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::buffered::BufferedTcp;
 use super::client_stream::ClientStream;
 use super::connection::{Connection, Peer};
 use crate::limits;
@@ -30,6 +29,7 @@ use crate::rate::Rates;
 use crate::record::Decided;
 use crate::reload::Active;
 use crate::strangers::Strangers;
+use crate::workers::Workers;
 
 /// Accepts partners and hands their verified connections to the proxy.
 pub struct Listener<A> {
@@ -42,6 +42,7 @@ pub struct Listener<A> {
     handshaking: Arc<Addresses>,
     strangers: Strangers,
     certificates: Cache<Thumbprint, Arc<Certificate>>,
+    workers: Workers,
     rates: Rates<IpAddr>,
     stop: watch::Receiver<bool>,
 }
@@ -75,7 +76,13 @@ enum HandshakeError {
 
 impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
     /// A listener that ends when `stop` becomes true.
-    pub fn new(app: Arc<A>, active: Arc<Active>, audit: Arc<Log>, stop: watch::Receiver<bool>) -> Arc<Self> {
+    pub fn new(
+        app: Arc<A>,
+        active: Arc<Active>,
+        audit: Arc<Log>,
+        workers: Workers,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             app,
             active,
@@ -87,6 +94,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
             strangers: Strangers::default(),
             certificates: Cache::new(limits::CONNECTIONS as u64),
             rates: Rates::default(),
+            workers,
             stop,
         })
     }
@@ -137,8 +145,17 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         };
         let Ok(all) = Arc::clone(&self.handshakes).try_acquire_owned() else { return refuse("handshakes") };
         let handshake = (own, all);
+        // Away from this thread's events, so that a worker can wait for them.
+        let tcp = match tcp.into_std() {
+            Ok(tcp) => tcp,
+            Err(error) => return tracing::warn!(%error, "connection cannot be handed over"),
+        };
         let listener = Arc::clone(self);
-        tokio::spawn(async move {
+        self.workers.serve(move || async move {
+            let tcp = match TcpStream::from_std(tcp) {
+                Ok(tcp) => tcp,
+                Err(error) => return tracing::warn!(%error, "connection cannot be taken over"),
+            };
             metrics::gauge!("schleuse_listen_connections").increment(1);
             listener.serve(tcp, address, handshake).await;
             metrics::gauge!("schleuse_listen_connections").decrement(1);
@@ -172,10 +189,10 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         let basis = self.active.basis();
         let snapshot = basis.snapshot.as_ref().map_or(0, |snapshot| snapshot.version());
         let correlation_id = link::CorrelationId::random().to_string();
-        let mut record = Decided::about(connection, correlation_id, basis.policy.version(), snapshot);
+        let mut record = Decided::about(connection, &correlation_id, basis.policy.version(), snapshot);
         record.left_out = Some(left_out).filter(|count| *count > 0);
         record.code = Some("GW-HEAD-015");
-        record.reason = Some("head refused by the parser".to_owned());
+        record.reason = Some("head refused by the parser".into());
         record.status = Some(400);
         if let Err(error) = self.audit.append(time::OffsetDateTime::now_utc(), &record) {
             tracing::error!(%error, "audit log cannot be written");
@@ -185,7 +202,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
     async fn handshake(&self, tcp: TcpStream, address: SocketAddr) -> Result<ClientStream, HandshakeError> {
         tcp.set_nodelay(true)?;
         let state = self.active.tls();
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), BufferedTcp::new(tcp)).await?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         let host = self.active.base().host();
         // Clients that connect by address send no name; `Host` decides then, as it does for everybody.
         let sni_matches = hello.client_hello().server_name().is_none_or(|name| name.eq_ignore_ascii_case(host));
@@ -195,6 +212,9 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         // What a resumed session skipped is verified by its first request.
         let verified_by = if resumed { 0 } else { state.generation };
+        if !resumed {
+            state.note_verified(&peer.thumbprint);
+        }
         let protocol = describe(&tls);
         let group = session.negotiated_key_exchange_group().map_or("none", |group| group_name(group.name()));
         let result = if resumed { "resumed" } else { "full" };
@@ -204,7 +224,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         Ok(ClientStream::new(tls, connection, address, &basis.limits)?)
     }
 
-    fn peer(&self, tls: &TlsStream<BufferedTcp>, address: IpAddr) -> Result<Peer, HandshakeError> {
+    fn peer(&self, tls: &TlsStream<TcpStream>, address: IpAddr) -> Result<Peer, HandshakeError> {
         let unreadable = |error: &dyn std::fmt::Display| HandshakeError::Certificate(error.to_string());
         let mut chain = tls.get_ref().1.peer_certificates().unwrap_or_default().iter();
         let leaf = chain.next().ok_or_else(|| HandshakeError::Certificate("none was shown".to_owned()))?;
@@ -222,7 +242,7 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
     }
 }
 
-fn describe(tls: &TlsStream<BufferedTcp>) -> String {
+fn describe(tls: &TlsStream<TcpStream>) -> String {
     let session = tls.get_ref().1;
     let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("unknown");
     let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");

@@ -1,7 +1,7 @@
-//! The TCP stream below TLS, with a write buffer that is emptied on flush.
+//! A write buffer above TLS that is emptied on flush.
 //!
-//! The proxy writes head and body of a response separately, which makes two TLS records; here they leave in one `write`
-//! and wake the client once. Off during the handshake, so that alerts of a refused handshake leave at once.
+//! The proxy writes head and body of a response separately, which would make two TLS records and wake the client twice;
+//! from here they leave as one record in one write. What is larger than the buffer takes what waits along and is not copied.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,39 +9,51 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::limits::{IDLE_WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES};
 
-/// A TCP stream with a write buffer.
+/// A stream with a write buffer.
 #[derive(Debug)]
-pub(crate) struct BufferedTcp {
-    tcp: TcpStream,
+pub(crate) struct Buffered<S> {
+    stream: S,
     waiting: BytesMut,
-    buffering: bool,
 }
 
-// === impl BufferedTcp ===
+// === impl Buffered ===
 
-impl BufferedTcp {
-    /// Unbuffered at first.
-    pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, waiting: BytesMut::new(), buffering: false }
-    }
-
-    /// Begins to buffer what is written.
-    pub(crate) const fn buffer_writes(&mut self) {
-        self.buffering = true;
+impl<S> Buffered<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, waiting: BytesMut::new() }
     }
 
     /// The stream below.
-    pub(crate) const fn tcp(&self) -> &TcpStream {
-        &self.tcp
+    pub(crate) const fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Buffered<S> {
+    /// Writes what does not fit, after what waits; gives how much of `slices` was taken.
+    fn poll_through(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        while !self.waiting.is_empty() {
+            let first = slices.first().map_or(&[][..], |slice| slice);
+            let both = [IoSlice::new(&self.waiting), IoSlice::new(first)];
+            let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, &both))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let waited = written.min(self.waiting.len());
+            self.waiting.advance(waited);
+            if written > waited {
+                return Poll::Ready(Ok(written - waited));
+            }
+        }
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn poll_empty(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting.is_empty() {
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(context, &self.waiting))?;
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.waiting))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -56,29 +68,19 @@ impl BufferedTcp {
     }
 }
 
-impl AsyncRead for BufferedTcp {
+impl<S: AsyncRead + Unpin> AsyncRead for Buffered<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(context, buffer)
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for BufferedTcp {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.buffering {
-            return Pin::new(&mut self.tcp).poll_write(context, bytes);
-        }
-        if self.waiting.len() + bytes.len() > WRITE_BUFFER_BYTES {
-            ready!(self.poll_empty(context))?;
-            if bytes.len() >= WRITE_BUFFER_BYTES {
-                return Pin::new(&mut self.tcp).poll_write(context, bytes);
-            }
-        }
-        self.waiting.extend_from_slice(bytes);
-        Poll::Ready(Ok(bytes.len()))
+impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -86,15 +88,9 @@ impl AsyncWrite for BufferedTcp {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let total: usize = slices.iter().map(|slice| slice.len()).sum();
-        if !self.buffering {
-            return Pin::new(&mut self.tcp).poll_write_vectored(context, slices);
-        }
-        if self.waiting.len() + total > WRITE_BUFFER_BYTES {
-            ready!(self.poll_empty(context))?;
-            if total >= WRITE_BUFFER_BYTES {
-                return Pin::new(&mut self.tcp).poll_write_vectored(context, slices);
-            }
+        let total = slices.iter().fold(0_usize, |total, slice| total.saturating_add(slice.len()));
+        if self.waiting.len().saturating_add(total) > WRITE_BUFFER_BYTES {
+            return self.poll_through(context, slices);
         }
         for slice in slices {
             self.waiting.extend_from_slice(slice);
@@ -108,12 +104,12 @@ impl AsyncWrite for BufferedTcp {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_empty(context))?;
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_empty(context))?;
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -7,7 +7,6 @@
 //!
 //! An absolute deadline stands over each head, whatever the pace of its bytes, and over the silence before it.
 
-use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
@@ -26,11 +25,12 @@ use pingora::protocols::{
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::buffered::BufferedTcp;
+use super::buffered::Buffered;
 use super::connection::Connection;
+use crate::deadline::Deadline;
 use crate::limits::Limits;
 use crate::request::{HeadLimits, HeadRefusal, HeadScanner, Progress};
 
@@ -43,13 +43,14 @@ const HEAD_CHUNK: usize = 4096;
 /// A client's byte stream.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    tls: TlsStream<BufferedTcp>,
+    tls: Buffered<TlsStream<TcpStream>>,
+    http2: bool,
     connection: Arc<Connection>,
     phase: Phase,
     scanner: HeadScanner,
     /// Received and not yet passed on.
     held: BytesMut,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
     head_limits: HeadLimits,
     header_time: Duration,
     proxy_digest: Arc<ProxyDigest>,
@@ -72,16 +73,15 @@ enum Phase {
 impl ClientStream {
     /// Wraps a stream after its handshake.
     pub(crate) fn new(
-        mut tls: TlsStream<BufferedTcp>,
+        tls: TlsStream<TcpStream>,
         connection: Arc<Connection>,
         address: SocketAddr,
         limits: &Limits,
     ) -> io::Result<Self> {
         let head_limits = HeadLimits { bytes: limits.head_bytes, fields: limits.head_fields };
         let header_time = limits.header;
-        tls.get_mut().0.buffer_writes();
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        let socket_digest = SocketDigest::from_raw_fd(tls.get_ref().0.tcp().as_raw_fd());
+        let socket_digest = SocketDigest::from_raw_fd(tls.get_ref().0.as_raw_fd());
         let _ = socket_digest.peer_addr.set(Some(PingoraAddress::Inet(address)));
         let carrier = pingora::http::ResponseHeader::build(200, Some(0)).map_err(io::Error::other)?;
         let version = format!("{:?}", tls.get_ref().1.protocol_version());
@@ -90,13 +90,14 @@ impl ClientStream {
             scanner: HeadScanner::new(head_limits),
             head_limits,
             held: BytesMut::new(),
-            deadline: Some(Box::pin(tokio::time::sleep(header_time))),
+            deadline: Deadline::new(header_time),
             header_time,
             proxy_digest: Arc::new(ProxyDigest::new(Box::new(carrier), Some(Box::new(Arc::clone(&connection))))),
             socket_digest: Arc::new(socket_digest),
             ssl_digest: Arc::new(SslDigest::new(String::new(), version, None, None, Vec::new())),
             connection,
-            tls,
+            tls: Buffered::new(tls),
+            http2,
         })
     }
 
@@ -105,24 +106,12 @@ impl ClientStream {
         Arc::clone(&self.connection)
     }
 
-    fn is_http2(&self) -> bool {
-        self.tls.get_ref().1.alpn_protocol() == Some(b"h2")
-    }
-
-    fn set_deadline(&mut self, after: Duration) {
-        let at = Instant::now() + after;
-        match &mut self.deadline {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.deadline = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-    }
-
     /// Puts the substitute in the place of a head that must not be parsed.
     fn refuse(&mut self, refusal: HeadRefusal) {
         self.connection.refuse_head(refusal);
         self.held = BytesMut::from(SUBSTITUTE_HEAD);
         self.phase = Phase::Ended;
-        self.deadline = None;
+        self.deadline.clear();
     }
 
     /// Reads until a head is complete or refused; ready with `false` when the client has gone.
@@ -133,8 +122,7 @@ impl ClientStream {
             match Pin::new(&mut self.tls).poll_read(context, &mut buffer)? {
                 Poll::Ready(()) => {}
                 Poll::Pending => {
-                    let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-                    ready!(deadline.as_mut().poll(context));
+                    ready!(self.deadline.poll(context));
                     if self.held.is_empty() {
                         metrics::counter!("schleuse_listen_idle_closed_total").increment(1);
                         return Poll::Ready(Ok(false));
@@ -148,14 +136,14 @@ impl ClientStream {
                 return Poll::Ready(Ok(false));
             }
             if self.held.is_empty() {
-                self.set_deadline(self.header_time);
+                self.deadline.set(self.header_time);
             }
             self.held.extend_from_slice(received);
             match self.scanner.advance(&self.held) {
                 Progress::Partial => {}
                 Progress::Complete(_) => {
                     self.phase = Phase::Pass;
-                    self.deadline = None;
+                    self.deadline.clear();
                     self.connection.pass_head();
                     return Poll::Ready(Ok(true));
                 }
@@ -184,11 +172,11 @@ impl AsyncRead for ClientStream {
         if this.connection.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if this.phase == Phase::Pass && !this.is_http2() && this.connection.take_next_head() {
+        if this.phase == Phase::Pass && !this.http2 && this.connection.take_next_head() {
             // Pipelined bytes cannot be here: the proxy closes a connection on which it read past a body.
             this.phase = Phase::Head;
             this.scanner = HeadScanner::new(this.head_limits);
-            this.set_deadline(this.connection.keep_alive());
+            this.deadline.set(this.connection.keep_alive());
         }
         if this.phase == Phase::Head && !ready!(this.poll_head(context))? {
             return Poll::Ready(Ok(()));
@@ -204,12 +192,11 @@ impl AsyncRead for ClientStream {
             Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => {
                 this.connection.wake_on_cut(context.waker());
-                if this.deadline.is_some() && this.connection.has_begun() {
-                    this.deadline = None;
+                if this.deadline.is_set() && this.connection.has_begun() {
+                    this.deadline.clear();
                 }
-                let Some(deadline) = &mut this.deadline else { return Poll::Pending };
                 // HTTP/2 before its first request; later silence is the proxy's to watch.
-                ready!(deadline.as_mut().poll(context));
+                ready!(this.deadline.poll(context));
                 metrics::counter!("schleuse_listen_idle_closed_total").increment(1);
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -256,7 +243,7 @@ impl Shutdown for ClientStream {
 
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
-        self.tls.get_ref().0.tcp().as_raw_fd()
+        self.tls.get_ref().get_ref().0.as_raw_fd()
     }
 }
 
@@ -266,7 +253,7 @@ impl Ssl for ClientStream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        Some(if self.is_http2() { ALPN::H2 } else { ALPN::H1 })
+        Some(if self.http2 { ALPN::H2 } else { ALPN::H1 })
     }
 }
 

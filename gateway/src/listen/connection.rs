@@ -13,7 +13,9 @@ use certs::Certificate;
 use policies::Thumbprint;
 use rustls_pki_types::CertificateDer;
 
+use crate::decide::Caller;
 use crate::limits::STRANGER_REQUESTS;
+use crate::record;
 use crate::request::HeadRefusal;
 
 /// The client of a connection, as proven by the handshake.
@@ -38,6 +40,10 @@ pub struct Connection {
     pub sni_matches: bool,
     /// TLS version and suite for the audit record.
     pub protocol: String,
+    /// Address of the client for the audit record.
+    pub(crate) address: String,
+    /// Subject of its certificate for the audit record.
+    pub(crate) subject: String,
     /// Generation of the trust that verified the chain; 0 for a resumed session, which nobody verified yet.
     pub trust_generation: AtomicU64,
     head: Mutex<HeadState>,
@@ -49,6 +55,8 @@ pub struct Connection {
     reader: Mutex<Option<Waker>>,
     /// Wait for the first byte of the next head.
     keep_alive: Duration,
+    /// Who the client was found to be, by the policy and allow-list of this generation.
+    caller: Mutex<Option<(u64, Arc<Caller>)>>,
 }
 
 /// The head that the stream read last.
@@ -69,6 +77,8 @@ impl Connection {
     /// A connection after its handshake.
     pub fn new(peer: Peer, sni_matches: bool, protocol: String, trust_generation: u64, keep_alive: Duration) -> Self {
         Self {
+            address: peer.address.to_string(),
+            subject: record::cut(&peer.certificate.subject().to_string()).into_owned(),
             peer,
             sni_matches,
             protocol,
@@ -79,7 +89,20 @@ impl Connection {
             upgraded: AtomicBool::new(false),
             reader: Mutex::new(None),
             keep_alive,
+            caller: Mutex::new(None),
         }
+    }
+
+    /// Who the client is, if that was found out by the policy and allow-list of `generation`.
+    pub(crate) fn caller(&self, generation: u64) -> Option<Arc<Caller>> {
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        caller.as_ref().filter(|(of, _)| *of == generation).map(|(_, caller)| Arc::clone(caller))
+    }
+
+    /// Keeps what was found out.
+    pub(crate) fn keep_caller(&self, generation: u64, caller: &Arc<Caller>) {
+        let mut known = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((generation, Arc::clone(caller)));
     }
 
     /// Takes note of a head that must not be parsed.

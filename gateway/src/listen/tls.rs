@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use certs::{Certificate, ClientVerifier, Credentials, TrustStore};
+use moka::sync::Cache;
+use policies::Thumbprint;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::danger::ClientCertVerifier;
@@ -15,6 +17,8 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::CertifiedKey;
 use rustls::ticketer::TicketRotator;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version};
+
+use crate::limits::{IDENTITY_CACHE, TRUST_MEMORY};
 
 /// Protocol versions, suites and groups that are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +43,9 @@ pub struct TlsState {
     /// The certificate that is shown, for metrics and logs.
     pub server_certificate: Certificate,
     authorities: Vec<Certificate>,
+    /// Clients whose chain this verifier accepted a moment ago. A ticket is only good for the state that wrote it, so a
+    /// resumed session is one of these, unless it comes late.
+    verified: Cache<Thumbprint, ()>,
 }
 
 /// Which client certificates a handshake accepts.
@@ -136,7 +143,18 @@ impl TlsState {
         }
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
         let authorities = trust.store.certificates().cloned().collect();
-        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate, authorities })
+        let verified = Cache::builder().max_capacity(IDENTITY_CACHE).time_to_live(TRUST_MEMORY).build();
+        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate, authorities, verified })
+    }
+
+    /// Takes note of a client whose chain the verifier accepted just now.
+    pub(crate) fn note_verified(&self, thumbprint: &Thumbprint) {
+        self.verified.insert(thumbprint.clone(), ());
+    }
+
+    /// Whether the verifier accepted the chain of the client within [`TRUST_MEMORY`].
+    pub(crate) fn was_verified(&self, thumbprint: &Thumbprint) -> bool {
+        self.verified.contains_key(thumbprint)
     }
 
     /// The server certificate and the trusted authorities.
@@ -145,7 +163,12 @@ impl TlsState {
     }
 }
 
-fn check_server_certificate(certificate: &Certificate, host: &str, now: time::OffsetDateTime) -> Result<(), TlsError> {
+/// Whether the certificate is one for the host, and has not expired.
+pub(crate) fn check_server_certificate(
+    certificate: &Certificate,
+    host: &str,
+    now: time::OffsetDateTime,
+) -> Result<(), TlsError> {
     let subject = || certificate.subject().to_string();
     if certificate.not_after() < now {
         return Err(TlsError::Expired { subject: subject(), not_after: certificate.not_after() });

@@ -149,13 +149,7 @@ async fn collect(session: &mut Session, limit: usize, idle: Duration, memory: &m
     let mut first = None;
     let mut pace = Pace::new(Instant::now());
     loop {
-        // Timed here and not by the session, which times HTTP/1.1 alone.
-        let chunk = tokio::time::timeout(idle, session.read_request_body()).await;
-        let chunk = chunk.map_err(|_| BodyRefusal::TimedOut)?.map_err(|error| match error.etype() {
-            pingora::ErrorType::ReadTimedout => BodyRefusal::TimedOut,
-            _ => BodyRefusal::Disconnected,
-        })?;
-        let Some(chunk) = chunk else { break };
+        let Some(chunk) = read_piece(session, idle).await? else { break };
         let already = first.as_ref().map_or(collected.len(), Bytes::len);
         if already.saturating_add(chunk.len()) > limit {
             return Err(BodyRefusal::TooLarge(limit as u64));
@@ -180,19 +174,31 @@ async fn collect(session: &mut Session, limit: usize, idle: Duration, memory: &m
     if whole.is_empty() { Err(BodyRefusal::Missing) } else { Ok(whole) }
 }
 
+/// The next piece of a body; none at its end.
+pub(crate) async fn read_piece(session: &mut Session, idle: Duration) -> Result<Option<Bytes>, BodyRefusal> {
+    // Timed here and not by the session, which times HTTP/1.1 alone.
+    let piece = tokio::time::timeout(idle, session.read_request_body()).await;
+    piece.map_err(|_| BodyRefusal::TimedOut)?.map_err(|error| match error.etype() {
+        pingora::ErrorType::ReadTimedout => BodyRefusal::TimedOut,
+        _ => BodyRefusal::Disconnected,
+    })
+}
+
 /// Holds a sender to [`limits::SLOWEST_BODY_RATE`] in each [`limits::BODY_TIME`], so that what came fast at first buys no
 /// time for what follows.
-struct Pace {
+#[derive(Debug)]
+pub(crate) struct Pace {
     since: Instant,
     bytes: u64,
 }
 
 impl Pace {
-    const fn new(now: Instant) -> Self {
+    pub(crate) const fn new(now: Instant) -> Self {
         Self { since: now, bytes: 0 }
     }
 
-    fn is_kept(&mut self, bytes: usize, now: Instant) -> bool {
+    /// Takes note of what came; false if it was too little for too long.
+    pub(crate) fn is_kept(&mut self, bytes: usize, now: Instant) -> bool {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed < limits::BODY_TIME {

@@ -109,7 +109,8 @@ impl Side {
         let seconds = started.elapsed().as_secs_f64();
         let location = created.field("location").unwrap_or_default().to_owned();
         if created.status != 201 {
-            return Err(Failure::new(format!("upload: {} {}", created.status, created.text().await)));
+            let status = created.status;
+            return Err(Failure::new(format!("upload: {status} {}", created.text().await)));
         }
         let id =
             location.split("/Binary/").nth(1).and_then(|rest| rest.split('/').next()).during("reading Location")?;

@@ -17,7 +17,7 @@ use crate::load::{Idle, KeepAlive, SlowClient, time_to_close};
 use crate::peers::{self, Peer};
 use crate::report::{Report, Table, Target, number};
 use crate::statistics::{Values, median};
-use crate::{Run, decision};
+use crate::{Run, decision, processors};
 
 use lab::{HTTPD, Lab, NGINX, OURS, SMALL, SMALL_QUESTION};
 pub(crate) use rounds::Test;
@@ -46,6 +46,10 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     report.note(
         "TLS 1.3, X25519, AES-128-GCM; req/s: median; ratios: median of the ratios of each round; CPU: user and system of all processes of the server",
     );
+    report.note(match processors::are_enough() {
+        true => "the server that is measured has one processor to itself, load generator and upstream have the others",
+        false => "server, load generator and upstream share one processor: rates are those of all of them together",
+    });
     let mut rounds = Rounds::default();
     if run.is_partial() {
         for (key, tests) in [(KeyType::EcdsaP256, Test::with_p256(run)), (KeyType::Rsa2048, Test::with_rsa(run))] {

@@ -52,3 +52,11 @@ pub(crate) const PING: Duration = Duration::from_secs(30);
 
 /// Time for all pings.
 pub(crate) const PINGS: Duration = Duration::from_secs(600);
+
+/// Tasks in the small store of the scale benchmark.
+pub(crate) const SMALL_STORE: u64 = 5_000;
+
+/// Tasks in its large store.
+pub(crate) fn large_store() -> u64 {
+    if std::env::var_os("SCHLEUSE_SLOW").is_some() { 1_000_000 } else { 100_000 }
+}

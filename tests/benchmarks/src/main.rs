@@ -7,6 +7,7 @@
 
 mod audit_log;
 mod binary;
+mod bpmn_engine;
 mod decision;
 mod endpoint_run;
 mod error;
@@ -20,7 +21,9 @@ mod peers;
 mod ping;
 mod pki;
 mod process;
+mod processors;
 mod report;
+mod scale;
 mod start;
 mod statistics;
 mod upstream;
@@ -33,6 +36,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use error::{During as _, Outcome};
 use machine::Machine;
+use processors::Side;
 use report::Report;
 
 /// Measures the product against its figures. Build with `--profile dist` for figures that mean something.
@@ -85,6 +89,10 @@ enum Name {
     Binary,
     /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
     Endpoint,
+    /// The process engine in memory beside SpiffWorkflow, and the size of a waiting instance
+    Bpmn,
+    /// Searches and histories in a store with very many Tasks
+    Scale,
 }
 
 /// How a benchmark is to run.
@@ -116,6 +124,8 @@ impl Name {
             Self::Ping => "ping",
             Self::Binary => "binary",
             Self::Endpoint => "endpoint",
+            Self::Bpmn => "bpmn",
+            Self::Scale => "scale",
         }
     }
 }
@@ -179,8 +189,14 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Outcome<()> {
     let run = Run::new(arguments)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().during("starting threads")?;
     for name in &arguments.names {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        // Servers are started on the other side.
+        let turn = (*name == Name::Gateway).then(|| processors::turn(Side::Load));
+        if turn.is_some() {
+            runtime.worker_threads(processors::count(Side::Load));
+        }
+        let runtime = runtime.enable_all().build().during("starting threads")?;
         // Everything that was started is owned by this future and ends with it, on Ctrl-C too.
         runtime.block_on(async {
             tokio::select! {
@@ -203,6 +219,8 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Ping => ping::run(run, &mut report).await,
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
+        Name::Bpmn => bpmn_engine::run(run, &mut report),
+        Name::Scale => scale::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }

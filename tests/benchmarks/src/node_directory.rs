@@ -14,6 +14,7 @@ use policies::AllowList;
 use crate::error::{During as _, Failure, Outcome};
 use crate::limits::{CERTIFICATES, RULES};
 use crate::pki::{self, ISSUER, Pki};
+use crate::processors::{self, Side};
 
 /// The organisation that runs the node.
 pub(crate) const LOCAL: &str = "local.example";
@@ -57,7 +58,10 @@ pub(crate) fn write(root: &Path, size: Size, pki: &Pki, port: u16, management_po
         listen: format!("127.0.0.1:{port}"),
         management: format!("127.0.0.1:{management_port}"),
     };
-    std::fs::write(directory.node_toml(), node::node_toml(&template)).during(wrote("node.toml"))?;
+    // One for each processor, like the servers beside it.
+    let workers = format!("[workers]\ngateway = {}", processors::count(Side::Server));
+    let text = node::node_toml(&template).replace("[workers]\ngateway = 2", &workers);
+    std::fs::write(directory.node_toml(), text).during(wrote("node.toml"))?;
     for (name, text) in policies::default_files() {
         std::fs::write(directory.policies().join(name), text).during(wrote(name))?;
     }

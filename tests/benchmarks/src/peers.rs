@@ -18,6 +18,7 @@ use crate::limits::READY;
 use crate::load::{Endpoint, KeepAlive, Question};
 use crate::pki::{ClientSide, Files};
 use crate::process::{Lifeline, Process, free_port};
+use crate::processors::{self, Side};
 
 /// Requests on one connection, the bound of our gateway.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
@@ -109,7 +110,7 @@ impl Peer {
         let folder = folder.join(self.label());
         std::fs::create_dir(&folder).during(format!("creating {}", folder.display()))?;
         let port = free_port()?;
-        let workers = std::thread::available_parallelism().during("counting cores")?.get();
+        let workers = processors::count(Side::Server);
         let is_root = rustix::process::geteuid().is_root();
         let site = Site { folder: &folder, files, upstream, port, workers, is_root };
         let text = match self {
@@ -127,7 +128,9 @@ impl Peer {
         };
         let program = self.find().during(format!("looking for {}", self.program()))?;
         let log = folder.join("output.log");
+        let turn = processors::turn(Side::Server);
         let process = Process::start(self.label(), &program, &arguments, &log, Lifeline::Signal)?;
+        drop(turn);
         let endpoint = Endpoint { address: ([127, 0, 0, 1], port).into(), client: client.clone() };
         let mut server = Server { label: self.label(), process, endpoint };
         server.wait(question).await?;

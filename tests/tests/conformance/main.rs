@@ -11,10 +11,10 @@
 //! | `SCHLEUSE_CONFORMANCE_FOLDER` | its clients: `ca.pem`, and `NAME.pem` with `NAME.key` for `loc`, `ext`, `pra`, `adm`, `min`; if `loc.pem` is not there, authority, certificates and `bundle.json` (the seed) are written there and the run ends, so that the node can be set up with them |
 //! | `SCHLEUSE_CONFORMANCE_STATUS` | URL of its status listener (`http://host:port`) |
 //! | `SCHLEUSE_CONFORMANCE_PARTNER_PORT` | port of the partner that the suite plays (the seed's external Endpoint, `https://localhost:PORT/fhir`); fixed for a foreign node because the seed names it |
-//! | `SCHLEUSE_TEST_STORE=postgresql` | own nodes store in PostgreSQL: each in a schema of its own of the database of `SCHLEUSE_TEST_POSTGRES` |
+//! | `SCHLEUSE_TEST_POSTGRES` | the suite runs once more, with own nodes that store in PostgreSQL, each in a schema of its own (`scripts/with-postgres` sets it; `SCHLEUSE_CONFORMANCE_STORE=postgresql` runs that alone) |
 //!
 //! A foreign node is to be reset before each run, and run with `--test-threads=1`. Cases that a node cannot pass carry
-//! `#[ignore = "reason"]`; [`ignored`] fails when one of them passes.
+//! `#[ignore = "reason"]`; [`again`] fails when one of them passes.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -22,11 +22,11 @@
     reason = "test code: a surprise is a failed test"
 )]
 
+mod again;
 mod answers;
 mod binary;
 mod bundles;
 mod formats;
-mod ignored;
 mod partner;
 mod read;
 mod read_access;
@@ -34,6 +34,7 @@ mod references;
 mod resources;
 mod search;
 mod seed;
+mod start;
 mod storm;
 mod subject;
 mod subscriptions;

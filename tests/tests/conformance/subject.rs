@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use certs::development::{Authority, KeyType, Subject as Name, Validity};
 use serde_json::Value;
 use tests::guard::Guard;
-use tests::network::{folder, free_ports, run_node, store};
+use tests::network::{folder, free_ports, run_node_and_remove};
 use tests::{Client, Pair, Schleuse};
 use tokio::sync::OnceCell;
 
@@ -39,14 +39,27 @@ pub struct Subject {
 /// A node that the suite runs.
 pub struct Own {
     pub directory: PathBuf,
-    pub management: u16,
     pub guard: Guard,
+}
+
+/// A node that is not running.
+pub struct Prepared {
+    pub directory: PathBuf,
+    base: String,
+    management: u16,
 }
 
 /// The files of everybody, made once per run.
 struct Certificates {
     folder: PathBuf,
+    /// Removes them when the test program has ended.
+    _guard: Option<Guard>,
 }
+
+/// URL of a PostgreSQL server without TLS.
+pub const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
+/// `postgresql` in the run that judges nodes on PostgreSQL.
+pub const STORE: &str = "SCHLEUSE_CONFORMANCE_STORE";
 
 const CLIENTS: [&str; 5] = ["loc", "ext", "pra", "adm", "min"];
 
@@ -79,8 +92,13 @@ pub fn is_foreign() -> bool {
 
 /// A node of the suite's own.
 pub async fn own() -> Subject {
-    let certificates = certificates();
     let place = folder().keep();
+    prepare(&place).start(Some(&place)).await
+}
+
+/// A node's directory in `place`, ready to be started.
+pub fn prepare(place: &Path) -> Prepared {
+    let certificates = certificates();
     let directory = place.join("node");
     let (port, management) = free_ports();
     let base = format!("https://localhost:{port}/fhir");
@@ -112,27 +130,54 @@ pub async fn own() -> Subject {
             (&format!("dsf.{}", seed::LOCAL), seed::LOCAL_ENDPOINT),
         ],
     );
-    if let Some(lines) = database() {
-        edit(&directory.join("node.toml"), &[("url = \"sqlite:data/engine.db\"", &lines)]);
+    if let Some(store) = database() {
+        edit(&directory.join("node.toml"), &[("\"sqlite:data/engine.db\"", &store)]);
     }
-    let bundle = seed::bundle(&base, &|name| certificates.thumbprint(name), partner::port());
-    std::fs::write(directory.join("initial-bundle.json"), bundle.to_string()).unwrap();
-    let identity = directory.join("policies/identity.toml");
+    let prepared = Prepared { directory, base, management };
+    prepared.write_bundle(&prepared.bundle());
+    let identity = prepared.directory.join("policies/identity.toml");
     let persons = std::fs::read_to_string(&identity).unwrap() + &certificates.persons();
     std::fs::write(identity, persons).unwrap();
-    let guard = run_node(&directory, management).await;
-    let subject = with_clients(base, certificates.folder.clone());
-    Subject {
-        status: Some(format!("http://127.0.0.1:{management}")),
-        own: Some(Own { directory, management, guard }),
-        ..subject
+    prepared
+}
+
+impl Prepared {
+    /// The seed of this node.
+    pub fn bundle(&self) -> Value {
+        seed::bundle(&self.base, &|name| certificates().thumbprint(name), partner::port())
+    }
+
+    /// Makes another Bundle the initial one.
+    pub fn write_bundle(&self, bundle: &Value) {
+        std::fs::write(self.directory.join("initial-bundle.json"), bundle.to_string()).unwrap();
+    }
+
+    /// Runs the node; `remove` goes away with it.
+    pub async fn start(&self, remove: Option<&Path>) -> Subject {
+        // What a run before this one said.
+        let _ = std::fs::remove_dir_all(self.directory.with_extension("notes"));
+        let guard = run_node_and_remove(&self.directory, self.management, remove).await;
+        Subject {
+            status: Some(format!("http://127.0.0.1:{}", self.management)),
+            own: Some(Own { directory: self.directory.clone(), guard }),
+            ..with_clients(self.base.clone(), certificates().folder.clone())
+        }
     }
 }
 
-/// Settings of a store for one node, if PostgreSQL is to be used: a schema of its own.
+/// `[store]` of one node in PostgreSQL, with a schema of its own; none if it stores in a file.
 fn database() -> Option<String> {
-    let schema = format!("conformance_{}", uuid::Uuid::new_v4().simple());
-    store().map(|url| format!("url = \"{url}\"\nschema = \"{schema}\"\ntls = \"disable\""))
+    if !is_on_postgresql() {
+        return None;
+    }
+    let url = std::env::var(POSTGRESQL).unwrap_or_else(|_| panic!("{POSTGRESQL} is not set"));
+    let schema = uuid::Uuid::new_v4().simple();
+    Some(format!("\"{url}\"\nschema = \"conformance_{schema}\"\ntls = \"disable\""))
+}
+
+/// Whether own nodes store in PostgreSQL.
+pub fn is_on_postgresql() -> bool {
+    std::env::var_os(STORE).is_some_and(|store| store == "postgresql")
 }
 
 fn edit(path: &Path, changes: &[(&str, &str)]) {
@@ -177,7 +222,9 @@ fn pair(folder: &Path, name: &str) -> Pair {
 fn certificates() -> &'static Certificates {
     static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
     CERTIFICATES.get_or_init(|| {
-        let certificates = Certificates::make(folder().keep());
+        let place = folder().keep();
+        let guard = Guard::start(&place, Some(&place), &["sleep", "infinity"].map(OsStr::new));
+        let certificates = Certificates { _guard: Some(guard), ..Certificates::make(place.join("certificates")) };
         partner::start(&certificates.folder);
         certificates
     })
@@ -204,7 +251,7 @@ impl Certificates {
         let subject = Name::german("Partner", "localhost");
         let issued = authority.issue_server(&subject, &["localhost"], KeyType::EcdsaP256, validity).unwrap();
         let _ = Pair::write(&folder, "partner", &issued);
-        Self { folder }
+        Self { folder, _guard: None }
     }
 
     fn thumbprint(&self, name: &str) -> String {

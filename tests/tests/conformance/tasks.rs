@@ -260,6 +260,12 @@ async fn a_person_sees_the_own_tasks_alone() {
     assert_eq!(total(&subject.min, &format!("/Task?_id={own}")).await, 1);
     subject.pra.get(&format!("/Task/{own}")).await.expect(403);
     subject.min.get("/Organization").await.expect(403);
+    subject.min.get("/Organization/_history").await.expect(403);
+    let history = subject.min.get("/_history?_count=1000").await.expect(200).json();
+    for entry in history["entry"].as_array().unwrap() {
+        let shown = entry["resource"]["resourceType"].as_str().unwrap();
+        assert!(matches!(shown, "Task" | "Questionnaire" | "QuestionnaireResponse"), "{shown}");
+    }
     subject.min.get(&format!("/Task/{}", unknown_id())).await.expect(404);
 }
 

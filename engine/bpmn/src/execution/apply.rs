@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::error::StepError;
 use super::event::Event;
-use super::instance::{Instance, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState, VariableOwner};
+use super::event::OpenCall;
+use super::instance::{Compensation, Instance, Owner, Scope, ScopeId, ScopeKind, Status, Token, TokenId, TokenState};
 use crate::VariableMap;
 
 type Result<T, E = StepError> = std::result::Result<T, E>;
@@ -22,7 +23,7 @@ impl Instance {
     /// Applies one event. An event that does not fit the state is refused: the history was altered.
     pub fn apply(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::InstanceStarted { instance, process, version_tag, business_key, at: _ } => {
+            Event::InstanceStarted { instance, process, version_tag, business_key, caller, at: _ } => {
                 if self.status != Status::New {
                     return Err(inconsistent("a started instance starts again"));
                 }
@@ -30,6 +31,7 @@ impl Instance {
                 self.process = Some(Arc::clone(process));
                 self.version_tag.clone_from(version_tag);
                 self.business_key.clone_from(business_key);
+                self.caller.clone_from(caller);
                 self.status = Status::Active;
             }
             Event::ScopeOpened { scope, kind, element, parent } => {
@@ -45,6 +47,7 @@ impl Instance {
                     variables: VariableMap::new(),
                     messages: Vec::new(),
                     tokens: 0,
+                    compensations: Vec::new(),
                 };
                 self.scopes.insert(*scope, opened);
             }
@@ -105,6 +108,30 @@ impl Instance {
             Event::UserTaskCompleted { user_task } | Event::UserTaskCancelled { user_task } => {
                 self.user_tasks.remove(user_task);
             }
+            Event::CallRequested(call) => {
+                let open =
+                    OpenCall { call: Arc::clone(&call.call), token: call.token, element: Arc::clone(&call.element) };
+                self.calls.insert(Arc::clone(&call.call), open);
+            }
+            Event::CallCompleted { call } | Event::CallCancelled { call } => {
+                self.calls.remove(call);
+            }
+            Event::CompensationRecorded { scope, activity, handler, from, instance } => {
+                self.record_compensation(*scope, activity, handler.as_ref(), *from, *instance)?;
+            }
+            Event::CompensationsMoved { from, into } => {
+                let moved = std::mem::take(&mut self.scope_mut(*from)?.compensations);
+                self.scope_mut(*into)?.compensations.extend(moved);
+            }
+            Event::CompensationStarted { from, into, activity } => {
+                let all = std::mem::take(&mut self.scope_mut(*from)?.compensations);
+                let wanted =
+                    |entry: &Compensation| activity.as_ref().is_none_or(|activity| *activity == entry.activity);
+                let (taken, kept) = all.into_iter().partition(wanted);
+                self.scope_mut(*from)?.compensations = kept;
+                self.scope_mut(*into)?.compensations = taken;
+            }
+            Event::CompensationTaken { from, token, into } => self.take_compensation(*from, *token, *into)?,
             Event::TaskMessageReceived { scope, message, start, .. } => {
                 if *start {
                     self.start_message.clone_from(message);
@@ -127,7 +154,46 @@ impl Instance {
             | Event::ElementCancelled { .. }
             | Event::ListenerCalled { .. }
             | Event::SignalThrown { .. }
+            | Event::EscalationThrown { .. }
+            | Event::Returned { .. }
             | Event::ErrorUnhandled { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn record_compensation(
+        &mut self,
+        scope: ScopeId,
+        activity: &crate::ElementId,
+        handler: Option<&crate::ElementId>,
+        from: Option<ScopeId>,
+        instance: Option<TokenId>,
+    ) -> Result<()> {
+        let mut variables = match instance {
+            Some(token) => self.token_mut(token)?.variables.clone(),
+            None => VariableMap::new(),
+        };
+        let mut nested = Vec::new();
+        if let Some(from) = from {
+            let inner = self.scope_mut(from)?;
+            nested = std::mem::take(&mut inner.compensations);
+            variables.extend(inner.variables.iter().map(|(name, value)| (name.clone(), Arc::clone(value))));
+        }
+        let entry = Compensation { activity: Arc::clone(activity), handler: handler.cloned(), variables, nested };
+        self.scope_mut(scope)?.compensations.push(entry);
+        Ok(())
+    }
+
+    fn take_compensation(&mut self, from: ScopeId, token: TokenId, into: Option<ScopeId>) -> Result<()> {
+        let entry = self.scope_mut(from)?.compensations.pop();
+        let entry = entry.ok_or_else(|| inconsistent("nothing is left to compensate"))?;
+        match into {
+            Some(into) => {
+                let scope = self.scope_mut(into)?;
+                scope.variables = entry.variables;
+                scope.compensations = entry.nested;
+            }
+            None => self.token_mut(token)?.variables = entry.variables,
         }
         Ok(())
     }
@@ -172,6 +238,7 @@ impl Instance {
         self.jobs.clear();
         self.subscriptions.clear();
         self.user_tasks.clear();
+        self.calls.clear();
         self.start_message = None;
     }
 
@@ -183,10 +250,10 @@ impl Instance {
         self.scopes.get_mut(&id).ok_or_else(|| inconsistent("an event names a scope that does not exist"))
     }
 
-    fn map_mut(&mut self, owner: VariableOwner) -> Result<&mut VariableMap> {
+    fn map_mut(&mut self, owner: Owner) -> Result<&mut VariableMap> {
         match owner {
-            VariableOwner::Scope(scope) => self.scope_mut(scope).map(|scope| &mut scope.variables),
-            VariableOwner::Token(token) => self.token_mut(token).map(|token| &mut token.variables),
+            Owner::Scope(scope) => self.scope_mut(scope).map(|scope| &mut scope.variables),
+            Owner::Token(token) => self.token_mut(token).map(|token| &mut token.variables),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::event::{CallOutcome, Caller};
 use super::instance::TokenId;
 use crate::{ElementId, Id};
 
@@ -22,6 +23,8 @@ pub enum Command {
         variables: Vec<(String, Value)>,
         /// The host's name for the message (its Task id) that caused the start; comes back in `EndEventReached`.
         message: Option<String>,
+        /// The call that starts it; gives the instance its id.
+        caller: Option<Caller>,
     },
     /// Delivers a message to an open message subscription, consuming it.
     Message {
@@ -36,6 +39,15 @@ pub enum Command {
     Signal {
         /// Name of the signal.
         name: String,
+        /// Variables that it carries.
+        variables: Vec<(String, Value)>,
+    },
+    /// A called process ended or escalated.
+    CallReturned {
+        /// The call as announced by `CallRequested`.
+        call: Id,
+        /// What came of it.
+        outcome: CallOutcome,
     },
     /// Runs a due job: a timer that fired or an async continuation.
     Job {

@@ -2,13 +2,16 @@
 //! token does next; it never changes the instance itself.
 
 mod boundary_event;
+mod call_activity;
 mod catch_event;
 mod end_event;
 mod event_based_gateway;
 mod exclusive_gateway;
+mod inclusive_gateway;
 mod parallel_gateway;
 mod pass_through;
 mod receive_task;
+mod script_task;
 mod step;
 mod sub_process;
 mod throw_event;
@@ -20,13 +23,18 @@ use super::lifecycle::Next;
 use crate::ElementId;
 use crate::model::{EndResult, Node, NodeKind, Throw};
 
+pub(super) use end_event::settle_messages;
 pub(super) use step::step_completed;
 
 /// Runs the behaviour of the element that a token entered.
 pub(super) fn execute<'a>(engine: &mut Engine<'a>, token: TokenId, node: &'a Node) -> Result<Next> {
     use super::event::StepKind;
     match &node.kind {
-        NodeKind::StartEvent(_) | NodeKind::Task => Ok(pass_through::execute()),
+        NodeKind::StartEvent(_)
+        | NodeKind::Task
+        | NodeKind::LinkThrowEvent { .. }
+        | NodeKind::LinkCatchEvent { .. }
+        | NodeKind::EventSubProcess { .. } => Ok(pass_through::execute()),
         NodeKind::EndEvent(EndResult::Message(implementation)) => {
             step::execute(engine, token, node, implementation, StepKind::MessageEnd)
         }
@@ -40,11 +48,14 @@ pub(super) fn execute<'a>(engine: &mut Engine<'a>, token: TokenId, node: &'a Nod
         NodeKind::ServiceTask(implementation) => step::execute(engine, token, node, implementation, StepKind::Service),
         NodeKind::SendTask(implementation) => step::execute(engine, token, node, implementation, StepKind::SendTask),
         NodeKind::ReceiveTask { message } => receive_task::execute(engine, token, node, message),
-        NodeKind::UserTask { form_key, listeners } => {
-            user_task::execute(engine, token, node, form_key.as_ref(), listeners)
+        NodeKind::UserTask(task) => user_task::execute(engine, token, node, task),
+        NodeKind::ScriptTask { script, result_variable } => {
+            script_task::execute(engine, token, node, script, result_variable.as_ref())
         }
+        NodeKind::CallActivity(activity) => call_activity::execute(engine, token, node, activity),
         NodeKind::ExclusiveGateway => Ok(exclusive_gateway::execute()),
         NodeKind::ParallelGateway => parallel_gateway::execute(engine, token, node),
+        NodeKind::InclusiveGateway => inclusive_gateway::execute(engine, token, node),
         NodeKind::EventBasedGateway => event_based_gateway::execute(engine, token, node),
         NodeKind::SubProcess { start } => sub_process::execute(engine, token, start),
     }

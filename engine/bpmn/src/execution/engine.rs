@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::error::StepError;
 use super::event::Event;
-use super::instance::{Instance, Scope, ScopeId, ScopeKind, Token, TokenId, TokenState, VariableOwner};
+use super::instance::{Instance, Owner, Scope, ScopeId, ScopeKind, Token, TokenId, TokenState};
 use crate::expression::ExpressionError;
 use crate::limits;
 use crate::model::{Node, Process, VariableEvent};
@@ -39,7 +39,7 @@ pub(super) enum Operation {
     /// The element was left; the token goes on.
     Depart(TokenId),
     /// A variable changed; conditions may have become true.
-    VariableChanged { owner: VariableOwner, name: String, event: VariableEvent },
+    VariableChanged { owner: Owner, name: String, event: VariableEvent },
 }
 
 /// Why an operation ended early.
@@ -62,14 +62,20 @@ impl<'a> Engine<'a> {
 
     /// Works the agenda off.
     pub(super) fn run(&mut self) -> Result<(), StepError> {
-        while let Some(operation) = self.agenda.pop() {
+        loop {
+            let Some(operation) = self.agenda.pop() else {
+                // Inclusive joins go on when nothing can reach them any more, which is known when all has moved.
+                if self.release_inclusive_joins()? {
+                    continue;
+                }
+                return Ok(());
+            };
             self.operations = self.operations.saturating_add(1);
             if self.operations > limits::OPERATIONS_PER_COMMAND {
                 return Err(StepError::Limit { element: self.process.id.clone(), limit: "operations of one command" });
             }
             self.operate(operation)?;
         }
-        Ok(())
     }
 
     fn operate(&mut self, operation: Operation) -> Result<(), StepError> {

@@ -22,11 +22,11 @@ pub trait Environment {
     /// A fresh identifier, unique among all instances of the host (a UUID in production, a counter in tests).
     fn new_id(&mut self) -> String;
 
-    /// Runs an execution listener and returns the variables that it writes.
+    /// Runs an execution or task listener and returns the variables that it writes.
     fn listen(&mut self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, ListenerError>;
 }
 
-/// A call of an execution listener.
+/// A call of an execution or task listener.
 #[derive(Debug)]
 pub struct ListenerCall<'a> {
     /// Implementation class as named in the model; the host maps it to a function.
@@ -51,6 +51,14 @@ pub enum ListenerEvent {
     End,
     /// The sequence flow is taken.
     Take,
+    /// The user task was created.
+    Create,
+    /// The user task got an assignee.
+    Assignment,
+    /// The user task is completed, before its element is left.
+    Complete,
+    /// The user task is withdrawn.
+    Delete,
 }
 
 /// Why a listener did not succeed.

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::environment::ListenerEvent;
-use super::instance::{ScopeId, ScopeKind, TokenId, TokenState, VariableOwner};
+use super::instance::{Owner, ScopeId, ScopeKind, TokenId, TokenState};
 use crate::model::RetryCycle;
-use crate::{ElementId, Id};
+use crate::timer::Repeat;
+use crate::{ElementId, Id, VariableMap};
 
 /// One change of an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub enum Event {
         version_tag: Option<String>,
         /// Business key.
         business_key: Option<String>,
+        /// The instance that called this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caller: Option<Caller>,
         /// Time of the start.
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
@@ -122,7 +126,7 @@ pub enum Event {
     /// A variable was created or changed.
     VariableSet {
         /// Where it lives.
-        owner: VariableOwner,
+        owner: Owner,
         /// Its name.
         name: String,
         /// Its value.
@@ -131,7 +135,7 @@ pub enum Event {
     /// A variable was removed.
     VariableRemoved {
         /// Where it lived.
-        owner: VariableOwner,
+        owner: Owner,
         /// Its name.
         name: String,
     },
@@ -180,6 +184,76 @@ pub enum Event {
         element: ElementId,
         /// Name of the signal.
         name: String,
+        /// Variables that it carries.
+        #[serde(default, skip_serializing_if = "VariableMap::is_empty")]
+        variables: VariableMap,
+    },
+    /// An escalation was thrown. For the history of an instance.
+    EscalationThrown {
+        /// Element that threw it.
+        element: ElementId,
+        /// Its code.
+        code: Option<String>,
+        /// Event that caught it; none if nothing in this instance did.
+        caught: Option<ElementId>,
+    },
+    /// Host: start the called process with the call as the id of its instance ([`super::command::Command::Start`]), in the
+    /// same transaction; if it cannot be started answer with `Command::CallReturned`.
+    CallRequested(Call),
+    /// The called process ended.
+    CallCompleted {
+        /// The call.
+        call: Id,
+    },
+    /// Host: cancel the called instance.
+    CallCancelled {
+        /// The call.
+        call: Id,
+    },
+    /// Something to tell the instance that called this one. Host: give it `Command::CallReturned`.
+    Returned {
+        /// The calling instance and its call.
+        caller: Caller,
+        /// What came of it.
+        outcome: CallOutcome,
+    },
+    /// An activity that can be compensated completed.
+    CompensationRecorded {
+        /// Scope in which it can be compensated.
+        scope: ScopeId,
+        /// The activity.
+        activity: ElementId,
+        /// The activity that compensates it.
+        handler: Option<ElementId>,
+        /// Scope of the completed sub-process: its variables and what completed in it are kept.
+        from: Option<ScopeId>,
+        /// Token of one of several instances, whose variables are kept.
+        instance: Option<TokenId>,
+    },
+    /// What completed in a multi-instance body can now be compensated from outside.
+    CompensationsMoved {
+        /// The body.
+        from: ScopeId,
+        /// Scope around it.
+        into: ScopeId,
+    },
+    /// Compensation was thrown: completed activities wait for it in the scope of the throwing event.
+    CompensationStarted {
+        /// Scope in which the activities completed.
+        from: ScopeId,
+        /// Scope of the throwing event.
+        into: ScopeId,
+        /// Only this activity.
+        activity: Option<ElementId>,
+    },
+    /// The newest of the activities that wait for compensation is taken.
+    CompensationTaken {
+        /// Scope in which it waits.
+        from: ScopeId,
+        /// Token that runs the compensation.
+        token: TokenId,
+        /// Scope that takes the variables and completed activities of a sub-process.
+        into: Option<ScopeId>,
     },
     /// Host: offer the user task, then answer with `Command::UserTaskCompleted`.
     UserTaskCreated(UserTask),
@@ -262,11 +336,16 @@ pub struct Step {
     pub scope: ScopeId,
     /// Kind of step.
     pub kind: StepKind,
-    /// Implementation class as named in the model.
+    /// Implementation class as named in the model; empty for external work.
     pub class: String,
+    /// Topic under which an external worker fetches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Injected fields, evaluated.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Value>,
     /// Automatic retries that the model asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryCycle>,
 }
 
@@ -289,8 +368,8 @@ pub enum StepKind {
 pub struct Job {
     /// Id of the job.
     pub job: Id,
-    /// Token to which it belongs.
-    pub token: TokenId,
+    /// Token, or scope of an event sub-process, to which it belongs.
+    pub owner: Owner,
     /// Element that continues, or the timer event that fires.
     pub element: ElementId,
     /// Kind of job.
@@ -301,7 +380,11 @@ pub struct Job {
     /// `false` allows it to run beside other jobs of the instance.
     pub exclusive: bool,
     /// Automatic retries that the model asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryCycle>,
+    /// The rest of a timer cycle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
 }
 
 /// Kind of a job.
@@ -321,8 +404,8 @@ pub enum JobKind {
 pub struct Subscription {
     /// Id of the subscription.
     pub subscription: Id,
-    /// Token to which it belongs.
-    pub token: TokenId,
+    /// Token, or scope of an event sub-process, to which it belongs.
+    pub owner: Owner,
     /// Event (or receive task) that is triggered.
     pub element: ElementId,
     /// What it waits for.
@@ -338,6 +421,7 @@ pub enum Trigger {
         /// Name of the message.
         name: String,
         /// Value of the local variable `correlationKey`, if set and a string.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         correlation_key: Option<String>,
     },
     /// A signal of exactly this name.
@@ -359,22 +443,131 @@ pub struct UserTask {
     /// The element.
     pub element: ElementId,
     /// Name of the element.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Innermost sub-process, multi-instance branch or process scope.
     pub scope: ScopeId,
     /// `formKey`, evaluated (DSF: canonical of the Questionnaire).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form_key: Option<String>,
-    /// Task listeners of the model, with evaluated fields.
+    /// `assignee`, evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+    /// `candidateUsers`, evaluated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_users: Vec<String>,
+    /// `candidateGroups`, evaluated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_groups: Vec<String>,
+    /// `dueDate`, evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub due: Option<OffsetDateTime>,
+    /// `followUpDate`, evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub follow_up: Option<OffsetDateTime>,
+    /// `priority`, evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// `documentation`, evaluated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Task listeners of the model that are classes, with evaluated fields. The engine has them called; they are named
+    /// here for a host that does more at the creation of the task (DSF: the QuestionnaireResponse).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
 }
 
 /// A task listener as declared in the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
-    /// `create`, `complete`, ...
-    pub event: String,
+    /// When it is called.
+    pub event: ListenerEvent,
     /// Implementation class.
     pub class: String,
     /// Injected fields, evaluated.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Value>,
+}
+
+/// A call of another process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// Id of the call, and of the called instance.
+    pub call: Id,
+    /// Token that waits for it.
+    pub token: TokenId,
+    /// The call activity.
+    pub element: ElementId,
+    /// Key of the called process.
+    pub process: String,
+    /// Which version of it.
+    pub binding: CallBinding,
+    /// Business key of the called instance.
+    pub business_key: Option<String>,
+    /// Its variables.
+    pub variables: VariableMap,
+}
+
+/// Which version of a process is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallBinding {
+    /// The newest.
+    Latest,
+    /// The one of the same deployment as the caller.
+    Deployment,
+    /// The one with this version tag.
+    VersionTag(String),
+}
+
+/// An open call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenCall {
+    /// Id of the call, and of the called instance.
+    pub call: Id,
+    /// Token that waits for it.
+    pub token: TokenId,
+    /// The call activity.
+    pub element: ElementId,
+}
+
+/// The instance and call that a called instance answers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The calling instance.
+    pub instance: Id,
+    /// Its call.
+    pub call: Id,
+}
+
+/// What a called process tells its caller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum CallOutcome {
+    /// It ended.
+    Completed {
+        /// Its variables.
+        variables: VariableMap,
+    },
+    /// It ended with a BPMN error that nothing in it caught.
+    BpmnError {
+        /// Error code.
+        code: String,
+        /// Error message.
+        message: Option<String>,
+        /// Its variables.
+        variables: VariableMap,
+    },
+    /// It threw an escalation that nothing in it caught, and goes on.
+    Escalated {
+        /// Escalation code.
+        code: Option<String>,
+        /// Its variables.
+        variables: VariableMap,
+    },
+    /// It failed, or could not be started.
+    Failed {
+        /// Evidence.
+        reason: String,
+    },
 }

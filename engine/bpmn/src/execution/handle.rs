@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::command::{Command, StepOutcome, VariableWrite};
-use super::engine::{Engine, Operation, Result};
+use super::engine::{Engine, Operation, Result, Stop};
 use super::environment::ListenerEvent;
 use super::error::StepError;
-use super::event::{Event, JobKind};
-use super::instance::{ScopeKind, Status};
+use super::event::{Caller, Event, JobKind};
+use super::instance::{Owner, ScopeKind, Status};
 use crate::ElementId;
-use crate::model::{NodeKind, StartTrigger};
+use crate::model::{Catch, NodeKind, StartTrigger};
 
 impl Engine<'_> {
     /// Takes a command in; the agenda does the rest.
@@ -19,24 +19,17 @@ impl Engine<'_> {
         self.check_status(&command)?;
         let process = Arc::clone(&self.process.id);
         let done = match command {
-            Command::Start { process: _, start_event, business_key, variables, message } => {
-                self.start(&start_event, business_key, variables, message)
+            Command::Start { process: _, start_event, business_key, variables, message, caller } => {
+                self.start(&start_event, business_key, caller, variables, message)
             }
             Command::Message { subscription, variables, message } => {
                 self.receive_message(&subscription, variables, message)
             }
-            Command::Signal { name } => self.receive_signal(&name),
+            Command::Signal { name, variables } => self.receive_signal(&name, &variables),
+            Command::CallReturned { call, outcome } => self.call_returned(&call, outcome),
             Command::Job { job } => self.run_job(&job),
             Command::StepCompleted { step, outcome } => self.complete_step(&step, outcome),
-            Command::UserTaskCompleted { user_task, variables } => {
-                let Some(open) = self.instance.user_tasks.get(&user_task).cloned() else {
-                    return Err(StepError::NotOpen { kind: "user task", id: user_task.to_string() });
-                };
-                self.append(Event::UserTaskCompleted { user_task })?;
-                self.write(Some(open.token), &open.element, variables)?;
-                self.schedule(Operation::Complete(open.token));
-                Ok(())
-            }
+            Command::UserTaskCompleted { user_task, variables } => self.complete_user_task(&user_task, variables),
             Command::SetVariables { token, variables } => {
                 if let Some(token) = token {
                     self.token(token)?;
@@ -45,11 +38,13 @@ impl Engine<'_> {
                 Ok(())
             }
             Command::Fail { element, reason } => {
-                self.abandon(|messages| Event::InstanceFailed { element, reason, messages })?;
+                let evidence = reason.clone();
+                self.abandon(&reason, |messages| Event::InstanceFailed { element, reason: evidence, messages })?;
                 Ok(())
             }
             Command::Cancel { reason } => {
-                self.abandon(|messages| Event::InstanceCancelled { reason, messages })?;
+                let evidence = reason.clone();
+                self.abandon(&reason, |messages| Event::InstanceCancelled { reason: evidence, messages })?;
                 Ok(())
             }
         };
@@ -68,6 +63,7 @@ impl Engine<'_> {
         &mut self,
         start_event: &ElementId,
         business_key: Option<String>,
+        caller: Option<Caller>,
         variables: Vec<(String, Value)>,
         message: Option<String>,
     ) -> Result<()> {
@@ -79,9 +75,13 @@ impl Engine<'_> {
         if node.parent.is_some() {
             return self.refuse(&node.id, "start event of a sub-process does not start the process");
         }
-        let instance = self.new_id();
+        let instance = match &caller {
+            Some(caller) => Arc::clone(&caller.call),
+            None => self.new_id(),
+        };
         self.append(Event::InstanceStarted {
             instance,
+            caller,
             process: Arc::clone(&process.id),
             version_tag: process.version_tag.clone(),
             business_key,
@@ -90,9 +90,8 @@ impl Engine<'_> {
         let root = self.open_scope(None, ScopeKind::Process, &process.id)?;
         let writes = variables.into_iter().map(|(name, value)| VariableWrite { name, value: Some(value), local: true });
         self.write(None, &process.id, writes.collect())?;
-        let token = self.create_token(root, &node.id)?;
-        if let StartTrigger::Message { message: name } = trigger {
-            let name = self.evaluate_text(token, &node.id, name)?;
+        if let StartTrigger::Event { catch: Catch::Message { message: name }, .. } = trigger {
+            let name = self.evaluate_text(Owner::Scope(root), &node.id, name)?;
             self.append(Event::TaskMessageReceived {
                 element: Arc::clone(&node.id),
                 name,
@@ -101,20 +100,47 @@ impl Engine<'_> {
                 start: true,
             })?;
         }
-        self.listen(token, &process.id, &process.listeners, ListenerEvent::Start)?;
-        self.schedule(Operation::Arrive { token, continued: false });
-        Ok(())
+        let token = match self.open_event_sub_processes(root)? {
+            // It runs instead of the start event.
+            Some(satisfied) => self.start_event_sub_process(root, satisfied, None)?,
+            None => {
+                let token = self.create_token(root, &node.id)?;
+                self.schedule(Operation::Arrive { token, continued: false });
+                token
+            }
+        };
+        self.listen(token, &process.id, &process.listeners, ListenerEvent::Start)
+    }
+
+    fn complete_user_task(&mut self, user_task: &str, variables: Vec<VariableWrite>) -> Result<()> {
+        let Some(open) = self.instance.user_tasks.get(user_task).cloned() else {
+            return Err(StepError::NotOpen { kind: "user task", id: user_task.to_owned() }.into());
+        };
+        self.write(Some(open.token), &open.element, variables)?;
+        let listened = self.listen_to_task(open.token, ListenerEvent::Complete);
+        self.append(Event::UserTaskCompleted { user_task: open.user_task })?;
+        match listened {
+            Err(Stop::Thrown { code, message }) => Ok(self.throw(open.token, code, message)?),
+            Err(other) => Err(other),
+            Ok(()) => {
+                self.schedule(Operation::Complete(open.token));
+                Ok(())
+            }
+        }
     }
 
     fn run_job(&mut self, job: &str) -> Result<()> {
         let Some(open) = self.instance.jobs.get(job).cloned() else {
             return Err(StepError::NotOpen { kind: "job", id: job.to_owned() }.into());
         };
-        self.append(Event::JobCompleted { job: open.job })?;
-        match open.kind {
-            JobKind::AsyncBefore => self.schedule(Operation::Arrive { token: open.token, continued: true }),
-            JobKind::AsyncAfter => self.schedule(Operation::Depart(open.token)),
-            JobKind::Timer => self.trigger_at(open.token, &open.element)?,
+        self.append(Event::JobCompleted { job: Arc::clone(&open.job) })?;
+        match (open.kind, open.owner) {
+            (JobKind::AsyncBefore, Owner::Token(token)) => self.schedule(Operation::Arrive { token, continued: true }),
+            (JobKind::AsyncAfter, Owner::Token(token)) => self.schedule(Operation::Depart(token)),
+            (JobKind::Timer, _) => self.fire_timer(&open)?,
+            (_, Owner::Scope(_)) => {
+                return Err(StepError::Inconsistent("a scope has no continuation".to_owned()).into());
+            }
         }
         Ok(())
     }
@@ -134,8 +160,8 @@ impl Engine<'_> {
                 self.throw(open.token, code, message)?;
             }
             StepOutcome::Failed { reason } => {
-                let element = Some(open.element);
-                self.abandon(|messages| Event::InstanceFailed { element, reason, messages })?;
+                let (element, evidence) = (Some(open.element), reason.clone());
+                self.abandon(&reason, |messages| Event::InstanceFailed { element, reason: evidence, messages })?;
             }
         }
         Ok(())
@@ -148,6 +174,7 @@ impl Command {
             Self::Start { .. } => "start",
             Self::Message { .. } => "message",
             Self::Signal { .. } => "signal",
+            Self::CallReturned { .. } => "call returned",
             Self::Job { .. } => "job",
             Self::StepCompleted { .. } => "step completed",
             Self::UserTaskCompleted { .. } => "user task completed",

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::event::{Job, Step, Subscription, UserTask};
+use super::event::{Caller, Job, OpenCall, Step, Subscription, UserTask};
 use crate::{ElementId, Id, VariableMap};
 
 /// State of one process instance. Changed only by [`Instance::apply`].
@@ -20,16 +20,29 @@ use crate::{ElementId, Id, VariableMap};
 pub struct Instance {
     pub(crate) id: Option<Id>,
     pub(crate) process: Option<ElementId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version_tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) business_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) caller: Option<Caller>,
     pub(crate) status: Status,
     pub(crate) next_key: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) scopes: BTreeMap<ScopeId, Scope>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) tokens: BTreeMap<TokenId, Token>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) steps: BTreeMap<Id, Step>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) jobs: BTreeMap<Id, Job>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) subscriptions: BTreeMap<Id, Subscription>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) user_tasks: BTreeMap<Id, UserTask>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) calls: BTreeMap<Id, OpenCall>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) start_message: Option<String>,
 }
 
@@ -76,13 +89,35 @@ pub struct Scope {
     /// Process, sub-process or activity.
     pub element: ElementId,
     /// Token inside whose activity the scope lies; none for the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
     /// Its variables.
+    #[serde(default, skip_serializing_if = "VariableMap::is_empty")]
     pub variables: VariableMap,
     /// Messages received in it that no end event settled yet, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
     /// Number of tokens that move in it.
     pub tokens: u32,
+    /// Completed activities that can be compensated, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compensations: Vec<Compensation>,
+}
+
+/// A completed activity that can be compensated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compensation {
+    /// The activity.
+    pub activity: ElementId,
+    /// The activity that compensates it; a sub-process without one compensates what ran in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<ElementId>,
+    /// Variables that were local to the activity when it completed.
+    #[serde(default, skip_serializing_if = "VariableMap::is_empty")]
+    pub variables: VariableMap,
+    /// What completed inside of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nested: Vec<Self>,
 }
 
 /// What a scope is the scope of.
@@ -91,12 +126,14 @@ pub struct Scope {
 pub enum ScopeKind {
     /// The process itself.
     Process,
-    /// An embedded sub-process, or one instance of it.
+    /// An embedded sub-process or event sub-process, or one instance of it.
     SubProcess,
-    /// The body around the instances of a multi-instance activity.
+    /// The body around the instances of a multi-instance or loop activity.
     MultiInstance,
     /// A single activity, event or gateway that needs its own variables.
     Activity,
+    /// An event that throws compensation, or a completed sub-process that is being compensated.
+    Compensation,
 }
 
 /// A token: one thread of control in a scope.
@@ -111,8 +148,10 @@ pub struct Token {
     /// What it waits for.
     pub state: TokenState,
     /// Scope of the activity that it is inside of, if that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner: Option<ScopeId>,
     /// Variables of a concurrent token.
+    #[serde(default, skip_serializing_if = "VariableMap::is_empty")]
     pub variables: VariableMap,
 }
 
@@ -130,21 +169,21 @@ pub enum TokenState {
     Event,
     /// A user task.
     UserTask,
-    /// The other tokens of a parallel join.
+    /// A called process.
+    Call,
+    /// The other tokens of a parallel or inclusive join.
     Join,
-    /// The tokens of its sub-process or multi-instance body.
+    /// The tokens of its sub-process, multi-instance body or compensation.
     Inner,
-    /// The other instances of its multi-instance body; its own instance ended.
-    Done,
 }
 
-/// Where a variable lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What variables, waits and timers belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum VariableOwner {
-    /// In a scope.
+pub enum Owner {
+    /// A scope.
     Scope(ScopeId),
-    /// At a concurrent token.
+    /// A token.
     Token(TokenId),
 }
 
@@ -152,7 +191,8 @@ pub enum VariableOwner {
 #[derive(Debug, Clone, Copy)]
 pub struct Variables<'a> {
     instance: &'a Instance,
-    token: Option<TokenId>,
+    /// Where the view begins; none sees the process scope only.
+    from: Option<Owner>,
 }
 
 // === impl Instance ===
@@ -218,6 +258,16 @@ impl Instance {
         self.subscriptions.values()
     }
 
+    /// Open calls of other processes.
+    pub fn calls(&self) -> impl Iterator<Item = &OpenCall> {
+        self.calls.values()
+    }
+
+    /// The instance that called this one.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
     /// Open user tasks.
     pub fn user_tasks(&self) -> impl Iterator<Item = &UserTask> {
         self.user_tasks.values()
@@ -235,12 +285,17 @@ impl Instance {
 
     /// Variables as this token sees them.
     pub fn variables(&self, token: TokenId) -> Variables<'_> {
-        Variables { instance: self, token: Some(token) }
+        Variables { instance: self, from: Some(Owner::Token(token)) }
+    }
+
+    /// Variables as a token, or what waits in a scope, sees them.
+    pub fn variables_of(&self, owner: Owner) -> Variables<'_> {
+        Variables { instance: self, from: Some(owner) }
     }
 
     /// Variables of the process scope.
     pub fn root_variables(&self) -> Variables<'_> {
-        Variables { instance: self, token: None }
+        Variables { instance: self, from: None }
     }
 
     /// `true` when tokens are left but nothing can move them any more: a parallel join waits for a token that never comes.
@@ -249,55 +304,61 @@ impl Instance {
             && self.steps.is_empty()
             && self.jobs.is_empty()
             && self.user_tasks.is_empty()
+            && self.calls.is_empty()
             && self.subscriptions.is_empty()
     }
 
     /// Scope of the process; none before the start and after the end.
     pub fn root(&self) -> Option<ScopeId> {
-        self.scopes.values().find(|scope| scope.kind == ScopeKind::Process).map(|scope| scope.id)
+        // It is the first that is opened.
+        self.scopes.values().next().filter(|scope| scope.kind == ScopeKind::Process).map(|scope| scope.id)
     }
 }
 
 // The tree of variable owners.
 impl Instance {
     /// Owner of what a token calls local: the scope of its activity, its scope while it is alone there, else itself.
-    pub(crate) fn local_owner(&self, token: TokenId) -> Option<VariableOwner> {
+    pub(crate) fn local_owner(&self, token: TokenId) -> Option<Owner> {
         let token = self.tokens.get(&token)?;
         if let Some(inner) = token.inner {
-            return Some(VariableOwner::Scope(inner));
+            return Some(Owner::Scope(inner));
         }
         let scope = self.scopes.get(&token.scope)?;
         let is_alone = scope.kind != ScopeKind::MultiInstance && scope.tokens <= 1;
-        Some(if is_alone { VariableOwner::Scope(token.scope) } else { VariableOwner::Token(token.id) })
+        Some(if is_alone { Owner::Scope(token.scope) } else { Owner::Token(token.id) })
     }
 
-    /// Owners visible from a token, from the inside out; without a token only the process scope.
-    pub(crate) fn owners(&self, token: Option<TokenId>) -> impl Iterator<Item = VariableOwner> + use<'_> {
-        let mut token = token.and_then(|id| self.tokens.get(&id));
-        let mut pending = std::collections::VecDeque::new();
-        match token {
-            Some(token) => pending.extend(token.inner.map(VariableOwner::Scope)),
-            None => pending.extend(self.root().map(VariableOwner::Scope)),
-        }
+    /// Owners visible from a token or scope, from the inside out; without one only the process scope.
+    pub(crate) fn owners(&self, from: Option<Owner>) -> impl Iterator<Item = Owner> + use<'_> {
+        let (first, mut token) = match from {
+            None => (self.root().map(Owner::Scope), None),
+            Some(Owner::Token(token)) => {
+                let token = self.tokens.get(&token);
+                (token.and_then(|token| token.inner).map(Owner::Scope), token)
+            }
+            Some(Owner::Scope(scope)) => (Some(Owner::Scope(scope)), self.token_around(scope)),
+        };
+        let mut pending = first;
         std::iter::from_fn(move || {
-            if let Some(owner) = pending.pop_front() {
+            if let Some(owner) = pending.take() {
                 return Some(owner);
             }
             let current = token?;
-            pending.push_back(VariableOwner::Scope(current.scope));
-            token = self
-                .scopes
-                .get(&current.scope)
-                .and_then(|scope| scope.parent)
-                .and_then(|parent| self.tokens.get(&parent));
-            Some(VariableOwner::Token(current.id))
+            pending = Some(Owner::Scope(current.scope));
+            token = self.token_around(current.scope);
+            Some(Owner::Token(current.id))
         })
     }
 
-    pub(crate) fn map_of(&self, owner: VariableOwner) -> Option<&VariableMap> {
+    /// The token inside whose activity the scope lies.
+    fn token_around(&self, scope: ScopeId) -> Option<&Token> {
+        self.scopes.get(&scope).and_then(|scope| scope.parent).and_then(|parent| self.tokens.get(&parent))
+    }
+
+    pub(crate) fn map_of(&self, owner: Owner) -> Option<&VariableMap> {
         match owner {
-            VariableOwner::Scope(scope) => self.scopes.get(&scope).map(|scope| &scope.variables),
-            VariableOwner::Token(token) => self.tokens.get(&token).map(|token| &token.variables),
+            Owner::Scope(scope) => self.scopes.get(&scope).map(|scope| &scope.variables),
+            Owner::Token(token) => self.tokens.get(&token).map(|token| &token.variables),
         }
     }
 }
@@ -343,17 +404,26 @@ impl<'a> Variables<'a> {
 
     /// The token, if not the view of the whole instance.
     pub fn token(&self) -> Option<TokenId> {
-        self.token
-    }
-
-    fn local_owner(&self) -> Option<VariableOwner> {
-        match self.token {
-            Some(token) => self.instance.local_owner(token),
-            None => self.instance.root().map(VariableOwner::Scope),
+        match self.from {
+            Some(Owner::Token(token)) => Some(token),
+            _ => None,
         }
     }
 
-    fn owners(&self) -> impl Iterator<Item = VariableOwner> + use<'a> {
-        self.instance.owners(self.token)
+    /// Variables of the local scope only.
+    pub fn local_map(&self) -> VariableMap {
+        self.local_owner().and_then(|owner| self.instance.map_of(owner)).cloned().unwrap_or_default()
+    }
+
+    fn local_owner(&self) -> Option<Owner> {
+        match self.from {
+            Some(Owner::Token(token)) => self.instance.local_owner(token),
+            Some(scope) => Some(scope),
+            None => self.instance.root().map(Owner::Scope),
+        }
+    }
+
+    fn owners(&self) -> impl Iterator<Item = Owner> + use<'a> {
+        self.instance.owners(self.from)
     }
 }

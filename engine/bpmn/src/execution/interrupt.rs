@@ -1,75 +1,16 @@
-//! Interruption: BPMN errors, boundary events, cancelled activities, and instances that are given up.
+//! Interruption: cancelled activities and scopes, and instances that are given up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::command::VariableWrite;
 use super::engine::{Engine, Operation, Result};
 use super::environment::ListenerEvent;
 use super::error::StepError;
-use super::event::Event;
-use super::instance::{ScopeKind, TokenId, TokenState};
+use super::event::{CallOutcome, Event};
+use super::instance::{Owner, ScopeKind, TokenId, TokenState};
 use crate::ElementId;
-use crate::model::{BoundaryTrigger, Node, NodeKind};
 
-impl<'a> Engine<'a> {
-    /// A BPMN error looks for a boundary event, from the activity outwards through the scopes. Without one the execution
-    /// ends here as at a none end event.
-    pub(super) fn throw(&mut self, token: TokenId, code: String, message: Option<String>) -> Result<(), StepError> {
-        let mut current = Some(token);
-        while let Some(candidate) = current {
-            let node = self.node_of(candidate)?;
-            // Boundary events of a multi-instance activity belong to its body, not to the single instance.
-            if !self.is_instance(candidate)?
-                && let Some(boundary) = self.error_boundary(node, &code)?
-            {
-                return self.catch_error(candidate, boundary, code, message);
-            }
-            current = self.scope(self.token(candidate)?.scope)?.parent;
-        }
-        let element = Arc::clone(&self.token(token)?.element);
-        self.append(Event::ErrorUnhandled { element, code, message })?;
-        self.cancel_activity(token)?;
-        let is_instance = self.is_instance(token)?;
-        let ended = if is_instance { self.instance_done(token) } else { self.end_token(token) };
-        ended.map_err(|stop| stop.into_error(&self.process.id))
-    }
-
-    fn error_boundary(&self, node: &Node, thrown: &str) -> Result<Option<&'a Node>, StepError> {
-        for id in &node.boundary_events {
-            let event = self.node(id)?;
-            if let NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Error { code, .. }, .. } = &event.kind
-                && code.as_deref().is_none_or(|code| code == thrown)
-            {
-                return Ok(Some(event));
-            }
-        }
-        Ok(None)
-    }
-
-    fn catch_error(
-        &mut self,
-        token: TokenId,
-        boundary: &'a Node,
-        code: String,
-        message: Option<String>,
-    ) -> Result<(), StepError> {
-        self.interrupt(token, &boundary.id).map_err(|stop| stop.into_error(&boundary.id))?;
-        let NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Error { code_variable, message_variable, .. }, .. } =
-            &boundary.kind
-        else {
-            return Ok(());
-        };
-        let mut writes = Vec::new();
-        if let Some(name) = code_variable {
-            writes.push(VariableWrite::set(name.as_str(), code));
-        }
-        if let Some(name) = message_variable {
-            writes.push(VariableWrite::set(name.as_str(), message));
-        }
-        self.write(Some(token), &boundary.id, writes)
-    }
-
+impl Engine<'_> {
     /// Cancels the activity at which the token is and moves the token to one of its boundary events.
     pub(super) fn interrupt(&mut self, token: TokenId, boundary: &ElementId) -> Result<()> {
         self.cancel_activity(token)?;
@@ -78,10 +19,23 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
+    /// A boundary event that does not interrupt gets a token of its own.
+    pub(super) fn branch(&mut self, token: TokenId, boundary: &ElementId) -> Result<TokenId> {
+        let scope = self.token(token)?.scope;
+        let branch = self.create_token(scope, boundary)?;
+        self.schedule(Operation::Arrive { token: branch, continued: false });
+        Ok(branch)
+    }
+
     /// Cancels everything inside the element of a token, and the element itself; the token stays.
-    fn cancel_activity(&mut self, token: TokenId) -> Result<(), StepError> {
+    pub(super) fn cancel_activity(&mut self, token: TokenId) -> Result<(), StepError> {
         let inside = self.tokens_inside(token);
-        self.close_waits_of(&inside.iter().copied().chain([token]).collect::<BTreeSet<_>>())?;
+        let mut owners = BTreeSet::new();
+        for inner in inside.iter().copied().chain([token]) {
+            owners.insert(Owner::Token(inner));
+            owners.extend(self.token(inner)?.inner.map(Owner::Scope));
+        }
+        self.close_waits_of(&owners)?;
         for inner in inside {
             self.cancel_element(inner)?;
             self.append(Event::TokenEnded { token: inner })?;
@@ -94,14 +48,13 @@ impl<'a> Engine<'a> {
     fn cancel_element(&mut self, token: TokenId) -> Result<(), StepError> {
         let (state, inner) = (self.token(token)?.state, self.token(token)?.inner);
         let node = self.node_of(token)?;
-        let is_active =
-            !matches!(state, TokenState::Done | TokenState::Join) && (inner.is_some() || state != TokenState::Job);
+        let inner_kind = inner.map(|scope| self.scope(scope)).transpose()?.map(|scope| scope.kind);
+        // A completed sub-process that is being compensated is not active any more.
+        let is_compensated = inner_kind == Some(ScopeKind::Compensation) && node.kind.is_activity();
+        let is_active = state != TokenState::Join && (inner.is_some() || state != TokenState::Job) && !is_compensated;
         if is_active {
             // Listeners belong to the instances, not to the body around them.
-            let is_body = inner
-                .map(|scope| self.scope(scope))
-                .transpose()?
-                .is_some_and(|scope| scope.kind == ScopeKind::MultiInstance);
+            let is_body = inner_kind == Some(ScopeKind::MultiInstance);
             let listeners = if is_body { &[] } else { node.listeners.as_slice() };
             self.listen(token, &node.id, listeners, ListenerEvent::End).map_err(|stop| stop.into_error(&node.id))?;
             self.append(Event::ElementCancelled { token, element: Arc::clone(&node.id) })?;
@@ -128,10 +81,11 @@ impl<'a> Engine<'a> {
         found
     }
 
-    /// Gives everything up that waits, and takes leave with the event that `last` makes of the open messages.
-    pub(super) fn abandon(&mut self, last: impl FnOnce(Vec<String>) -> Event) -> Result<(), StepError> {
-        let tokens = self.instance.tokens.keys().copied().collect();
-        self.close_waits_of(&tokens)?;
+    /// Gives everything up that waits, tells the caller, and takes leave with the event that `last` makes of the open
+    /// messages.
+    pub(super) fn abandon(&mut self, reason: &str, last: impl FnOnce(Vec<String>) -> Event) -> Result<(), StepError> {
+        self.close_all_waits()?;
+        self.answer_caller(CallOutcome::Failed { reason: reason.to_owned() })?;
         self.clear_agenda();
         let messages = self.open_messages();
         self.append(last(messages))

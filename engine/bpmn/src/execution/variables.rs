@@ -9,34 +9,36 @@ use super::command::VariableWrite;
 use super::engine::{Engine, Operation, Result, Stop};
 use super::error::StepError;
 use super::event::{Event, Trigger};
-use super::instance::{TokenId, TokenState, VariableOwner};
+use super::instance::{Owner, TokenId, TokenState};
 use crate::ElementId;
 use crate::expression::{Expression, ExpressionErrorKind};
 use crate::limits;
-use crate::model::{Catch, Condition, Field, FieldValue, Node, NodeKind, Parameter, VariableEvent};
+use crate::model::{
+    BoundaryTrigger, Catch, Condition, Field, FieldValue, Node, NodeKind, ParameterValue, StartTrigger, VariableEvent,
+};
 
 /// Name of the local variable by which a message finds one of several waiting executions.
 const CORRELATION_KEY: &str = "correlationKey";
 
 impl Engine<'_> {
     /// Evaluates an expression as the token sees it.
-    pub(super) fn evaluate(&self, token: TokenId, element: &ElementId, expression: &Expression) -> Result<Value> {
-        expression.evaluate(&self.instance.variables(token)).map_err(|error| Stop::element(element, error))
+    pub(super) fn evaluate(&self, owner: Owner, element: &ElementId, expression: &Expression) -> Result<Value> {
+        expression.evaluate(&self.instance.variables_of(owner)).map_err(|error| Stop::element(element, error))
     }
 
     /// Evaluates an expression to text.
-    pub(super) fn evaluate_text(&self, token: TokenId, element: &ElementId, expression: &Expression) -> Result<String> {
-        expression.text(&self.instance.variables(token)).map_err(|error| Stop::element(element, error))
+    pub(super) fn evaluate_text(&self, owner: Owner, element: &ElementId, expression: &Expression) -> Result<String> {
+        expression.text(&self.instance.variables_of(owner)).map_err(|error| Stop::element(element, error))
     }
 
     /// Evaluates a condition.
     pub(super) fn evaluate_condition(
         &self,
-        token: TokenId,
+        owner: Owner,
         element: &ElementId,
         expression: &Expression,
     ) -> Result<bool> {
-        expression.condition(&self.instance.variables(token)).map_err(|error| Stop::element(element, error))
+        expression.condition(&self.instance.variables_of(owner)).map_err(|error| Stop::element(element, error))
     }
 
     /// Evaluates injected fields.
@@ -50,7 +52,7 @@ impl Engine<'_> {
         for field in fields {
             let value = match &field.value {
                 FieldValue::Literal(text) => Value::String(text.clone()),
-                FieldValue::Expression(expression) => self.evaluate(token, element, expression)?,
+                FieldValue::Expression(expression) => self.evaluate(Owner::Token(token), element, expression)?,
             };
             values.insert(field.name.clone(), value);
         }
@@ -64,16 +66,27 @@ impl Engine<'_> {
         element: &ElementId,
         writes: Vec<VariableWrite>,
     ) -> Result<(), StepError> {
+        self.write_at(token.map(Owner::Token), element, writes)
+    }
+
+    /// Applies writes as a token, or what waits in a scope, would make them.
+    fn write_at(
+        &mut self,
+        owner: Option<Owner>,
+        element: &ElementId,
+        writes: Vec<VariableWrite>,
+    ) -> Result<(), StepError> {
         if writes.len() > limits::VARIABLE_WRITES {
             return Err(StepError::Limit { element: Arc::clone(element), limit: "variable writes" });
         }
         for write in writes {
             self.check_name(element, &write.name)?;
-            let local = match token {
-                Some(token) => self.instance.local_owner(token),
-                None => self.instance.root().map(VariableOwner::Scope),
+            let local = match owner {
+                Some(Owner::Token(token)) => self.instance.local_owner(token),
+                Some(scope) => Some(scope),
+                None => self.root_owner(),
             };
-            let holder = self.instance.owners(token).find(|owner| self.holds(*owner, &write.name));
+            let holder = self.instance.owners(owner).find(|owner| self.holds(*owner, &write.name));
             match write.value {
                 Some(value) => {
                     let target = if write.local { local } else { holder.or_else(|| self.root_owner()) };
@@ -95,7 +108,7 @@ impl Engine<'_> {
     /// Sets variables where they exist, else on the instance.
     pub(super) fn write_all(
         &mut self,
-        token: TokenId,
+        owner: Owner,
         element: &ElementId,
         variables: Vec<(String, Value)>,
     ) -> Result<(), StepError> {
@@ -103,22 +116,22 @@ impl Engine<'_> {
             .into_iter()
             .map(|(name, value)| VariableWrite { name, value: Some(value), local: false })
             .collect();
-        self.write(Some(token), element, writes)
+        self.write_at(Some(owner), element, writes)
     }
 
     /// Sets a variable of one owner.
-    pub(super) fn set(&mut self, owner: VariableOwner, name: String, value: Value) -> Result<(), StepError> {
+    pub(super) fn set(&mut self, owner: Owner, name: String, value: Value) -> Result<(), StepError> {
         let event = if self.holds(owner, &name) { VariableEvent::Update } else { VariableEvent::Create };
         self.append(Event::VariableSet { owner, name: name.clone(), value: Arc::new(value) })?;
         self.changed(owner, name, event)
     }
 
-    fn remove(&mut self, owner: VariableOwner, name: String) -> Result<(), StepError> {
+    fn remove(&mut self, owner: Owner, name: String) -> Result<(), StepError> {
         self.append(Event::VariableRemoved { owner, name: name.clone() })?;
         self.changed(owner, name, VariableEvent::Delete)
     }
 
-    fn changed(&mut self, owner: VariableOwner, name: String, event: VariableEvent) -> Result<(), StepError> {
+    fn changed(&mut self, owner: Owner, name: String, event: VariableEvent) -> Result<(), StepError> {
         if name == CORRELATION_KEY {
             self.rekey(owner)?;
         }
@@ -135,18 +148,18 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn holds(&self, owner: VariableOwner, name: &str) -> bool {
+    fn holds(&self, owner: Owner, name: &str) -> bool {
         self.instance.map_of(owner).is_some_and(|variables| variables.contains_key(name))
     }
 
-    fn root_owner(&self) -> Option<VariableOwner> {
-        self.instance.root().map(VariableOwner::Scope)
+    fn root_owner(&self) -> Option<Owner> {
+        self.instance.root().map(Owner::Scope)
     }
 
     /// Input parameters become local variables of the element, each visible to the next.
     pub(super) fn map_inputs(&mut self, token: TokenId, node: &Node) -> Result<()> {
         for parameter in &node.inputs {
-            let value = self.parameter(token, node, parameter)?;
+            let value = self.parameter(token, node, &parameter.value)?;
             if let Some(owner) = self.instance.local_owner(token) {
                 self.set(owner, parameter.name.clone(), value)?;
             }
@@ -157,11 +170,11 @@ impl Engine<'_> {
     /// Output parameters are evaluated inside the element and written outside of it.
     pub(super) fn map_outputs(&mut self, token: TokenId, node: &Node) -> Result<()> {
         for parameter in &node.outputs {
-            let value = self.parameter(token, node, parameter)?;
-            let inner = self.token(token)?.inner.map(VariableOwner::Scope);
+            let value = self.parameter(token, node, &parameter.value)?;
+            let inner = self.token(token)?.inner.map(Owner::Scope);
             let holder = self
                 .instance
-                .owners(Some(token))
+                .owners(Some(Owner::Token(token)))
                 .filter(|owner| Some(*owner) != inner)
                 .find(|owner| self.holds(*owner, &parameter.name));
             if let Some(owner) = holder.or_else(|| self.root_owner()) {
@@ -171,70 +184,101 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn parameter(&self, token: TokenId, node: &Node, parameter: &Parameter) -> Result<Value> {
-        match &parameter.value {
-            Some(expression) => self.evaluate(token, &node.id, expression),
-            None => Ok(Value::Null),
+    // Nested as deep as the reader of the model allows.
+    fn parameter(&self, token: TokenId, node: &Node, value: &ParameterValue) -> Result<Value> {
+        match value {
+            ParameterValue::Null => Ok(Value::Null),
+            ParameterValue::Expression(expression) => self.evaluate(Owner::Token(token), &node.id, expression),
+            ParameterValue::List(values) => {
+                let values: Result<Vec<_>> = values.iter().map(|value| self.parameter(token, node, value)).collect();
+                Ok(Value::Array(values?))
+            }
+            ParameterValue::Map(entries) => {
+                let mut map = serde_json::Map::new();
+                for (key, value) in entries {
+                    map.insert(key.clone(), self.parameter(token, node, value)?);
+                }
+                Ok(Value::Object(map))
+            }
         }
     }
 
     /// Correlation key of the subscriptions of a token.
-    pub(super) fn correlation_key(&self, token: TokenId) -> Option<String> {
-        self.instance.variables(token).get_local(CORRELATION_KEY).and_then(Value::as_str).map(str::to_owned)
+    pub(super) fn correlation_key(&self, owner: Owner) -> Option<String> {
+        self.instance.variables_of(owner).get_local(CORRELATION_KEY).and_then(Value::as_str).map(str::to_owned)
     }
 
     /// Open message subscriptions follow a change of their correlation key.
-    fn rekey(&mut self, owner: VariableOwner) -> Result<(), StepError> {
-        let VariableOwner::Scope(scope) = owner else { return Ok(()) };
-        let Some(token) = self.instance.scopes.get(&scope).and_then(|scope| scope.parent) else { return Ok(()) };
-        // Before a plain element waits it has no subscription; looking for one would cost every branch a search.
-        if self.token(token)?.state == TokenState::Running && self.node_of(token)?.boundary_events.is_empty() {
-            return Ok(());
-        }
-        let key = self.correlation_key(token);
-        let mut stale = Vec::new();
-        for subscription in self.instance.subscriptions.values().filter(|subscription| subscription.token == token) {
-            if matches!(&subscription.trigger, Trigger::Message { correlation_key, .. } if *correlation_key != key) {
-                stale.push(Arc::clone(&subscription.subscription));
+    fn rekey(&mut self, changed: Owner) -> Result<(), StepError> {
+        let Owner::Scope(scope) = changed else { return Ok(()) };
+        let parent = self.instance.scopes.get(&scope).and_then(|scope| scope.parent);
+        if let Some(token) = parent {
+            // Before a plain element waits it has no subscription; looking for one would cost every branch a search.
+            if self.token(token)?.state == TokenState::Running && self.node_of(token)?.boundary_events.is_empty() {
+                return Ok(());
             }
         }
-        for subscription in stale {
-            self.append(Event::SubscriptionRekeyed { subscription, correlation_key: key.clone() })?;
+        let mut stale = Vec::new();
+        for subscription in self.instance.subscriptions.values() {
+            let concerned = subscription.owner == changed || Some(subscription.owner) == parent.map(Owner::Token);
+            let Trigger::Message { correlation_key, .. } = &subscription.trigger else { continue };
+            if !concerned {
+                continue;
+            }
+            let key = self.correlation_key(subscription.owner);
+            if *correlation_key != key {
+                stale.push((Arc::clone(&subscription.subscription), key));
+            }
+        }
+        for (subscription, correlation_key) in stale {
+            self.append(Event::SubscriptionRekeyed { subscription, correlation_key })?;
         }
         Ok(())
     }
 
     /// Triggers the conditional events that see the change and have become true.
-    pub(super) fn check_conditions(&mut self, owner: VariableOwner, name: &str, event: VariableEvent) -> Result<()> {
+    pub(super) fn check_conditions(&mut self, owner: Owner, name: &str, event: VariableEvent) -> Result<()> {
         let mut satisfied = Vec::new();
         for subscription in
             self.instance.subscriptions.values().filter(|subscription| subscription.trigger == Trigger::Condition)
         {
             let node = self.node(&subscription.element)?;
-            let NodeKind::IntermediateCatchEvent(Catch::Condition(condition)) = &node.kind else { continue };
+            let Some(condition) = condition_of(node) else { continue };
             let concerned = condition.variable.as_deref().is_none_or(|variable| variable == name)
                 && (condition.events.is_empty() || condition.events.contains(&event))
-                && self.instance.owners(Some(subscription.token)).any(|visible| visible == owner);
-            if concerned && self.is_satisfied(subscription.token, &node.id, condition)? {
+                && self.instance.owners(Some(subscription.owner)).any(|visible| visible == owner);
+            if concerned && self.is_satisfied(subscription.owner, &node.id, condition)? {
                 satisfied.push(Arc::clone(&subscription.subscription));
             }
         }
         for subscription in satisfied {
             // An earlier one may have closed it.
             if let Some(open) = self.instance.subscriptions.get(&subscription).cloned() {
-                self.append(Event::SubscriptionClosed { subscription })?;
-                self.trigger_at(open.token, &open.element)?;
+                if super::waits::is_interrupting(self.node(&open.element)?) {
+                    self.append(Event::SubscriptionClosed { subscription })?;
+                }
+                self.trigger_at(open.owner, &open.element, None)?;
             }
         }
         Ok(())
     }
 
     /// Evaluates the condition of an event; a variable that does not exist yet makes it false.
-    pub(super) fn is_satisfied(&self, token: TokenId, element: &ElementId, condition: &Condition) -> Result<bool> {
-        match condition.expression.condition(&self.instance.variables(token)) {
+    pub(super) fn is_satisfied(&self, owner: Owner, element: &ElementId, condition: &Condition) -> Result<bool> {
+        match condition.expression.condition(&self.instance.variables_of(owner)) {
             Ok(satisfied) => Ok(satisfied),
             Err(error) if matches!(error.kind, ExpressionErrorKind::UnknownVariable(_)) => Ok(false),
             Err(error) => Err(Stop::element(element, error)),
         }
+    }
+}
+
+/// The condition that an event waits for.
+fn condition_of(node: &Node) -> Option<&Condition> {
+    match &node.kind {
+        NodeKind::IntermediateCatchEvent(Catch::Condition(condition))
+        | NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Event(Catch::Condition(condition)), .. }
+        | NodeKind::StartEvent(StartTrigger::Event { catch: Catch::Condition(condition), .. }) => Some(condition),
+        _ => None,
     }
 }

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use super::engine::{Engine, Operation, Result, Stop};
 use super::environment::ListenerEvent;
 use super::error::StepError;
 use super::event::{Event, Job, JobKind, Subscription, Trigger};
-use super::instance::TokenId;
+use super::event_sub_process::Received;
+use super::instance::{Owner, TokenId};
 use crate::ElementId;
 use crate::expression::Expression;
-use crate::model::{Asynchronous, BoundaryTrigger, Node, NodeKind};
-use crate::timer::{IsoDuration, Timer, parse_date};
+use crate::model::{Asynchronous, BoundaryTrigger, Catch, Node, NodeKind, StartTrigger};
+use crate::timer::{Schedule, Timer};
 
 impl<'a> Engine<'a> {
     /// Makes a job that continues the token.
@@ -25,101 +25,137 @@ impl<'a> Engine<'a> {
         kind: JobKind,
         asynchronous: &Asynchronous,
     ) -> Result<()> {
-        self.add_job(token, node, kind, asynchronous, None)
+        self.add_job(Owner::Token(token), node, kind, asynchronous, None)
     }
 
     fn add_job(
         &mut self,
-        token: TokenId,
+        owner: Owner,
         node: &Node,
         kind: JobKind,
         asynchronous: &Asynchronous,
-        due: Option<OffsetDateTime>,
+        schedule: Option<Schedule>,
     ) -> Result<()> {
         let job = self.new_id();
+        let (due, repeat) = schedule.map_or((None, None), |schedule| (Some(schedule.due), schedule.repeat));
         Ok(self.append(Event::JobCreated(Job {
             job,
-            token,
+            owner,
             element: Arc::clone(&node.id),
             kind,
             due,
             exclusive: asynchronous.exclusive,
             retry: asynchronous.retry.clone(),
+            repeat,
         }))?)
+    }
+
+    /// Waits for what an event catches. `true`: it is a condition that is true already; it is waited for only where it may
+    /// become true again.
+    pub(super) fn open_wait(&mut self, owner: Owner, node: &Node, catch: &Catch) -> Result<bool> {
+        match catch {
+            Catch::Message { message } => self.open_message(owner, node, message)?,
+            Catch::Timer(timer) => self.open_timer(owner, node, timer)?,
+            Catch::Signal { signal } => {
+                let name = self.evaluate_text(owner, &node.id, signal)?;
+                self.subscribe(owner, node, Trigger::Signal { name })?;
+            }
+            Catch::Condition(condition) => {
+                let satisfied = self.is_satisfied(owner, &node.id, condition)?;
+                if !satisfied || !is_interrupting(node) {
+                    self.subscribe(owner, node, Trigger::Condition)?;
+                }
+                return Ok(satisfied);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a job that fires the timer event `node`; the due time is fixed now.
-    pub(super) fn open_timer(&mut self, token: TokenId, node: &Node, timer: &Timer) -> Result<()> {
-        let due = match timer {
-            Timer::Duration(expression) => {
-                let text = self.evaluate_text(token, &node.id, expression)?;
-                IsoDuration::parse(&text).and_then(|duration| duration.after(self.environment.now()))
-            }
-            Timer::Date(expression) => parse_date(&self.evaluate_text(token, &node.id, expression)?),
-        };
-        let due = due.map_err(|error| Stop::element(&node.id, error))?;
-        self.add_job(token, node, JobKind::Timer, &node.asynchronous, Some(due))
+    fn open_timer(&mut self, owner: Owner, node: &Node, timer: &Timer) -> Result<()> {
+        let text = self.evaluate_text(owner, &node.id, timer.expression())?;
+        let schedule = timer.schedule(&text, self.environment.now());
+        let mut schedule = schedule.map_err(|error| Stop::element(&node.id, error))?;
+        if is_interrupting(node) {
+            schedule.repeat = None;
+        }
+        self.add_job(owner, node, JobKind::Timer, &node.asynchronous, Some(schedule))
     }
 
     /// Waits for a message at the event or receive task `node`.
-    pub(super) fn open_message(&mut self, token: TokenId, node: &Node, message: &Expression) -> Result<()> {
-        let name = self.evaluate_text(token, &node.id, message)?;
-        let correlation_key = self.correlation_key(token);
-        self.subscribe(token, node, Trigger::Message { name, correlation_key })
-    }
-
-    /// Waits for a signal at the event `node`.
-    pub(super) fn open_signal(&mut self, token: TokenId, node: &Node, signal: &Expression) -> Result<()> {
-        let name = self.evaluate_text(token, &node.id, signal)?;
-        self.subscribe(token, node, Trigger::Signal { name })
+    pub(super) fn open_message(&mut self, owner: Owner, node: &Node, message: &Expression) -> Result<()> {
+        let name = self.evaluate_text(owner, &node.id, message)?;
+        let correlation_key = self.correlation_key(owner);
+        self.subscribe(owner, node, Trigger::Message { name, correlation_key })
     }
 
     /// Opens a subscription.
-    pub(super) fn subscribe(&mut self, token: TokenId, node: &Node, trigger: Trigger) -> Result<()> {
+    fn subscribe(&mut self, owner: Owner, node: &Node, trigger: Trigger) -> Result<()> {
         let subscription = self.new_id();
-        Ok(self.append(Event::SubscriptionOpened(Subscription {
-            subscription,
-            token,
-            element: Arc::clone(&node.id),
-            trigger,
-        }))?)
+        let element = Arc::clone(&node.id);
+        Ok(self.append(Event::SubscriptionOpened(Subscription { subscription, owner, element, trigger }))?)
     }
 
-    /// Opens the timers and subscriptions of the boundary events of an activity.
-    pub(super) fn open_boundary_events(&mut self, token: TokenId, node: &Node) -> Result<()> {
+    /// Opens the timers and subscriptions of the boundary events of an activity. Gives an interrupting one whose condition
+    /// is true already.
+    pub(super) fn open_boundary_events(&mut self, token: TokenId, node: &Node) -> Result<Option<ElementId>> {
+        let mut satisfied = None;
         for id in &node.boundary_events {
             let event = self.node(id)?;
-            let NodeKind::BoundaryEvent { trigger, .. } = &event.kind else { continue };
-            match trigger {
-                BoundaryTrigger::Error { .. } => {}
-                BoundaryTrigger::Message { message } => self.open_message(token, event, message)?,
-                BoundaryTrigger::Timer(timer) => self.open_timer(token, event, timer)?,
+            let NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Event(catch), interrupting, .. } = &event.kind
+            else {
+                continue;
+            };
+            if !self.open_wait(Owner::Token(token), event, catch)? {
+                continue;
+            }
+            if *interrupting {
+                satisfied = satisfied.or_else(|| Some(Arc::clone(id)));
+            } else {
+                self.branch(token, id)?;
             }
         }
-        Ok(())
+        Ok(satisfied)
     }
 
-    /// Closes every job, subscription, step and user task of a token.
-    pub(super) fn close_waits(&mut self, token: TokenId) -> Result<(), StepError> {
-        self.close_waits_of(&BTreeSet::from([token]))
+    /// Closes every wait of one owner.
+    pub(super) fn close_waits(&mut self, owner: Owner) -> Result<(), StepError> {
+        self.close_waits_of(&BTreeSet::from([owner]))
     }
 
-    /// Closes every job, subscription, step and user task of these tokens.
-    pub(super) fn close_waits_of(&mut self, tokens: &BTreeSet<TokenId>) -> Result<(), StepError> {
+    /// Closes every wait: the instance ends.
+    pub(super) fn close_all_waits(&mut self) -> Result<(), StepError> {
+        let tokens = self.instance.tokens.keys().map(|token| Owner::Token(*token));
+        let scopes = self.instance.scopes.keys().map(|scope| Owner::Scope(*scope));
+        self.close_waits_of(&tokens.chain(scopes).collect())
+    }
+
+    /// Closes every job, subscription, step, user task and call of these owners.
+    pub(super) fn close_waits_of(&mut self, owners: &BTreeSet<Owner>) -> Result<(), StepError> {
         let instance = &*self.instance;
+        let owned = |token: TokenId| owners.contains(&Owner::Token(token));
         let mut closing = Vec::new();
-        for step in instance.steps.values().filter(|step| tokens.contains(&step.token)) {
+        for step in instance.steps.values().filter(|step| owned(step.token)) {
             closing.push(Event::StepCancelled { step: Arc::clone(&step.step) });
         }
-        for user_task in instance.user_tasks.values().filter(|user_task| tokens.contains(&user_task.token)) {
-            closing.push(Event::UserTaskCancelled { user_task: Arc::clone(&user_task.user_task) });
+        let user_tasks: Vec<_> = instance
+            .user_tasks
+            .values()
+            .filter(|user_task| owned(user_task.token))
+            .map(|user_task| (user_task.token, Arc::clone(&user_task.user_task)))
+            .collect();
+        for call in instance.calls.values().filter(|call| owned(call.token)) {
+            closing.push(Event::CallCancelled { call: Arc::clone(&call.call) });
         }
-        for subscription in instance.subscriptions.values().filter(|subscription| tokens.contains(&subscription.token))
-        {
+        for subscription in instance.subscriptions.values().filter(|open| owners.contains(&open.owner)) {
             closing.push(Event::SubscriptionClosed { subscription: Arc::clone(&subscription.subscription) });
         }
-        for job in instance.jobs.values().filter(|job| tokens.contains(&job.token)) {
+        for job in instance.jobs.values().filter(|job| owners.contains(&job.owner)) {
             closing.push(Event::JobCancelled { job: Arc::clone(&job.job) });
+        }
+        for (token, user_task) in user_tasks {
+            self.listen_to_task(token, ListenerEvent::Delete).map_err(|stop| stop.into_error(&self.process.id))?;
+            self.append(Event::UserTaskCancelled { user_task })?;
         }
         for event in closing {
             self.append(event)?;
@@ -127,8 +163,20 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// What a token waited for at `element` has happened: the event itself, one behind its gateway, or a boundary event.
-    pub(super) fn trigger(&mut self, token: TokenId, element: &ElementId) -> Result<()> {
+    /// What was waited for at `element` has happened: the event itself, one behind its gateway, a boundary event, or the
+    /// start of an event sub-process.
+    fn trigger(&mut self, owner: Owner, element: &ElementId, received: Option<Received>) -> Result<()> {
+        let token = match owner {
+            Owner::Scope(scope) => {
+                let start = self.node(element)?;
+                return self.start_event_sub_process(scope, start, received).map(drop);
+            }
+            Owner::Token(token) => token,
+        };
+        if let Some((name, message)) = received {
+            let (scope, element) = (self.token(token)?.scope, Arc::clone(element));
+            self.append(Event::TaskMessageReceived { element, name, scope, message, start: false })?;
+        }
         let node = self.node_of(token)?;
         if node.id == *element {
             self.schedule(Operation::Complete(token));
@@ -137,12 +185,16 @@ impl<'a> Engine<'a> {
         if matches!(node.kind, NodeKind::EventBasedGateway) {
             return self.leave_gateway(token, node, element);
         }
-        self.interrupt(token, element)
+        if is_interrupting(self.node(element)?) {
+            self.interrupt(token, element)
+        } else {
+            self.branch(token, element).map(drop)
+        }
     }
 
     /// An event behind an event-based gateway has happened: the others are no longer waited for.
-    fn leave_gateway(&mut self, token: TokenId, node: &'a Node, element: &ElementId) -> Result<()> {
-        self.close_waits(token)?;
+    pub(super) fn leave_gateway(&mut self, token: TokenId, node: &'a Node, element: &ElementId) -> Result<()> {
+        self.close_waits(Owner::Token(token))?;
         self.listen(token, &node.id, &node.listeners, ListenerEvent::End)?;
         if let Some(scope) = self.token(token)?.inner {
             self.append(Event::ScopeClosed { scope })?;
@@ -170,21 +222,13 @@ impl<'a> Engine<'a> {
         }) else {
             return Err(StepError::NotOpen { kind: "message subscription", id: subscription.to_owned() }.into());
         };
-        self.append(Event::SubscriptionClosed { subscription: Arc::clone(&open.subscription) })?;
-        let scope = self.token(open.token)?.scope;
-        self.append(Event::TaskMessageReceived {
-            element: Arc::clone(&open.element),
-            name,
-            scope,
-            message,
-            start: false,
-        })?;
-        self.write_all(open.token, &open.element, variables)?;
-        self.trigger_at(open.token, &open.element)
+        self.consume(&open)?;
+        self.write_all(open.owner, &open.element, variables)?;
+        self.trigger_at(open.owner, &open.element, Some((name, message)))
     }
 
     /// Delivers a signal to every subscription that is open now.
-    pub(super) fn receive_signal(&mut self, name: &str) -> Result<()> {
+    pub(super) fn receive_signal(&mut self, name: &str, variables: &[(String, Value)]) -> Result<()> {
         let waiting: Vec<_> = self
             .instance
             .subscriptions
@@ -194,18 +238,48 @@ impl<'a> Engine<'a> {
             .collect();
         for open in waiting {
             if self.instance.subscriptions.contains_key(&open.subscription) {
-                self.append(Event::SubscriptionClosed { subscription: Arc::clone(&open.subscription) })?;
-                self.trigger_at(open.token, &open.element)?;
+                self.consume(&open)?;
+                self.write_all(open.owner, &open.element, variables.to_vec())?;
+                self.trigger_at(open.owner, &open.element, None)?;
             }
         }
         Ok(())
     }
 
-    /// Like [`Self::trigger`], with BPMN errors of listeners looking for their boundary event.
-    pub(super) fn trigger_at(&mut self, token: TokenId, element: &ElementId) -> Result<()> {
-        match self.trigger(token, element) {
-            Err(Stop::Thrown { code, message }) => Ok(self.throw(token, code, message)?),
-            other => other,
+    /// A subscription is used up; an event that does not interrupt goes on waiting, under a new id, so that a repeated
+    /// delivery of the same message is recognised.
+    fn consume(&mut self, open: &Subscription) -> Result<()> {
+        self.append(Event::SubscriptionClosed { subscription: Arc::clone(&open.subscription) })?;
+        let node = self.node(&open.element)?;
+        if is_interrupting(node) { Ok(()) } else { self.subscribe(open.owner, node, open.trigger.clone()) }
+    }
+
+    /// A timer fired; that of an event which does not interrupt may be set again.
+    pub(super) fn fire_timer(&mut self, job: &Job) -> Result<()> {
+        let node = self.node(&job.element)?;
+        if let (Some(repeat), Some(due)) = (&job.repeat, job.due) {
+            let next = repeat.next(due, self.environment.now()).map_err(|error| Stop::element(&node.id, error))?;
+            if let Some(schedule) = next {
+                self.add_job(job.owner, node, JobKind::Timer, &node.asynchronous, Some(schedule))?;
+            }
         }
+        self.trigger_at(job.owner, &job.element, None)
+    }
+
+    /// Like [`Self::trigger`], with BPMN errors of listeners looking for their catch.
+    pub(super) fn trigger_at(&mut self, owner: Owner, element: &ElementId, received: Option<Received>) -> Result<()> {
+        match (self.trigger(owner, element, received), owner) {
+            (Err(Stop::Thrown { code, message }), Owner::Token(token)) => Ok(self.throw(token, code, message)?),
+            (other, _) => other,
+        }
+    }
+}
+
+/// `false` for boundary events and starts of event sub-processes that leave running what they belong to.
+pub(super) fn is_interrupting(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::BoundaryEvent { interrupting, .. }
+        | NodeKind::StartEvent(StartTrigger::Event { interrupting, .. }) => *interrupting,
+        _ => true,
     }
 }

@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::reader::Errors;
-use super::{Catch, Node, NodeKind, Process};
+use super::{BoundaryTrigger, Catch, Node, NodeKind, Process, Repetition, StartTrigger, compensation};
 use crate::{ElementId, ListenerEvent};
 
 /// Links the process and reports what contradicts itself.
 pub(super) fn check(process: &mut Process, errors: &mut Errors) {
     link_flows(process, errors);
     link_boundary_events(process, errors);
+    link_links(process, errors);
     check_starts(process, errors);
     for node in process.nodes.values() {
         check_flows_of(process, node, errors);
         check_features(node, errors);
+        compensation::check(process, node, errors);
         match &node.kind {
             NodeKind::ExclusiveGateway => check_exclusive(process, node, errors),
             NodeKind::EventBasedGateway => check_event_based(process, node, errors),
@@ -47,19 +49,24 @@ fn link_flows(process: &mut Process, errors: &mut Errors) {
 }
 
 fn link_boundary_events(process: &mut Process, errors: &mut Errors) {
-    let mut attached: Vec<(u32, ElementId, ElementId)> = Vec::new();
+    let mut attached: Vec<(u32, ElementId, ElementId, bool)> = Vec::new();
     for node in process.nodes.values() {
-        process.has_conditions |= matches!(node.kind, NodeKind::IntermediateCatchEvent(Catch::Condition(_)));
-        if let NodeKind::BoundaryEvent { attached_to, .. } = &node.kind {
-            attached.push((node.line, node.id.clone(), attached_to.clone()));
+        process.has_inclusive_joins |= matches!(node.kind, NodeKind::InclusiveGateway) && node.incoming.len() > 1;
+        process.has_conditions |= waits_for_condition(node);
+        if let NodeKind::BoundaryEvent { attached_to, trigger, .. } = &node.kind {
+            let is_compensation = matches!(trigger, BoundaryTrigger::Compensation { .. });
+            attached.push((node.line, node.id.clone(), attached_to.clone(), is_compensation));
         }
     }
     attached.sort();
-    for (line, id, attached_to) in attached {
+    for (line, id, attached_to, is_compensation) in attached {
         let parent = process.nodes.get(&id).and_then(|node| node.parent.clone());
         match process.nodes.get_mut(&attached_to) {
             Some(activity) if activity.kind.is_activity() && activity.parent == parent => {
-                activity.boundary_events.push(id)
+                // A compensation boundary event does nothing while the activity runs.
+                if !is_compensation {
+                    activity.boundary_events.push(id);
+                }
             }
             Some(_) => errors.report_at(
                 &id,
@@ -76,6 +83,33 @@ fn link_boundary_events(process: &mut Process, errors: &mut Errors) {
     }
 }
 
+fn waits_for_condition(node: &Node) -> bool {
+    matches!(
+        node.kind,
+        NodeKind::IntermediateCatchEvent(Catch::Condition(_))
+            | NodeKind::BoundaryEvent { trigger: BoundaryTrigger::Event(Catch::Condition(_)), .. }
+            | NodeKind::StartEvent(StartTrigger::Event { catch: Catch::Condition(_), .. })
+    )
+}
+
+/// Joins every link throw event with the catch event of its name in the same process or sub-process.
+fn link_links(process: &mut Process, errors: &mut Errors) {
+    let mut catches: std::collections::BTreeMap<(Option<ElementId>, String), ElementId> = Default::default();
+    for node in process.nodes.values() {
+        let NodeKind::LinkCatchEvent { name } = &node.kind else { continue };
+        if catches.insert((node.parent.clone(), name.clone()), node.id.clone()).is_some() {
+            errors.report_at(&node.id, node.line, format!("link {name} is caught by two events"));
+        }
+    }
+    for node in process.nodes.values_mut() {
+        let NodeKind::LinkThrowEvent { name, target } = &mut node.kind else { continue };
+        *target = catches.get(&(node.parent.clone(), name.clone())).cloned();
+        if target.is_none() {
+            errors.report_at(&node.id, node.line, format!("link {name} is caught by no event beside it"));
+        }
+    }
+}
+
 fn check_starts(process: &Process, errors: &mut Errors) {
     if process.start_events().next().is_none() && !errors.found_any() {
         errors.report_at(&process.id, process.line, "process has no start event");
@@ -87,7 +121,7 @@ fn check_starts(process: &Process, errors: &mut Errors) {
             errors.report_at(id, line, format!("message {name} starts the process at two start events"));
         }
     }
-    if process.start_events().filter(|(_, trigger)| matches!(trigger, super::StartTrigger::None)).count() > 1 {
+    if process.start_events().filter(|(_, trigger)| matches!(trigger, StartTrigger::None)).count() > 1 {
         errors.report_at(&process.id, process.line, "process has more than one none start event");
     }
 }
@@ -100,6 +134,15 @@ fn check_flows_of(process: &Process, node: &Node, errors: &mut Errors) {
             report("boundary event has an incoming sequence flow")
         }
         NodeKind::EndEvent(_) if !node.outgoing.is_empty() => report("end event has an outgoing sequence flow"),
+        NodeKind::LinkCatchEvent { .. } if !node.incoming.is_empty() => {
+            report("link catch event has an incoming sequence flow")
+        }
+        NodeKind::LinkThrowEvent { .. } if !node.outgoing.is_empty() => {
+            report("link throw event has an outgoing sequence flow")
+        }
+        NodeKind::EventSubProcess { .. } if !node.incoming.is_empty() || !node.outgoing.is_empty() => {
+            report("event sub-process has sequence flows")
+        }
         _ => {}
     }
     let Some(default) = &node.default_flow else { return };
@@ -112,24 +155,32 @@ fn check_flows_of(process: &Process, node: &Node, errors: &mut Errors) {
 
 fn check_features(node: &Node, errors: &mut Errors) {
     let mut report = |text: &str| errors.report_at(&node.id, node.line, text);
-    if node.multi_instance.is_some() && !node.outputs.is_empty() {
+    let is_multi_instance = matches!(node.repetition, Some(Repetition::MultiInstance(_)));
+    if is_multi_instance && !node.outputs.is_empty() {
         report("output parameter on a multi-instance activity is not executed");
     }
     if node.listeners.iter().any(|listener| listener.event == ListenerEvent::Take) {
         report("execution listener for take belongs to a sequence flow");
     }
+    let maps = !node.inputs.is_empty() || !node.outputs.is_empty();
     match &node.kind {
         NodeKind::EventBasedGateway if node.asynchronous.after => {
             report("asyncAfter on an event-based gateway is not executed")
         }
-        NodeKind::BoundaryEvent { .. } | NodeKind::StartEvent(_) if !node.inputs.is_empty() => {
-            report("input parameter on this event is not executed");
-        }
         NodeKind::EndEvent(_) if !node.outputs.is_empty() => report("output parameter on an end event is not executed"),
-        NodeKind::ExclusiveGateway | NodeKind::ParallelGateway | NodeKind::EventBasedGateway
-            if !node.inputs.is_empty() || !node.outputs.is_empty() =>
+        NodeKind::ExclusiveGateway
+        | NodeKind::ParallelGateway
+        | NodeKind::InclusiveGateway
+        | NodeKind::EventBasedGateway
+            if maps =>
         {
             report("input or output parameter on a gateway is not executed");
+        }
+        NodeKind::EventSubProcess { .. } if maps => {
+            report("input or output parameter on an event sub-process is not executed");
+        }
+        NodeKind::EventSubProcess { .. } if node.asynchronous.before || node.asynchronous.after => {
+            report("asynchronous continuation of an event sub-process is not executed");
         }
         _ => {}
     }

@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::check;
 use super::node::{self, Shared};
 use super::reader::Errors;
 use super::{ErrorDeclaration, Message, Model, ModelError, Process, Signal, extension};
-use crate::ElementId;
-use crate::xml::{self, Element};
+use super::{check, compensation};
+use crate::xml::Element;
+use crate::{Document, ElementId};
 
-/// Reads a BPMN file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Model, Vec<ModelError>> {
-    let root = xml::read(bytes)
-        .map_err(|error| vec![ModelError { element: "document".to_owned(), line: error.line, text: error.text }])?;
+/// Reads a BPMN document.
+pub(super) fn read(document: &Document) -> Result<Model, Vec<ModelError>> {
+    let root = &document.root;
     let mut errors = Errors::default();
     if !root.is_bpmn("definitions") {
-        errors.report(&root, "root element is not definitions of BPMN 2.0");
+        errors.report(root, "root element is not definitions of BPMN 2.0");
         return errors.finish(()).and(Err(Vec::new()));
     }
     let shared = Shared {
-        messages: declarations(&root, "message", &mut errors, message),
-        signals: declarations(&root, "signal", &mut errors, signal),
-        errors: declarations(&root, "error", &mut errors, error),
+        messages: declarations(root, "message", &mut errors, message),
+        signals: declarations(root, "signal", &mut errors, signal),
+        errors: declarations(root, "error", &mut errors, error),
+        escalations: declarations(root, "escalation", &mut errors, |element, _| Some(escalation(element))),
     };
     let mut processes: Vec<Process> = Vec::new();
     for element in root.bpmn_children("process") {
@@ -35,7 +35,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, Vec<ModelError>> {
         processes.push(process);
     }
     if processes.is_empty() {
-        errors.report(&root, "no executable process");
+        errors.report(root, "no executable process");
     }
     errors.finish(Model {
         id: root.attribute("id").map(str::to_owned),
@@ -43,6 +43,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Model, Vec<ModelError>> {
         messages: shared.messages,
         signals: shared.signals,
         errors: shared.errors,
+        escalations: shared.escalations,
         processes,
     })
 }
@@ -72,6 +73,10 @@ fn signal(element: &Element, errors: &mut Errors) -> Option<Signal> {
     Some(Signal { name: element.expression(element.attribute("name").unwrap_or_default(), errors)? })
 }
 
+fn escalation(element: &Element) -> Option<String> {
+    element.attribute("escalationCode").filter(|code| !code.is_empty()).map(str::to_owned)
+}
+
 fn error(element: &Element, errors: &mut Errors) -> Option<ErrorDeclaration> {
     let message = match element.engine_attribute("errorMessage") {
         Some(text) => Some(element.expression(text, errors)?),
@@ -95,9 +100,12 @@ fn process(element: &Element, shared: &Shared, errors: &mut Errors) -> Option<Pr
         flows: BTreeMap::new(),
         line: element.line,
         flow_order: Vec::new(),
+        event_sub_processes: BTreeMap::new(),
         has_conditions: false,
+        has_inclusive_joins: false,
     };
     node::read_container(element, None, shared, &mut process, errors);
+    compensation::link(element, &mut process, errors);
     check::check(&mut process, errors);
     Some(process)
 }

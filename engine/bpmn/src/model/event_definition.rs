@@ -1,26 +1,89 @@
 //! Reads event definitions: what an event waits for or does.
 
+use super::mapping;
 use super::node::Shared;
 use super::reader::Errors;
 use super::{
-    BoundaryTrigger, Catch, Condition, EndResult, Implementation, StartTrigger, Throw, VariableEvent, extension,
+    BoundaryTrigger, Catch, Condition, EndResult, ErrorCatch, EscalationCatch, Implementation, Mapping, NodeKind,
+    StartTrigger, Throw, VariableEvent, activity, extension,
 };
+use crate::ElementId;
 use crate::expression::Expression;
-use crate::timer::{IsoDuration, Timer, parse_date};
+use crate::timer::Timer;
 use crate::xml::Element;
 
-/// What a start event of the process begins with.
-pub(super) fn start(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<StartTrigger> {
-    let Some(definition) = single(event, errors)? else { return Some(StartTrigger::None) };
-    match &*definition.name {
-        "messageEventDefinition" => {
-            let message = message_name(event, definition, shared, errors)?;
-            if message.constant().is_none() {
-                errors.report(event, "name of the message of a start event must not depend on variables");
-            }
-            Some(StartTrigger::Message { message })
+/// Where a start event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StartPosition {
+    Process,
+    SubProcess,
+    EventSubProcess,
+}
+
+/// What a start event begins with.
+pub(super) fn start(
+    event: &Element,
+    position: StartPosition,
+    shared: &Shared,
+    errors: &mut Errors,
+) -> Option<StartTrigger> {
+    let definition = single(event, errors)?;
+    let trigger = match definition {
+        None => StartTrigger::None,
+        Some(definition) => start_trigger(event, definition, shared, errors)?,
+    };
+    let by_event = position == StartPosition::EventSubProcess;
+    match (&trigger, position) {
+        (StartTrigger::None, StartPosition::EventSubProcess) => {
+            errors.report(event, "start event of an event sub-process needs a trigger");
         }
-        _ => refused(event, definition, errors),
+        (StartTrigger::None, _) => {}
+        (_, StartPosition::SubProcess) => errors.report(event, "start event of a sub-process must have no trigger"),
+        (
+            StartTrigger::Error(_) | StartTrigger::Escalation { .. } | StartTrigger::Compensation,
+            StartPosition::Process,
+        ) => {
+            let kind = definition.map(|definition| definition.name.to_string()).unwrap_or_default();
+            errors.report(event, format!("{kind} cannot start a process"));
+        }
+        (StartTrigger::Event { catch, .. }, StartPosition::Process) => {
+            let name = match catch {
+                Catch::Message { message: name } | Catch::Signal { signal: name } => name,
+                Catch::Timer(timer) => timer.expression(),
+                Catch::Condition(_) => return Some(trigger),
+            };
+            if name.constant().is_none() {
+                let text = match catch {
+                    Catch::Message { .. } => "name of the message of a start event must not depend on variables",
+                    Catch::Signal { .. } => "name of the signal of a start event must not depend on variables",
+                    _ => "timer of a start event must not depend on variables",
+                };
+                errors.report(event, text);
+            }
+        }
+        _ => {}
+    }
+    if !by_event && !event.flag("isInterrupting", true, errors) && position == StartPosition::SubProcess {
+        errors.report(event, "isInterrupting belongs to the start event of an event sub-process");
+    }
+    Some(trigger)
+}
+
+fn start_trigger(event: &Element, definition: &Element, shared: &Shared, errors: &mut Errors) -> Option<StartTrigger> {
+    let interrupting = event.flag("isInterrupting", true, errors);
+    match &*definition.name {
+        "errorEventDefinition" => {
+            if !interrupting {
+                errors.report(event, "error start event always interrupts");
+            }
+            Some(StartTrigger::Error(error(event, definition, shared, errors)?))
+        }
+        "escalationEventDefinition" => {
+            let catch = escalation(event, definition, shared, errors)?;
+            Some(StartTrigger::Escalation { catch, interrupting })
+        }
+        "compensateEventDefinition" => Some(StartTrigger::Compensation),
+        _ => Some(StartTrigger::Event { catch: waits(event, definition, shared, errors)?, interrupting }),
     }
 }
 
@@ -29,76 +92,169 @@ pub(super) fn end(event: &Element, shared: &Shared, errors: &mut Errors) -> Opti
     let Some(definition) = single(event, errors)? else { return Some(EndResult::None) };
     match &*definition.name {
         "messageEventDefinition" => Some(EndResult::Message(implementation(event, definition, errors)?)),
-        "signalEventDefinition" => Some(EndResult::Signal { signal: signal_name(event, definition, shared, errors)? }),
+        "signalEventDefinition" => Some(EndResult::Signal {
+            signal: signal_name(event, definition, shared, errors)?,
+            payload: payload(definition, errors),
+        }),
         "errorEventDefinition" => {
             let declaration = definition.reference("errorRef").and_then(|id| shared.errors.get(id));
-            let Some(code) = declaration.and_then(|error| error.code.clone()) else {
+            let Some(code) = declaration.and_then(|error| error.code.as_deref()) else {
                 errors.report(event, "error end event has no error with an errorCode");
                 return None;
             };
+            let code = event.expression(code, errors)?;
             Some(EndResult::Error { code, message: declaration.and_then(|error| error.message.clone()) })
+        }
+        "escalationEventDefinition" => {
+            Some(EndResult::Escalation { code: escalation_code(event, definition, shared, errors)? })
+        }
+        "terminateEventDefinition" => Some(EndResult::Terminate),
+        "compensateEventDefinition" => {
+            Some(EndResult::Compensation { activity: compensated(definition, event, errors) })
         }
         _ => refused(event, definition, errors),
     }
 }
 
 /// What an intermediate throw event does.
-pub(super) fn throw(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<Throw> {
-    let Some(definition) = single(event, errors)? else { return Some(Throw::None) };
-    match &*definition.name {
-        "messageEventDefinition" => Some(Throw::Message(implementation(event, definition, errors)?)),
-        "signalEventDefinition" => Some(Throw::Signal { signal: signal_name(event, definition, shared, errors)? }),
-        _ => refused(event, definition, errors),
-    }
+pub(super) fn throw(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<NodeKind> {
+    let Some(definition) = single(event, errors)? else { return Some(NodeKind::IntermediateThrowEvent(Throw::None)) };
+    Some(NodeKind::IntermediateThrowEvent(match &*definition.name {
+        "messageEventDefinition" => Throw::Message(implementation(event, definition, errors)?),
+        "signalEventDefinition" => Throw::Signal {
+            signal: signal_name(event, definition, shared, errors)?,
+            payload: payload(definition, errors),
+        },
+        "escalationEventDefinition" => Throw::Escalation { code: escalation_code(event, definition, shared, errors)? },
+        "compensateEventDefinition" => Throw::Compensation { activity: compensated(definition, event, errors) },
+        "linkEventDefinition" => {
+            return Some(NodeKind::LinkThrowEvent { name: link_name(event, definition, errors)?, target: None });
+        }
+        _ => return refused(event, definition, errors),
+    }))
 }
 
 /// What an intermediate catch event waits for.
-pub(super) fn catch(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<Catch> {
+pub(super) fn catch(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<NodeKind> {
     let Some(definition) = single(event, errors)? else {
         errors.report(event, "intermediate catch event has no event definition");
         return None;
     };
+    if &*definition.name == "linkEventDefinition" {
+        return Some(NodeKind::LinkCatchEvent { name: link_name(event, definition, errors)? });
+    }
+    Some(NodeKind::IntermediateCatchEvent(waits(event, definition, shared, errors)?))
+}
+
+/// What triggers a boundary event.
+pub(super) fn boundary(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<NodeKind> {
+    let Some(attached_to) = event.reference("attachedToRef") else {
+        errors.report(event, "boundary event is not attached to an activity (attachedToRef)");
+        return None;
+    };
+    let Some(definition) = single(event, errors)? else {
+        errors.report(event, "boundary event has no event definition");
+        return None;
+    };
+    let mut interrupting = event.flag("cancelActivity", true, errors);
+    let trigger = match &*definition.name {
+        "errorEventDefinition" => {
+            if !interrupting {
+                errors.report(event, "error boundary event always interrupts (cancelActivity)");
+            }
+            BoundaryTrigger::Error(error(event, definition, shared, errors)?)
+        }
+        "escalationEventDefinition" => BoundaryTrigger::Escalation(escalation(event, definition, shared, errors)?),
+        "compensateEventDefinition" => {
+            interrupting = false;
+            BoundaryTrigger::Compensation { handler: None }
+        }
+        _ => BoundaryTrigger::Event(waits(event, definition, shared, errors)?),
+    };
+    Some(NodeKind::BoundaryEvent { attached_to: attached_to.into(), trigger, interrupting })
+}
+
+/// What any event waits for.
+fn waits(event: &Element, definition: &Element, shared: &Shared, errors: &mut Errors) -> Option<Catch> {
     match &*definition.name {
         "messageEventDefinition" => Some(Catch::Message { message: message_name(event, definition, shared, errors)? }),
         "timerEventDefinition" => Some(Catch::Timer(timer(event, definition, errors)?)),
-        "signalEventDefinition" => Some(Catch::Signal { signal: signal_name(event, definition, shared, errors)? }),
+        "signalEventDefinition" => {
+            if definition.extensions().next().is_some() {
+                errors.report(event, "only events that throw a signal pass variables");
+            }
+            Some(Catch::Signal { signal: signal_name(event, definition, shared, errors)? })
+        }
         "conditionalEventDefinition" => Some(Catch::Condition(condition(event, definition, errors)?)),
         _ => refused(event, definition, errors),
     }
 }
 
-/// What triggers a boundary event.
-pub(super) fn boundary(event: &Element, shared: &Shared, errors: &mut Errors) -> Option<BoundaryTrigger> {
-    let Some(definition) = single(event, errors)? else {
-        errors.report(event, "boundary event has no event definition");
-        return None;
+fn error(event: &Element, definition: &Element, shared: &Shared, errors: &mut Errors) -> Option<ErrorCatch> {
+    let code = match definition.reference("errorRef") {
+        None => None,
+        Some(reference) => match shared.errors.get(reference) {
+            Some(declaration) => declaration.code.clone(),
+            None => {
+                errors.report(event, format!("error {reference} is not declared"));
+                return None;
+            }
+        },
     };
-    match &*definition.name {
-        "messageEventDefinition" => {
-            Some(BoundaryTrigger::Message { message: message_name(event, definition, shared, errors)? })
-        }
-        "timerEventDefinition" => Some(BoundaryTrigger::Timer(timer(event, definition, errors)?)),
-        "errorEventDefinition" => {
-            let code = match definition.reference("errorRef") {
-                None => None,
-                Some(reference) => match shared.errors.get(reference) {
-                    Some(declaration) => declaration.code.clone(),
-                    None => {
-                        errors.report(event, format!("error {reference} is not declared"));
-                        return None;
-                    }
-                },
-            };
-            let variable =
-                |name| definition.engine_attribute(name).filter(|value| !value.is_empty()).map(str::to_owned);
-            Some(BoundaryTrigger::Error {
-                code,
-                code_variable: variable("errorCodeVariable"),
-                message_variable: variable("errorMessageVariable"),
-            })
-        }
-        _ => refused(event, definition, errors),
+    Some(ErrorCatch {
+        code,
+        code_variable: variable(definition, "errorCodeVariable"),
+        message_variable: variable(definition, "errorMessageVariable"),
+    })
+}
+
+fn escalation(event: &Element, definition: &Element, shared: &Shared, errors: &mut Errors) -> Option<EscalationCatch> {
+    Some(EscalationCatch {
+        code: escalation_code(event, definition, shared, errors)?,
+        code_variable: variable(definition, "escalationCodeVariable"),
+    })
+}
+
+#[expect(clippy::option_option, reason = "outer: readable; inner: present")]
+fn escalation_code(
+    event: &Element,
+    definition: &Element,
+    shared: &Shared,
+    errors: &mut Errors,
+) -> Option<Option<String>> {
+    match definition.reference("escalationRef") {
+        None => Some(None),
+        Some(reference) => match shared.escalations.get(reference) {
+            Some(code) => Some(code.clone()),
+            None => {
+                errors.report(event, format!("escalation {reference} is not declared"));
+                None
+            }
+        },
     }
+}
+
+fn compensated(definition: &Element, event: &Element, errors: &mut Errors) -> Option<ElementId> {
+    if !definition.flag("waitForCompletion", true, errors) {
+        errors.report(event, "compensation that is not waited for (waitForCompletion=false) is not executed");
+    }
+    definition.reference("activityRef").map(ElementId::from)
+}
+
+fn link_name(event: &Element, definition: &Element, errors: &mut Errors) -> Option<String> {
+    let name = definition.attribute("name").map(str::trim).filter(|name| !name.is_empty());
+    if name.is_none() {
+        errors.report(event, "link has no name");
+    }
+    name.map(str::to_owned)
+}
+
+fn variable(definition: &Element, name: &str) -> Option<String> {
+    definition.engine_attribute(name).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+fn payload(definition: &Element, errors: &mut Errors) -> Vec<Mapping> {
+    mapping::read(definition, "in", errors)
 }
 
 /// The name of the message that an element refers to.
@@ -129,9 +285,6 @@ fn signal_name(event: &Element, definition: &Element, shared: &Shared, errors: &
     if name.is_none() {
         errors.report(event, "no signal with a name is referred to (signalRef)");
     }
-    if definition.extensions().next().is_some() {
-        errors.report(event, "payload of signals is not executed");
-    }
     name
 }
 
@@ -143,43 +296,27 @@ fn implementation(event: &Element, definition: &Element, errors: &mut Errors) ->
 }
 
 fn timer(event: &Element, definition: &Element, errors: &mut Errors) -> Option<Timer> {
-    for child in definition.children.iter().filter(|child| child.in_bpmn()) {
-        let text = child.text.trim();
-        match &*child.name {
-            "timeDuration" => {
-                let expression = event.expression(text, errors)?;
-                check_constant(event, &expression, errors, |text| {
-                    IsoDuration::parse(text).map(|_| ()).map_err(|error| error.to_string())
-                });
-                return Some(Timer::Duration(expression));
-            }
-            "timeDate" => {
-                let expression = event.expression(text, errors)?;
-                check_constant(event, &expression, errors, |text| {
-                    parse_date(text).map(|_| ()).map_err(|error| error.to_string())
-                });
-                return Some(Timer::Date(expression));
-            }
-            "timeCycle" => {
-                errors.report(event, "timer cycle (timeCycle) is not executed");
-                return None;
-            }
-            _ => {}
+    let kind = |name: &str| -> Option<fn(Expression) -> Timer> {
+        match name {
+            "timeDuration" => Some(Timer::Duration),
+            "timeDate" => Some(Timer::Date),
+            "timeCycle" => Some(Timer::Cycle),
+            _ => None,
         }
+    };
+    for child in definition.children.iter().filter(|child| child.in_bpmn()) {
+        let Some(kind) = kind(&child.name) else { continue };
+        let timer = kind(event.expression(child.text.trim(), errors)?);
+        // Any time will do: a date may have passed by now.
+        if let Some(text) = timer.expression().constant()
+            && let Err(error) = timer.schedule(&text, time::OffsetDateTime::UNIX_EPOCH)
+        {
+            errors.report(event, error.to_string());
+        }
+        return Some(timer);
     }
-    errors.report(event, "timer has no timeDuration or timeDate");
+    errors.report(event, "timer has no timeDuration, timeDate or timeCycle");
     None
-}
-
-fn check_constant(
-    event: &Element,
-    expression: &Expression,
-    errors: &mut Errors,
-    check: impl Fn(&str) -> Result<(), String>,
-) {
-    if let Some(Err(text)) = expression.constant().map(|text| check(&text)) {
-        errors.report(event, text);
-    }
 }
 
 fn condition(event: &Element, definition: &Element, errors: &mut Errors) -> Option<Condition> {
@@ -210,8 +347,7 @@ fn condition(event: &Element, definition: &Element, errors: &mut Errors) -> Opti
 /// A condition: an expression of our language, not a script and not mere text.
 pub(super) fn condition_expression(owner: &Element, element: &Element, errors: &mut Errors) -> Option<Expression> {
     if let Some(language) = element.attribute("language").filter(|language| !language.is_empty()) {
-        errors.report(owner, format!("condition in language {language} is not executed"));
-        return None;
+        return activity::script(owner, Some(language), element.text.trim(), errors);
     }
     if element.engine_attribute("resource").is_some() {
         errors.report(owner, "condition in an external resource is not executed");

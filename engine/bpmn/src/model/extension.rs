@@ -4,21 +4,19 @@
 //! does not have). Every other name of the engine's name spaces is refused, because leaving it out would change behaviour.
 
 use super::reader::Errors;
-use super::{Asynchronous, ExecutionListener, Field, FieldValue, Implementation, Parameter, TaskListener};
-use crate::ListenerEvent;
+use super::{
+    Asynchronous, ExecutionListener, Field, FieldValue, Implementation, Parameter, ParameterValue, TaskListener,
+    activity,
+};
 use crate::timer::parse_retry_cycle;
 use crate::xml::Element;
+use crate::{ListenerEvent, limits};
 
 /// Attributes that change nothing here.
-const HARMLESS_ATTRIBUTES: [&str; 19] = [
-    "assignee",
-    "candidateGroups",
+const HARMLESS_ATTRIBUTES: [&str; 14] = [
     "candidateStarterGroups",
     "candidateStarterUsers",
-    "candidateUsers",
     "diagramRelationId",
-    "dueDate",
-    "followUpDate",
     "formHandlerClass",
     "formRef",
     "formRefBinding",
@@ -27,15 +25,19 @@ const HARMLESS_ATTRIBUTES: [&str; 19] = [
     "isStartableInTasklist",
     "jobPriority",
     "modelerTemplate",
+    "modelerTemplateIcon",
     "modelerTemplateVersion",
-    "priority",
     "taskPriority",
 ];
 
 /// Extension elements that change nothing here.
 const HARMLESS_EXTENSIONS: [&str; 2] = ["formData", "properties"];
 
-const IMPLEMENTATION_ATTRIBUTES: [&str; 3] = ["class", "expression", "resultVariable"];
+const IMPLEMENTATION_ATTRIBUTES: [&str; 6] =
+    ["class", "delegateExpression", "expression", "resultVariable", "topic", "type"];
+const USER_TASK_ATTRIBUTES: [&str; 7] =
+    ["assignee", "candidateGroups", "candidateUsers", "dueDate", "followUpDate", "formKey", "priority"];
+const CALL_ATTRIBUTES: [&str; 2] = ["calledElementBinding", "calledElementVersionTag"];
 const FLOW_NODE_ATTRIBUTES: [&str; 4] = ["async", "asyncBefore", "asyncAfter", "exclusive"];
 const FLOW_NODE_EXTENSIONS: [&str; 4] = ["executionListener", "failedJobRetryTimeCycle", "inputOutput", "field"];
 
@@ -51,8 +53,13 @@ pub(super) fn check_node(element: &Element, errors: &mut Errors) {
     match &*element.name {
         "serviceTask" | "sendTask" => attributes.extend(IMPLEMENTATION_ATTRIBUTES),
         "userTask" => {
-            attributes.push("formKey");
+            attributes.extend(USER_TASK_ATTRIBUTES);
             extensions.push("taskListener");
+        }
+        "scriptTask" => attributes.extend(["resultVariable", "resource"]),
+        "callActivity" => {
+            attributes.extend(CALL_ATTRIBUTES);
+            extensions.extend(["in", "out"]);
         }
         // A form at the start concerns the starter's user interface only.
         "startEvent" => attributes.push("formKey"),
@@ -66,6 +73,8 @@ pub(super) fn check_event_definition(event: &Element, definition: &Element, erro
     let (attributes, extensions): (&[&str], &[&str]) = match &*definition.name {
         "messageEventDefinition" => (&IMPLEMENTATION_ATTRIBUTES, &["field"]),
         "errorEventDefinition" => (&["errorCodeVariable", "errorMessageVariable"], &[]),
+        "escalationEventDefinition" => (&["escalationCodeVariable"], &[]),
+        "signalEventDefinition" => (&[], &["in"]),
         "conditionalEventDefinition" => (&["variableName", "variableEvents"], &[]),
         _ => (&[], &[]),
     };
@@ -120,22 +129,34 @@ pub(super) fn asynchronous(element: &Element, errors: &mut Errors) -> Asynchrono
 
 /// The implementation that an element names, if any.
 pub(super) fn implementation(element: &Element, errors: &mut Errors) -> Option<Implementation> {
-    let class = element.engine_attribute("class").map(str::trim).filter(|class| !class.is_empty());
-    let expression = element.engine_attribute("expression").filter(|expression| !expression.is_empty());
-    match (class, expression) {
-        (Some(_), Some(_)) => {
-            errors.report(element, "both camunda:class and camunda:expression are set");
+    let named = |name: &str| element.engine_attribute(name).map(str::trim).filter(|text| !text.is_empty());
+    let class = named("class").or_else(|| named("delegateExpression"));
+    let kinds = ["class", "delegateExpression", "expression", "type"];
+    if kinds.into_iter().filter(|kind| named(kind).is_some()).count() > 1 {
+        errors.report(element, "more than one of camunda:class, delegateExpression, expression and type is set");
+        return None;
+    }
+    if let Some(class) = class {
+        return Some(Implementation::Class { class: class.to_owned(), fields: fields(element, errors) });
+    }
+    if let Some(text) = named("expression") {
+        let result_variable = named("resultVariable").map(str::to_owned);
+        return Some(Implementation::Expression { expression: element.expression(text, errors)?, result_variable });
+    }
+    match (named("type"), named("topic")) {
+        (Some("external"), Some(topic)) => Some(Implementation::External {
+            topic: element.expression(topic, errors)?,
+            fields: fields(element, errors),
+        }),
+        (Some("external"), None) => {
+            errors.report(element, "external task has no camunda:topic");
             None
         }
-        (Some(class), None) => Some(Implementation::Class { class: class.to_owned(), fields: fields(element, errors) }),
-        (None, Some(text)) => Some(Implementation::Expression {
-            expression: element.expression(text, errors)?,
-            result_variable: element
-                .engine_attribute("resultVariable")
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned),
-        }),
-        (None, None) => None,
+        (Some(other), _) => {
+            errors.report(element, format!("camunda:type {other} is not executed"));
+            None
+        }
+        (None, _) => None,
     }
 }
 
@@ -204,42 +225,48 @@ pub(super) fn execution_listeners(element: &Element, errors: &mut Errors) -> Vec
 pub(super) fn task_listeners(element: &Element, errors: &mut Errors) -> Vec<TaskListener> {
     let mut listeners = Vec::new();
     for listener in element.engine_extensions("taskListener") {
-        let event = listener.attribute("event").unwrap_or_default().to_owned();
-        if !["create", "assignment", "complete", "delete", "update"].contains(&event.as_str()) {
-            errors.report_at(
-                element.label(),
-                listener.line,
-                format!("event {event:?} of a task listener is not executed"),
-            );
-            continue;
-        }
-        match listener_implementation(element, listener, errors) {
-            Some(Implementation::Class { class, fields }) => listeners.push(TaskListener { event, class, fields }),
-            Some(Implementation::Expression { .. }) => {
-                errors.report_at(element.label(), listener.line, "task listener with an expression is not executed");
+        let event = match listener.attribute("event").unwrap_or_default() {
+            "create" => ListenerEvent::Create,
+            "assignment" => ListenerEvent::Assignment,
+            "complete" => ListenerEvent::Complete,
+            "delete" => ListenerEvent::Delete,
+            other => {
+                errors.report_at(
+                    element.label(),
+                    listener.line,
+                    format!("event {other:?} of a task listener is not executed"),
+                );
+                continue;
             }
-            None => {}
+        };
+        if let Some(implementation) = listener_implementation(element, listener, errors) {
+            listeners.push(TaskListener { event, implementation });
         }
     }
     listeners
 }
 
 fn listener_implementation(element: &Element, listener: &Element, errors: &mut Errors) -> Option<Implementation> {
-    if let Some(class) = listener.attribute("class").map(str::trim).filter(|class| !class.is_empty()) {
+    let named = |name: &str| listener.attribute(name).map(str::trim).filter(|text| !text.is_empty());
+    if let Some(class) = named("class").or_else(|| named("delegateExpression")) {
         return Some(Implementation::Class { class: class.to_owned(), fields: own_fields(listener, errors) });
     }
-    if let Some(text) = listener.attribute("expression").filter(|text| !text.is_empty()) {
-        return Some(Implementation::Expression {
-            expression: element.expression(text, errors)?,
-            result_variable: None,
-        });
-    }
-    errors.report_at(
-        element.label(),
-        listener.line,
-        format!("{} without class or expression is not executed", listener.name),
-    );
-    None
+    let script = listener.children.iter().find(|child| child.in_engine() && &*child.name == "script");
+    let expression = match (named("expression"), script) {
+        (Some(text), _) => element.expression(text, errors)?,
+        (None, Some(script)) => {
+            activity::script(element, script.attribute("scriptFormat"), script.text.trim(), errors)?
+        }
+        (None, None) => {
+            errors.report_at(
+                element.label(),
+                listener.line,
+                format!("{} without class or expression is not executed", listener.name),
+            );
+            return None;
+        }
+    };
+    Some(Implementation::Expression { expression, result_variable: None })
 }
 
 /// Input (`inputParameter`) or output (`outputParameter`) parameters in document order.
@@ -251,17 +278,65 @@ pub(super) fn parameters(element: &Element, kind: &str, errors: &mut Errors) -> 
             errors.report_at(element.label(), parameter.line, format!("{kind} has no name"));
             continue;
         };
-        if let Some(child) = parameter.children.first() {
-            errors.report_at(
-                element.label(),
-                child.line,
-                format!("{} in parameter {name} is not executed", child.name),
-            );
-            continue;
+        if let Some(value) = parameter_value(element, parameter, 0, errors) {
+            parameters.push(Parameter { name: name.to_owned(), value });
         }
-        let text = parameter.text.trim();
-        let value = if text.is_empty() { None } else { element.expression(text, errors) };
-        parameters.push(Parameter { name: name.to_owned(), value });
     }
     parameters
+}
+
+/// Text, an expression, a list, a map or a script that is an expression.
+fn parameter_value(owner: &Element, holder: &Element, depth: usize, errors: &mut Errors) -> Option<ParameterValue> {
+    if depth > limits::PARAMETER_DEPTH {
+        errors.report_at(owner.label(), holder.line, "parameter is nested too deep");
+        return None;
+    }
+    let depth = depth.saturating_add(1);
+    let Some(child) = holder.children.first() else {
+        let text = holder.text.trim();
+        return if text.is_empty() {
+            Some(ParameterValue::Null)
+        } else {
+            Some(ParameterValue::Expression(owner.expression(text, errors)?))
+        };
+    };
+    match &*child.name {
+        "list" => {
+            let values = child.children.iter().filter(|value| value.in_engine());
+            let values: Option<Vec<_>> = values
+                .map(|value| match &*value.name {
+                    "value" => parameter_value(owner, value, depth, errors),
+                    "script" => script_value(owner, value, errors),
+                    other => refuse_parameter(owner, value, other, errors),
+                })
+                .collect();
+            Some(ParameterValue::List(values?))
+        }
+        "map" => {
+            let entries = child.children.iter().filter(|entry| entry.in_engine());
+            let entries: Option<Vec<_>> = entries
+                .map(|entry| {
+                    let key = entry.attribute("key").unwrap_or_default().to_owned();
+                    Some((key, parameter_value(owner, entry, depth, errors)?))
+                })
+                .collect();
+            Some(ParameterValue::Map(entries?))
+        }
+        "script" => script_value(owner, child, errors),
+        other => refuse_parameter(owner, child, other, errors),
+    }
+}
+
+fn script_value(owner: &Element, script: &Element, errors: &mut Errors) -> Option<ParameterValue> {
+    if script.attribute("resource").is_some() {
+        errors.report_at(owner.label(), script.line, "script in an external resource is not executed");
+        return None;
+    }
+    activity::script(owner, script.attribute("scriptFormat"), script.text.trim(), errors)
+        .map(ParameterValue::Expression)
+}
+
+fn refuse_parameter(owner: &Element, child: &Element, name: &str, errors: &mut Errors) -> Option<ParameterValue> {
+    errors.report_at(owner.label(), child.line, format!("{name} in a parameter is not executed"));
+    None
 }

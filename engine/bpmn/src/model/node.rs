@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::event_definition::{self, StartPosition};
 use super::reader::Errors;
-use super::{ErrorDeclaration, Message, MultiInstance, Node, NodeKind, Process, SequenceFlow, Signal, StartTrigger};
-use super::{event_definition, extension};
+use super::{ErrorDeclaration, Message, Node, NodeKind, Process, SequenceFlow, Signal};
+use super::{activity, extension, repetition};
 use crate::ElementId;
 use crate::expression::Expression;
 use crate::xml::Element;
@@ -14,6 +15,7 @@ pub(super) struct Shared {
     pub(super) messages: BTreeMap<ElementId, Message>,
     pub(super) signals: BTreeMap<ElementId, Signal>,
     pub(super) errors: BTreeMap<ElementId, ErrorDeclaration>,
+    pub(super) escalations: BTreeMap<ElementId, Option<String>>,
 }
 
 /// Elements of BPMN inside a process that carry no behaviour here: lanes, data, artefacts, documentation and roles.
@@ -47,7 +49,7 @@ const PASSED_OVER: [&str; 24] = [
 /// Reads everything inside a process or sub-process.
 pub(super) fn read_container(
     container: &Element,
-    parent: Option<&ElementId>,
+    parent: Option<(&ElementId, StartPosition)>,
     shared: &Shared,
     process: &mut Process,
     errors: &mut Errors,
@@ -64,21 +66,32 @@ pub(super) fn read_container(
 
 fn flow_node(
     element: &Element,
-    parent: Option<&ElementId>,
+    parent: Option<(&ElementId, StartPosition)>,
     shared: &Shared,
     process: &mut Process,
     errors: &mut Errors,
 ) {
     let Some(id) = element.id(errors) else { return };
-    let Some(kind) = kind(element, &id, parent, shared, process, errors) else { return };
+    let Some(kind) =
+        kind(element, &id, parent.map_or(StartPosition::Process, |(_, position)| position), shared, process, errors)
+    else {
+        return;
+    };
     extension::check_node(element, errors);
     check_attributes(element, errors);
+    let parent = parent.map(|(id, _)| id);
+    if matches!(kind, NodeKind::EventSubProcess { .. }) {
+        let container = parent.unwrap_or(&process.id).clone();
+        process.event_sub_processes.entry(container).or_default().push(id.clone());
+    }
     let node = Node {
         id: id.clone(),
         name: element.attribute("name").filter(|name| !name.is_empty()).map(str::to_owned),
         line: element.line,
         parent: parent.cloned(),
-        multi_instance: multi_instance(element, &kind, errors),
+        repetition: repetition::read(element, &kind, errors),
+        is_for_compensation: element.flag("isForCompensation", false, errors),
+        compensation_handler: None,
         kind,
         incoming: Vec::new(),
         outgoing: Vec::new(),
@@ -97,54 +110,28 @@ fn flow_node(
 fn kind(
     element: &Element,
     id: &ElementId,
-    parent: Option<&ElementId>,
+    position: StartPosition,
     shared: &Shared,
     process: &mut Process,
     errors: &mut Errors,
 ) -> Option<NodeKind> {
     match &*element.name {
-        "startEvent" => {
-            let trigger = event_definition::start(element, shared, errors)?;
-            if parent.is_some() && !matches!(trigger, StartTrigger::None) {
-                errors.report(element, "start event of a sub-process must have no trigger");
-            }
-            Some(NodeKind::StartEvent(trigger))
-        }
+        "startEvent" => Some(NodeKind::StartEvent(event_definition::start(element, position, shared, errors)?)),
         "endEvent" => Some(NodeKind::EndEvent(event_definition::end(element, shared, errors)?)),
-        "intermediateThrowEvent" => {
-            Some(NodeKind::IntermediateThrowEvent(event_definition::throw(element, shared, errors)?))
-        }
-        "intermediateCatchEvent" => {
-            Some(NodeKind::IntermediateCatchEvent(event_definition::catch(element, shared, errors)?))
-        }
-        "boundaryEvent" => boundary_event(element, shared, errors),
-        "serviceTask" | "sendTask" => {
-            let Some(implementation) = extension::implementation(element, errors) else {
-                errors.report(
-                    element,
-                    format!("{} has no implementation (camunda:class or camunda:expression)", element.name),
-                );
-                return None;
-            };
-            Some(if &*element.name == "sendTask" {
-                NodeKind::SendTask(implementation)
-            } else {
-                NodeKind::ServiceTask(implementation)
-            })
-        }
+        "intermediateThrowEvent" => event_definition::throw(element, shared, errors),
+        "intermediateCatchEvent" => event_definition::catch(element, shared, errors),
+        "boundaryEvent" => event_definition::boundary(element, shared, errors),
+        "serviceTask" | "sendTask" => activity::step(element, errors),
         "receiveTask" => {
             Some(NodeKind::ReceiveTask { message: event_definition::message_name(element, element, shared, errors)? })
         }
-        "userTask" => {
-            let form_key = match element.engine_attribute("formKey").filter(|key| !key.is_empty()) {
-                Some(key) => Some(element.expression(key, errors)?),
-                None => None,
-            };
-            Some(NodeKind::UserTask { form_key, listeners: extension::task_listeners(element, errors) })
-        }
+        "userTask" => Some(NodeKind::UserTask(activity::user_task(element, errors)?)),
+        "scriptTask" => activity::script_task(element, errors),
+        "callActivity" => Some(NodeKind::CallActivity(activity::call(element, errors)?)),
         "task" | "manualTask" => Some(NodeKind::Task),
         "exclusiveGateway" => Some(NodeKind::ExclusiveGateway),
         "parallelGateway" => Some(NodeKind::ParallelGateway),
+        "inclusiveGateway" => Some(NodeKind::InclusiveGateway),
         "eventBasedGateway" => Some(NodeKind::EventBasedGateway),
         "subProcess" => sub_process(element, id, shared, process, errors),
         other => {
@@ -154,18 +141,6 @@ fn kind(
     }
 }
 
-fn boundary_event(element: &Element, shared: &Shared, errors: &mut Errors) -> Option<NodeKind> {
-    if !element.flag("cancelActivity", true, errors) {
-        errors.report(element, "boundary event that does not interrupt (cancelActivity=false) is not executed");
-    }
-    let Some(attached_to) = element.reference("attachedToRef") else {
-        errors.report(element, "boundary event is not attached to an activity (attachedToRef)");
-        return None;
-    };
-    let trigger = event_definition::boundary(element, shared, errors)?;
-    Some(NodeKind::BoundaryEvent { attached_to: attached_to.into(), trigger })
-}
-
 fn sub_process(
     element: &Element,
     id: &ElementId,
@@ -173,24 +148,21 @@ fn sub_process(
     process: &mut Process,
     errors: &mut Errors,
 ) -> Option<NodeKind> {
-    if element.flag("triggeredByEvent", false, errors) {
-        errors.report(element, "event sub-process is not executed");
-        return None;
-    }
+    let by_event = element.flag("triggeredByEvent", false, errors);
+    let name = if by_event { "event sub-process" } else { "sub-process" };
     let mut starts = element.bpmn_children("startEvent");
     let start = starts.next().and_then(|start| start.reference("id"));
     if starts.next().is_some() || start.is_none() {
-        errors.report(element, "sub-process needs exactly one start event");
+        errors.report(element, format!("{name} needs exactly one start event"));
     }
-    read_container(element, Some(id), shared, process, errors);
-    Some(NodeKind::SubProcess { start: start?.into() })
+    let position = if by_event { StartPosition::EventSubProcess } else { StartPosition::SubProcess };
+    read_container(element, Some((id, position)), shared, process, errors);
+    let start = start?.into();
+    Some(if by_event { NodeKind::EventSubProcess { start } } else { NodeKind::SubProcess { start } })
 }
 
 /// Refuses attributes of BPMN itself that would change behaviour.
 fn check_attributes(element: &Element, errors: &mut Errors) {
-    if element.flag("isForCompensation", false, errors) {
-        errors.report(element, "compensation handler (isForCompensation) is not executed");
-    }
     if element.flag("instantiate", false, errors) {
         errors.report(element, format!("{} that starts the process (instantiate) is not executed", element.name));
     }
@@ -202,50 +174,6 @@ fn check_attributes(element: &Element, errors: &mut Errors) {
             errors.report(element, format!("{name} other than 1 is not executed"));
         }
     }
-    if element.bpmn_children("standardLoopCharacteristics").next().is_some() {
-        errors.report(element, "standard loop is not executed");
-    }
-}
-
-fn multi_instance(activity: &Element, kind: &NodeKind, errors: &mut Errors) -> Option<MultiInstance> {
-    let element = activity.bpmn_children("multiInstanceLoopCharacteristics").next()?;
-    if !kind.is_activity() {
-        errors.report(activity, "only activities can have several instances");
-        return None;
-    }
-    extension::check_multi_instance(activity, element, errors);
-    if element.flag("isSequential", false, errors) {
-        errors.report(activity, "sequential multi-instance is not executed");
-    }
-    for child in element.children.iter().filter(|child| child.in_bpmn()) {
-        if !["extensionElements", "documentation"].contains(&&*child.name) {
-            errors.report_at(
-                activity.label(),
-                child.line,
-                format!("{} of a multi-instance activity is not executed", child.name),
-            );
-        }
-    }
-    let Some(collection) =
-        element.engine_attribute("collection").map(str::trim).filter(|collection| !collection.is_empty())
-    else {
-        errors.report(activity, "multi-instance activity has no collection (camunda:collection)");
-        return None;
-    };
-    // Without expression marks the attribute names a variable.
-    let collection = if collection.contains('{') {
-        activity.expression(collection, errors)?
-    } else {
-        Expression::variable(collection)
-    };
-    Some(MultiInstance {
-        collection,
-        element_variable: element
-            .engine_attribute("elementVariable")
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned),
-        asynchronous: extension::asynchronous(element, errors),
-    })
 }
 
 fn sequence_flow(element: &Element, process: &mut Process, errors: &mut Errors) {
@@ -273,22 +201,5 @@ fn sequence_flow(element: &Element, process: &mut Process, errors: &mut Errors) 
     process.flow_order.push(id.clone());
     if process.flows.insert(id, flow).is_some() {
         errors.report(element, "id is used by another sequence flow");
-    }
-}
-
-// === impl NodeKind ===
-
-impl NodeKind {
-    /// `true` for tasks and sub-processes.
-    pub(super) fn is_activity(&self) -> bool {
-        matches!(
-            self,
-            Self::ServiceTask(_)
-                | Self::SendTask(_)
-                | Self::ReceiveTask { .. }
-                | Self::UserTask { .. }
-                | Self::Task
-                | Self::SubProcess { .. }
-        )
     }
 }

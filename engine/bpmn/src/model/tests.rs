@@ -19,41 +19,50 @@ fn errors(body: &str) -> Vec<String> {
 #[test]
 fn what_is_not_executed_is_refused_by_name_element_and_line() {
     for (body, expected) in [
-        (r#"<callActivity id="x"/>"#, "callActivity is not executed"),
-        (r#"<scriptTask id="x"/>"#, "scriptTask is not executed"),
+        (r#"<callActivity id="x"/>"#, "call activity names no process (calledElement)"),
+        (
+            r#"<callActivity id="x" calledElement="q" camunda:calledElementBinding="version"/>"#,
+            "call activity with binding version is not executed",
+        ),
+        (
+            r#"<callActivity id="x" calledElement="q" camunda:caseRef="c"/>"#,
+            "attribute camunda:caseRef on callActivity is not executed",
+        ),
+        (r#"<scriptTask id="x"/>"#, "script is no expression of the form ${...}"),
+        (
+            r#"<scriptTask id="x" scriptFormat="groovy"><script>x = 1</script></scriptTask>"#,
+            "script in language groovy is not executed",
+        ),
         (r#"<businessRuleTask id="x"/>"#, "businessRuleTask is not executed"),
-        (r#"<inclusiveGateway id="x"/>"#, "inclusiveGateway is not executed"),
         (r#"<complexGateway id="x"/>"#, "complexGateway is not executed"),
         (r#"<transaction id="x"/>"#, "transaction is not executed"),
         (r#"<adHocSubProcess id="x"/>"#, "adHocSubProcess is not executed"),
-        (r#"<subProcess id="x" triggeredByEvent="true"/>"#, "event sub-process is not executed"),
+        (r#"<subProcess id="x" triggeredByEvent="true"/>"#, "event sub-process needs exactly one start event"),
         (
-            r#"<endEvent id="x"><terminateEventDefinition/></endEvent>"#,
-            "terminateEventDefinition on endEvent is not executed",
+            r#"<endEvent id="x"><cancelEventDefinition/></endEvent>"#,
+            "cancelEventDefinition on endEvent is not executed",
         ),
         (
-            r#"<endEvent id="x"><escalationEventDefinition/></endEvent>"#,
-            "escalationEventDefinition on endEvent is not executed",
+            r#"<intermediateThrowEvent id="x"><linkEventDefinition name="l"/></intermediateThrowEvent>"#,
+            "link l is caught by no event beside it",
         ),
+        (r#"<intermediateThrowEvent id="x"><linkEventDefinition/></intermediateThrowEvent>"#, "link has no name"),
         (
-            r#"<intermediateThrowEvent id="x"><linkEventDefinition/></intermediateThrowEvent>"#,
-            "linkEventDefinition on intermediateThrowEvent is not executed",
-        ),
-        (
-            r#"<intermediateThrowEvent id="x"><compensateEventDefinition/></intermediateThrowEvent>"#,
-            "compensateEventDefinition on intermediateThrowEvent is not executed",
+            r#"<intermediateThrowEvent id="x"><compensateEventDefinition activityRef="start"/></intermediateThrowEvent>"#,
+            "compensation refers to start, which is no activity of this scope",
         ),
         (
             r#"<intermediateThrowEvent id="x"><messageEventDefinition messageRef="m"/></intermediateThrowEvent>"#,
             "message has no implementation (camunda:class), nothing would be sent",
         ),
         (
-            r#"<startEvent id="x"><timerEventDefinition><timeDuration>PT1S</timeDuration></timerEventDefinition></startEvent>"#,
-            "timerEventDefinition on startEvent is not executed",
+            r#"<startEvent id="x"><timerEventDefinition><timeDuration>${later}</timeDuration></timerEventDefinition></startEvent>"#,
+            "timer of a start event must not depend on variables",
         ),
+        (r#"<startEvent id="x"><errorEventDefinition/></startEvent>"#, "errorEventDefinition cannot start a process"),
         (
-            r#"<intermediateCatchEvent id="x"><timerEventDefinition><timeCycle>R3/PT1S</timeCycle></timerEventDefinition></intermediateCatchEvent>"#,
-            "timer cycle (timeCycle) is not executed",
+            r#"<intermediateCatchEvent id="x"><timerEventDefinition><timeCycle>R0/PT1S</timeCycle></timerEventDefinition></intermediateCatchEvent>"#,
+            "timer cycle \"R0/PT1S\" never fires",
         ),
         (
             r#"<intermediateCatchEvent id="x"><timerEventDefinition><timeDuration>soon</timeDuration></timerEventDefinition></intermediateCatchEvent>"#,
@@ -64,38 +73,34 @@ fn what_is_not_executed_is_refused_by_name_element_and_line() {
             "message unnamed has no name",
         ),
         (r#"<intermediateCatchEvent id="x"/>"#, "intermediate catch event has no event definition"),
-        (r#"<serviceTask id="x"/>"#, "serviceTask has no implementation (camunda:class or camunda:expression)"),
         (
-            r#"<serviceTask id="x" camunda:class="c" camunda:topic="t"/>"#,
-            "attribute camunda:topic on serviceTask is not executed",
+            r#"<serviceTask id="x"/>"#,
+            "serviceTask has no implementation (camunda:class, camunda:expression or an external topic)",
         ),
+        (r#"<manualTask id="x" camunda:topic="t"/>"#, "attribute camunda:topic on manualTask is not executed"),
         (
             r#"<serviceTask id="x" camunda:class="c"><extensionElements><camunda:connector/></extensionElements></serviceTask>"#,
             "extension camunda:connector on serviceTask is not executed",
         ),
         (
             r#"<serviceTask id="x" camunda:class="c" isForCompensation="true"/>"#,
-            "compensation handler (isForCompensation) is not executed",
+            "no compensation boundary event is associated with the compensating activity",
         ),
         (
             r#"<serviceTask id="x" camunda:class="c"><standardLoopCharacteristics/></serviceTask>"#,
-            "standard loop is not executed",
+            "loop has neither loopCondition nor loopMaximum and would never end",
         ),
         (
-            r#"<task id="x"><multiInstanceLoopCharacteristics isSequential="true" camunda:collection="c"/></task>"#,
-            "sequential multi-instance is not executed",
-        ),
-        (
-            r#"<task id="x"><multiInstanceLoopCharacteristics camunda:collection="c"><completionCondition>${a}</completionCondition></multiInstanceLoopCharacteristics></task>"#,
-            "completionCondition of a multi-instance activity is not executed",
+            r#"<task id="x"><multiInstanceLoopCharacteristics camunda:collection="c"><loopDataOutputRef>o</loopDataOutputRef></multiInstanceLoopCharacteristics></task>"#,
+            "loopDataOutputRef of a multi-instance activity is not executed",
         ),
         (
             r#"<task id="x"><multiInstanceLoopCharacteristics/></task>"#,
-            "multi-instance activity has no collection (camunda:collection)",
+            "multi-instance activity has neither a collection nor loopCardinality",
         ),
         (
-            r#"<task id="x"><extensionElements><camunda:inputOutput><camunda:inputParameter name="a"><camunda:script/></camunda:inputParameter></camunda:inputOutput></extensionElements></task>"#,
-            "script in parameter a is not executed",
+            r#"<task id="x"><extensionElements><camunda:inputOutput><camunda:inputParameter name="a"><camunda:script scriptFormat="javascript">1</camunda:script></camunda:inputParameter></camunda:inputOutput></extensionElements></task>"#,
+            "script in language javascript is not executed",
         ),
         (
             r#"<receiveTask id="x" messageRef="m" instantiate="true"/>"#,
@@ -133,8 +138,16 @@ fn structure_is_checked() {
             "4 b boundary event is attached to start, which is no activity beside it",
         ),
         (
-            "<task id='t'/><boundaryEvent id='b' attachedToRef='t' cancelActivity='false'><messageEventDefinition messageRef='m'/></boundaryEvent>",
-            "4 b boundary event that does not interrupt (cancelActivity=false) is not executed",
+            "<task id='t'/><boundaryEvent id='b' attachedToRef='t' cancelActivity='false'><errorEventDefinition/></boundaryEvent>",
+            "4 b error boundary event always interrupts (cancelActivity)",
+        ),
+        (
+            "<task id='t'/><boundaryEvent id='b' attachedToRef='t'><compensateEventDefinition/></boundaryEvent>",
+            "4 b compensation boundary event needs one association to the activity that compensates",
+        ),
+        (
+            "<subProcess id='s' triggeredByEvent='true'><startEvent id='x'/></subProcess>",
+            "4 x start event of an event sub-process needs a trigger",
         ),
         (
             "<task id='a'/><subProcess id='s'><startEvent id='x'/></subProcess><sequenceFlow id='f' sourceRef='a' targetRef='x'/>",
@@ -155,7 +168,7 @@ fn structure_is_checked() {
         ),
         (
             "<task id='a'/><task id='b'/><sequenceFlow id='f' sourceRef='a' targetRef='b'><conditionExpression language='groovy'>x</conditionExpression></sequenceFlow>",
-            "4 f condition in language groovy is not executed",
+            "4 f script in language groovy is not executed",
         ),
     ] {
         let found = errors(body);

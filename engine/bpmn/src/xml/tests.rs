@@ -1,5 +1,10 @@
-use super::read;
+use super::Element;
+
 use crate::limits;
+
+fn read(bytes: &[u8]) -> Result<Element, super::XmlError> {
+    super::read(bytes).map(|document| document.root)
+}
 
 fn refused(text: &str) -> (u32, String) {
     let error = read(text.as_bytes()).unwrap_err();
@@ -47,4 +52,12 @@ fn size_depth_and_attributes_are_bounded() {
 fn latin_1_is_read() {
     let root = read(b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a b=\"\xe4\"/>").unwrap();
     assert_eq!(root.attribute("b"), Some("\u{e4}"));
+}
+
+#[test]
+fn a_document_is_written_without_loss() {
+    let text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- before -->\n<p:a xmlns:p=\"u:1\" xmlns=\"u:2\" p:x=\"&lt;&#10;&#9;&quot;\">one<?go now?><b/>two &amp; three<!-- in --><p:b>&#13;</p:b> </p:a>\n<!-- behind -->\n";
+    let document = super::read(text.as_bytes()).unwrap();
+    assert_eq!(document.print(), text);
+    assert_eq!(super::read(document.print().as_bytes()).unwrap(), document);
 }

@@ -1,6 +1,6 @@
 //! Resolving logical references and checking all others, inside the transaction that stores them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fhir::reference::{FoundReference, Literal, Logical, Place, Reference, collect, for_each_reference_mut};
 use fhir::{Canonical, Resource, ResourceType};
@@ -12,7 +12,12 @@ use crate::session::Session;
 impl Session<'_, '_> {
     /// Adds the literal to every logical reference of an identifier system that is marked for it; a target that is not
     /// found, or not alone, refuses the resource.
-    pub(crate) fn resolve_logical(&mut self, mut resource: Resource) -> Result<Resource, Refusal> {
+    pub(crate) fn resolve_logical(&mut self, resource: Resource) -> Result<Resource, Refusal> {
+        self.resolve(resource).map(|(resource, _)| resource)
+    }
+
+    /// As [`Self::resolve_logical`], with the paths of the literals that were added: what they point to is known to exist.
+    pub(crate) fn resolve(&mut self, mut resource: Resource) -> Result<(Resource, BTreeSet<String>), Refusal> {
         let mut literals: HashMap<String, String> = HashMap::new();
         for found in collect(&resource) {
             let Reference::Logical(logical) = found.reference else { continue };
@@ -39,7 +44,7 @@ impl Session<'_, '_> {
                 }
             });
         }
-        Ok(resource)
+        Ok((resource, literals.into_keys().collect()))
     }
 
     fn resolve_identifier(
@@ -63,12 +68,22 @@ impl Session<'_, '_> {
 
     /// Checks every reference of a resource that was just stored.
     pub(crate) fn check_references(&mut self, resource: &Resource, old: Option<&Resource>) -> Result<(), Refusal> {
+        self.check_references_besides(resource, old, &BTreeSet::new())
+    }
+
+    /// Checks every reference but those at the paths, which were resolved in this transaction.
+    pub(crate) fn check_references_besides(
+        &mut self,
+        resource: &Resource,
+        old: Option<&Resource>,
+        resolved: &BTreeSet<String>,
+    ) -> Result<(), Refusal> {
         let status = resource.str("status").filter(|_| resource.type_name() == "Task");
         if old.is_some() && status == Some("failed") {
             return Ok(());
         }
-        for found in collect(resource) {
-            self.check_reference(resource, &found)?;
+        for found in collect(resource).iter().filter(|found| !resolved.contains(&found.path)) {
+            self.check_reference(resource, found)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use policies::interaction::Interaction;
 
 use super::RequestBody;
 use super::bundles::run_bundle;
-use super::transact::{audit_failed, not_routed, read, record, write};
+use super::transact::{audit_failed, look, not_routed, read, record, write};
 use crate::admit::Caller;
 use crate::content::upload::{self, Brought, Form, Received};
 use crate::hooks::AuditEvent;
@@ -104,6 +104,19 @@ impl Job {
         let request = self.request.clone();
         let headers = self.headers.clone();
         let is_raw = self.is_raw_read;
+        if self.request.resource_type() != Some(ResourceType::Binary) {
+            let small = look(&self.shared, &self.caller, move |session| {
+                session.authorize(&request, None)?;
+                let (resource_type, id) = target(&request)?;
+                let version = request.version().map(policies::VersionId::get);
+                session.read_small(resource_type, &id, version, &Preconditions::of(&headers))
+            });
+            if let Some(reply) = small.await? {
+                return Ok(reply);
+            }
+        }
+        let request = self.request.clone();
+        let headers = self.headers.clone();
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
             let (resource_type, id) = target(&request)?;

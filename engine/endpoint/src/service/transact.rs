@@ -30,6 +30,24 @@ where
         .await
 }
 
+/// Runs `work` on a snapshot, for what takes a few look-ups by key: where that is cheap it runs here and is not handed to
+/// another thread.
+pub(super) async fn look<R, F>(shared: &Arc<Shared>, caller: &Arc<Caller>, work: F) -> Result<R, Refusal>
+where
+    F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
+    R: Send + 'static,
+{
+    let noted = note(shared).await?;
+    let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
+    shared
+        .store
+        .look(move |tx| {
+            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Read)?;
+            work(&mut session)
+        })
+        .await
+}
+
 /// Runs `work` in a writing transaction, then does what a commit entails.
 pub(super) async fn write<R, F>(shared: &Arc<Shared>, caller: &Arc<Caller>, work: F) -> Result<R, Refusal>
 where

@@ -107,13 +107,13 @@ impl Session<'_, '_> {
             Some(id) => id.clone(),
             None => uuid::Uuid::new_v4().to_string(),
         };
-        let resource = self.resolve_logical(prepared.resource)?;
+        let (resource, resolved) = self.resolve(prepared.resource)?;
         let stored = self.tx.create(resource, &id)?;
         content::keep(self.tx, &stored, &prepared.content)?;
         self.note_changes();
         // A Bundle checks references and offers Tasks when all its entries are stored.
         if !options.in_bundle {
-            self.check_references(&stored.resource, None)?;
+            self.check_references_besides(&stored.resource, None, &resolved)?;
             self.offer_task(&stored.resource)?;
         }
         let version = version_of(&stored);

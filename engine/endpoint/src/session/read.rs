@@ -9,6 +9,7 @@ use store::Found;
 
 use super::Session;
 use super::search::version_of;
+use crate::limits;
 use crate::precondition::{Preconditions, Verdict};
 use crate::refusal::{Code, Refusal};
 use crate::reply::Reply;
@@ -29,6 +30,33 @@ impl Session<'_, '_> {
             None => self.tx.read(resource_type, id)?,
             Some(version) => self.tx.read_version(resource_type, id, version)?,
         };
+        self.show(resource_type, id, found, preconditions)
+    }
+
+    /// Reads as [`Self::read`]; `None` if the resource is larger than [`limits::SMALL_BYTES`], without having parsed it.
+    pub(crate) fn read_small(
+        &mut self,
+        resource_type: ResourceType,
+        id: &str,
+        version: Option<u64>,
+        preconditions: &Preconditions,
+    ) -> Result<Option<Reply>, Refusal> {
+        if uuid::Uuid::try_parse(id).is_err() {
+            return Err(Refusal::not_a_uuid(resource_type.as_str(), id));
+        }
+        match self.tx.read_small(resource_type, id, version, limits::SMALL_BYTES)? {
+            Some(found) => self.show(resource_type, id, found, preconditions).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn show(
+        &mut self,
+        resource_type: ResourceType,
+        id: &str,
+        found: Found,
+        preconditions: &Preconditions,
+    ) -> Result<Reply, Refusal> {
         let stored = match found {
             Found::Missing => return Err(Refusal::not_found()),
             Found::Deleted { version, at } => {
@@ -45,7 +73,7 @@ impl Session<'_, '_> {
         let version = version_of(&stored);
         match preconditions.judge(version.version, version.last_updated) {
             Verdict::Proceed => {
-                let resource = self.shown(&stored)?;
+                let resource = self.shown_alone(stored)?;
                 Ok(Reply::resource(StatusCode::OK, Some(version), resource))
             }
             Verdict::NotModified => Ok(Reply::empty(StatusCode::NOT_MODIFIED, Some(version))),

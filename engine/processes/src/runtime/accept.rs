@@ -138,6 +138,7 @@ fn deliver(
                 business_key: Some(business_key.clone()),
                 variables: Vec::new(),
                 message: Some(id.to_owned()),
+                caller: None,
             };
             let mut unit = Unit::new(runtime, tx);
             unit.start(definition, &business_key, command);

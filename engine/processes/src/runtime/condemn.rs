@@ -3,7 +3,7 @@
 use store::processes::{InstanceState, InstanceUpdate};
 use store::{StoreError, Transaction};
 
-use bpmn::Command;
+use bpmn::{Caller, Command};
 
 use super::{ProcessError, Runtime, Unit, settle};
 
@@ -23,18 +23,26 @@ pub(crate) fn fail_instance(
         unit.run()
     });
     match in_order {
-        Err(error) if error.is_final() => Ok(condemn(tx, id, reason)?),
+        Err(error) if error.is_final() => give_up(runtime, tx, id, reason),
         other => other,
     }
 }
 
+/// Ends an instance by [`condemn`], and in order the one that called it.
+pub(super) fn give_up(runtime: &Runtime, tx: &mut Transaction<'_>, id: &str, reason: &str) -> Result<(), ProcessError> {
+    let Some(caller) = condemn(tx, id, reason)? else { return Ok(()) };
+    // The caller waits for an answer that will never come. Callers are not nested deeper than processes call each other.
+    fail_instance(runtime, tx, &caller.instance, reason)
+}
+
 /// Ends the row of an instance whose state cannot be read or changed: its Tasks fail, nothing of it is done any more. The
-/// unreadable state stays as evidence.
-pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Result<(), StoreError> {
-    let Some(row) = tx.lock_instance(id)? else { return Ok(()) };
+/// unreadable state stays as evidence. Gives the instance that called it.
+pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Result<Option<Caller>, StoreError> {
+    let Some(row) = tx.lock_instance(id)? else { return Ok(None) };
     if row.state.has_ended() {
-        return Ok(());
+        return Ok(None);
     }
+    let caller = caller_of(tx, id)?;
     tracing::error!(
         instance = id,
         process = row.process_key,
@@ -69,7 +77,14 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
         data: row.data,
     };
     tx.update_instance(id, row.revision, &update)?;
-    Ok(())
+    Ok(caller)
+}
+
+/// The instance that called it, from the first event of its log.
+fn caller_of(tx: &mut Transaction<'_>, id: &str) -> Result<Option<Caller>, StoreError> {
+    let first = tx.instance_events(id, 0, 1)?.into_iter().next();
+    let first: serde_json::Value = first.and_then(|event| serde_json::from_slice(&event.data).ok()).unwrap_or_default();
+    Ok(first.get("caller").and_then(|caller| serde_json::from_value(caller.clone()).ok()))
 }
 
 /// The Tasks that the instance received, from its log, which is read with tolerance.

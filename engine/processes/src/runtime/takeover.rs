@@ -70,7 +70,8 @@ pub(crate) async fn take_over(runtime: &Arc<Runtime>, stop: &watch::Receiver<boo
         );
     }
     for (id, reason) in orphans.instances {
-        runtime.store.write(move |tx| condemn::condemn(tx, &id, &reason)).await?;
+        let shared = Arc::clone(runtime);
+        runtime.store.write(move |tx| condemn::give_up(&shared, tx, &id, &reason)).await?;
     }
     for id in orphans.tasks {
         runtime.store.write(move |tx| settle::fail(tx, &id, Vec::new(), NOT_CONTINUED)).await?;

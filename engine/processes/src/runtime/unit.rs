@@ -8,9 +8,11 @@
 //! cannot follow, a state that cannot be read, a wait for nothing, a loop without end. Only an error of the database is an
 //! error of the unit.
 
+mod calls;
 mod events;
 mod inbox;
 pub(super) mod rows;
+mod signals;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -74,6 +76,10 @@ impl<'u, 't> Unit<'u, 't> {
     pub(crate) fn start(&mut self, definition: &Arc<Definition>, business_key: &str, command: Command) {
         // The instance gets its id from its first event; until then it is known by its business key and place.
         let place = format!("new {}", self.loaded.len());
+        self.begin(place, definition, business_key, command);
+    }
+
+    fn begin(&mut self, place: String, definition: &Arc<Definition>, business_key: &str, command: Command) {
         let loaded = Loaded {
             definition: Arc::clone(definition),
             instance: bpmn::Instance::default(),
@@ -88,6 +94,13 @@ impl<'u, 't> Unit<'u, 't> {
     /// Adds a command to a stored instance.
     pub(crate) fn enqueue(&mut self, instance: &str, command: Command) {
         self.queue.push_back((instance.to_owned(), command));
+    }
+
+    /// Where an instance with this id is loaded.
+    fn place_of(&self, id: &str) -> String {
+        let mut loaded = self.loaded.iter();
+        let place = loaded.find(|(_, loaded)| loaded.instance.id().is_some_and(|own| **own == *id));
+        place.map_or_else(|| id.to_owned(), |(place, _)| place.clone())
     }
 
     /// Runs everything and stores it.
@@ -146,7 +159,7 @@ impl<'u, 't> Unit<'u, 't> {
                 Ok(true)
             }
             Err(reason) => {
-                condemn(self.tx, id, &reason)?;
+                self.condemn(id, &reason)?;
                 Ok(false)
             }
         }
@@ -194,7 +207,7 @@ impl<'u, 't> Unit<'u, 't> {
                 let stored = self.stored_id(id);
                 self.loaded.remove(id);
                 self.outputs.clear();
-                condemn(self.tx, &stored, &reason)?;
+                self.condemn(&stored, &reason)?;
             }
         }
         // The message that was refused is not yet one of the instance's own.
@@ -202,6 +215,14 @@ impl<'u, 't> Unit<'u, 't> {
             Some(task) => Ok(settle::fail(self.tx, &task, Vec::new(), &reason)?),
             None => Ok(()),
         }
+    }
+
+    /// Gives up an instance that cannot be read or changed, and tells the instance that called it.
+    fn condemn(&mut self, id: &str, reason: &str) -> Result<(), ProcessError> {
+        if let Some(caller) = condemn(self.tx, id, reason)? {
+            self.returned(&caller, &bpmn::CallOutcome::Failed { reason: reason.to_owned() });
+        }
+        Ok(())
     }
 
     /// A message that nobody takes any more must not leave its Task in progress.

@@ -10,6 +10,7 @@ async fn verify(backend: &Backend) -> Verified {
     let verified = store
         .read(|tx| {
             let mut all = tx.verify_contents()?;
+            all.problems.extend(tx.verify_counts()?.problems);
             let mut after = 0;
             loop {
                 let portion = tx.verify_resources(after, 2)?;
@@ -70,7 +71,7 @@ async fn what_was_written_by_the_rules_has_no_problems() {
 
 #[tokio::test]
 async fn every_kind_of_damage_is_found() {
-    let damages: [(&'static str, &str); 10] = [
+    let damages: [(&'static str, &str); 13] = [
         ("DELETE FROM string_index", "string_index has no row for Organization.name"),
         ("UPDATE token_index SET code = 'x' WHERE parameter = 'Patient.active'", "token_index has a wrong row"),
         ("DELETE FROM reference_index", "reference_index has no row"),
@@ -82,6 +83,9 @@ async fn every_kind_of_damage_is_found() {
             "UPDATE resource_version SET content = '{\"resourceType\":\"Patient\"}' WHERE type = 'Organization'",
             "content is another",
         ),
+        ("UPDATE tally SET count = count + 1 WHERE level = 18", "are counted on level 18"),
+        ("DELETE FROM audience_grant WHERE grantee = 'LOCAL'", "counts by readers"),
+        ("UPDATE token_index SET last_updated = 5", "token_index: 4 rows have another time"),
         ("DELETE FROM binary_content", "owned by no version"),
         ("DELETE FROM upload_chunk", "0 bytes in 0 pieces of 5"),
     ];

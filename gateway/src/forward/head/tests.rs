@@ -7,7 +7,9 @@ fn build(client: &[(String, String)], content: Content<'_>) -> EngineHead {
     for (name, value) in client {
         fields.append(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::try_from(value.as_str()).unwrap());
     }
-    EngineHead::build(&request, "/fhir", "localhost:8443", &fields, content, "permit", "id").unwrap()
+    let authority = HeaderValue::from_static("localhost:8443");
+    let correlation = HeaderValue::from_static("id");
+    EngineHead::build(&request, "/fhir", &authority, &fields, content, "permit".to_owned(), &correlation).unwrap()
 }
 
 fn pairs(fields: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -77,7 +79,7 @@ proptest! {
     fn target_is_what_was_judged_and_unknown_fields_never_pass(name in "[a-z][a-z-]{0,20}", value in "[!-~]{1,20}") {
         let head = build(&[(name.clone(), value)], Content::None);
         prop_assert_eq!(policies::canonicalize(head.method, &head.target, "/fhir").unwrap().target("/fhir"), head.target.clone());
-        let ours = ["host", PERMIT_HEADER, CORRELATION_HEADER];
+        let ours = ["host", PERMIT_HEADER, link::CORRELATION_HEADER];
         let listed = |known: &HeaderName| PASSED.contains(known) || ours.contains(&known.as_str());
         prop_assert!(head.fields.keys().all(listed));
     }

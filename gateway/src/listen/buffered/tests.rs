@@ -1,17 +1,16 @@
 use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-async fn pair() -> (BufferedTcp, TcpStream) {
+async fn pair() -> (Buffered<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (BufferedTcp::new(listener.accept().await.unwrap().0), client)
+    (Buffered::new(listener.accept().await.unwrap().0), client)
 }
 
 #[tokio::test]
 async fn nothing_leaves_before_the_flush_and_then_everything_in_one_piece() {
     let (mut stream, mut client) = pair().await;
-    stream.buffer_writes();
     stream.write_all(b"head").await.unwrap();
     stream.write_all(b"body").await.unwrap();
     let mut buffer = [0; 16];
@@ -24,7 +23,6 @@ async fn nothing_leaves_before_the_flush_and_then_everything_in_one_piece() {
 #[tokio::test]
 async fn more_than_the_buffer_arrives_in_order_and_the_memory_is_given_back() {
     let (mut stream, mut client) = pair().await;
-    stream.buffer_writes();
     let sent: Vec<u8> = (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
     let expected = sent.clone();
     let reader = tokio::spawn(async move {
@@ -32,7 +30,9 @@ async fn more_than_the_buffer_arrives_in_order_and_the_memory_is_given_back() {
         client.read_to_end(&mut received).await.unwrap();
         received
     });
-    for part in sent.chunks(7_001) {
+    // Parts that fit, parts that do not, and both behind one another.
+    let (small, large) = sent.split_at(90_000);
+    for part in small.chunks(7_001).chain(large.chunks(40_000)) {
         stream.write_all(part).await.unwrap();
     }
     stream.flush().await.unwrap();

@@ -13,7 +13,8 @@ use crate::load::{Endpoint, Question};
 use crate::node_directory::{self, NodeDirectory, Size};
 use crate::peers::{Peer, Server};
 use crate::pki::{ClientSide, Pki};
-use crate::process::{Lifeline, Process, free_port};
+use crate::process::{Lifeline, Process, cpu_seconds_of, free_port};
+use crate::processors::{self, Side};
 use crate::{Run, http_status, upstream};
 
 /// Our gateway with the policy data of a large network.
@@ -32,7 +33,7 @@ pub(crate) struct Lab {
     /// The directory of [`OURS`].
     pub(super) directory: NodeDirectory,
     pub(super) client_certificate: Certificate,
-    _upstream: Process,
+    upstream: Process,
     _folder: tempfile::TempDir,
 }
 
@@ -65,7 +66,12 @@ impl Lab {
         }
         let (_, directory) = nodes.into_iter().next().during("the directory of the gateway")?;
         let client_certificate = pki.client().clone();
-        Ok(Self { servers, directory, client_certificate, _upstream: upstream, _folder: folder })
+        Ok(Self { servers, directory, client_certificate, upstream, _folder: folder })
+    }
+
+    /// CPU time so far of what is not measured: load generator and upstream.
+    pub(super) fn load_seconds(&self) -> f64 {
+        self.upstream.cpu_seconds() + cpu_seconds_of(&[std::process::id()])
     }
 
     pub(crate) fn server(&self, label: &str) -> Outcome<&Server> {
@@ -104,7 +110,9 @@ async fn start_gateway(
     let program = run.program("schleuse-gateway")?;
     let log = directory.root.join("gateway.log");
     let arguments = ["--directory", &root, "--supervised"];
+    let turn = processors::turn(Side::Server);
     let process = Process::start(label, &program, &arguments, &log, Lifeline::StandardInput)?;
+    drop(turn);
     let endpoint = Endpoint { address: ([127, 0, 0, 1], directory.port).into(), client: client.clone() };
     let mut server = Server { label, process, endpoint };
     let end = Instant::now() + READY;

@@ -44,6 +44,8 @@ struct Series {
     rates: Vec<f64>,
     cpu: Vec<f64>,
     p99: Vec<f64>,
+    /// CPU microseconds per answer of load generator and upstream.
+    load: Vec<f64>,
     unexpected: u64,
     resumed: u64,
     answers: u64,
@@ -118,15 +120,22 @@ impl Rounds {
         let count = lab.servers.len();
         self.order = lab.servers.iter().map(|server| server.label).collect();
         for number in 0..count {
-            let Some(server) = lab.servers.get_mut((number + round) % count) else { continue };
-            server.process.must_run()?;
+            let index = (number + round) % count;
+            if let Some(server) = lab.servers.get_mut(index) {
+                server.process.must_run()?;
+            }
+            let Some(server) = lab.servers.get(index) else { continue };
             // What the test before left to do (closing connections, writing back) is not this server's work.
             tokio::time::sleep(Duration::from_millis(100)).await;
+            let load = lab.load_seconds();
             let measured = test.measure(server, time).await;
+            let load = lab.load_seconds() - load;
             let (sample, cpu) = measured.map_err(|failure| at(server, &failure))?;
             let series = self.series.entry((test, server.label)).or_default();
             series.rates.push(sample.rate());
             series.cpu.push(cpu * 1e6 / (sample.answers.max(1) as f64));
+            // The handshakes that open the connections of a test are in it, so it is a little too high.
+            series.load.push(load * 1e6 / (sample.answers.max(1) as f64));
             series.unexpected += sample.unexpected;
             series.resumed += sample.resumed;
             series.answers += sample.answers;
@@ -173,6 +182,7 @@ impl Rounds {
                 "server": label,
                 "requests-per-second": series.rates,
                 "cpu-microseconds-per-request": series.cpu,
+                "load-cpu-microseconds-per-request": series.load,
                 "p99-microseconds": series.p99,
             })
         });
@@ -192,12 +202,13 @@ impl Rounds {
                     // Microseconds per answer and seconds per 100,000 answers differ by a factor of ten.
                     number(self.typical(test, label, Measure::Cpu) / 10.0),
                     compared(Measure::Cpu),
+                    number(median(series.load.iter().copied()) / 10.0),
                     number(median(series.p99.iter().copied()) / 1e3),
                     series.unexpected.to_string(),
                 ]
             })
             .collect();
-        let header = ["server", "req/s", "/ nginx", "CPU s/100k", "/ nginx", "p99 ms", "unexpected"];
+        let header = ["server", "req/s", "/ nginx", "CPU s/100k", "/ nginx", "load CPU s/100k", "p99 ms", "unexpected"];
         (!rows.is_empty()).then(|| Table::new(test.title(), &header, rows))
     }
 }

@@ -1,26 +1,14 @@
 //! Intermediate catch event: waits for a message, timer, signal or condition.
 
 use crate::execution::engine::{Engine, Result};
-use crate::execution::event::Trigger;
-use crate::execution::instance::{TokenId, TokenState};
+use crate::execution::instance::{Owner, TokenId, TokenState};
 use crate::execution::lifecycle::{Next, is_after_event_based_gateway};
 use crate::model::{Catch, Node};
 
-/// Waits, unless the event-based gateway before it has waited already.
+/// Waits, unless the event-based gateway before it has waited already or its condition is true.
 pub(super) fn execute(engine: &mut Engine<'_>, token: TokenId, node: &Node, catch: &Catch) -> Result<Next> {
-    if is_after_event_based_gateway(engine.process, node) {
+    if is_after_event_based_gateway(engine.process, node) || engine.open_wait(Owner::Token(token), node, catch)? {
         return Ok(Next::Complete);
-    }
-    match catch {
-        Catch::Message { message } => engine.open_message(token, node, message)?,
-        Catch::Timer(timer) => engine.open_timer(token, node, timer)?,
-        Catch::Signal { signal } => engine.open_signal(token, node, signal)?,
-        Catch::Condition(condition) => {
-            if engine.is_satisfied(token, &node.id, condition)? {
-                return Ok(Next::Complete);
-            }
-            engine.subscribe(token, node, Trigger::Condition)?;
-        }
     }
     Ok(Next::Wait(TokenState::Event))
 }

@@ -2,7 +2,7 @@
 
 use crate::ElementId;
 use crate::execution::engine::{Engine, Result};
-use crate::execution::instance::TokenId;
+use crate::execution::instance::{Owner, TokenId};
 use crate::execution::lifecycle::Next;
 use crate::model::Node;
 
@@ -18,7 +18,7 @@ pub(super) fn select_flow<'a>(engine: &Engine<'a>, token: TokenId, node: &'a Nod
             continue;
         }
         match engine.process.flow(id).and_then(|flow| flow.condition.as_ref()) {
-            Some(condition) if !engine.evaluate_condition(token, id, condition)? => {}
+            Some(condition) if !engine.evaluate_condition(Owner::Token(token), id, condition)? => {}
             _ => return Ok(id),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::ElementId;
 use crate::execution::engine::{Engine, Result};
-use crate::execution::instance::TokenId;
+use crate::execution::instance::{Owner, TokenId};
 use crate::execution::lifecycle::Next;
 use crate::model::Node;
 
@@ -20,7 +20,7 @@ pub(super) fn select_flows<'a>(engine: &Engine<'a>, token: TokenId, node: &'a No
         }
         let condition = engine.process.flow(id).and_then(|flow| flow.condition.as_ref());
         let is_taken = match condition {
-            Some(condition) => engine.evaluate_condition(token, id, condition)?,
+            Some(condition) => engine.evaluate_condition(Owner::Token(token), id, condition)?,
             None => true,
         };
         if is_taken {

@@ -39,7 +39,7 @@ fn a_late_or_repeated_answer_is_refused() {
     assert_eq!(again, Err(StepError::NotOpen { kind: "step", id: step.to_string() }));
     run.complete("u", vec![]);
     run.assert_completed();
-    let late = run.command(Command::Signal { name: "go".to_owned() });
+    let late = run.command(Command::Signal { name: "go".to_owned(), variables: Vec::new() });
     assert_eq!(late, Err(StepError::Status { status: "completed", command: "signal" }));
 }
 
@@ -311,7 +311,8 @@ fn a_user_task_offers_form_and_listeners_and_is_closed_by_its_boundary_event() {
         <endEvent id="e"/><endEvent id="stopped"/>{}{}"#,
         chain(&["s", "u", "e"]),
         flow("stop", "stopped")
-    ));
+    ))
+    .listener("L", |_| Ok(Vec::new()));
     run.start(json!({"role": "DIC_USER"}));
     let user_task = run.instance.user_tasks().next().unwrap().clone();
     assert_eq!(user_task.form_key.as_deref(), Some("http://q|1.0"));
@@ -429,6 +430,7 @@ fn a_loop_that_never_waits_is_refused_instead_of_hanging() {
         business_key: None,
         variables: vec![],
         message: None,
+        caller: None,
     });
     assert!(matches!(error, Err(StepError::Limit { .. })), "{error:?}");
 }

@@ -53,6 +53,7 @@ fn a_collection_that_is_no_list_or_missing_refuses_the_command() {
             business_key: None,
             variables,
             message: None,
+            caller: None,
         };
         assert!(matches!(run.command(command), Err(StepError::Element { .. })));
     }

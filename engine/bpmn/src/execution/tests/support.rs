@@ -42,13 +42,15 @@ pub(super) struct Run {
     pub(super) instance: Instance,
     pub(super) history: Vec<Event>,
     pub(super) host: Host,
+    /// The same instance, never restarted.
+    undisturbed: Instance,
 }
 
 impl Run {
     pub(super) fn new(xml: &str) -> Self {
         let model = Model::parse(xml.as_bytes()).unwrap_or_else(|errors| panic!("{errors:#?}\n{xml}"));
         let host = Host { now: time::macros::datetime!(2030-01-01 00:00 UTC), ids: 0, listeners: BTreeMap::new() };
-        Self { model, instance: Instance::default(), history: Vec::new(), host }
+        Self { model, instance: Instance::default(), history: Vec::new(), host, undisturbed: Instance::default() }
     }
 
     /// A process with this body and the usual name spaces and declarations.
@@ -68,8 +70,15 @@ impl Run {
     /// Runs a command; checks replay, and restarts.
     pub(super) fn command(&mut self, command: Command) -> Result<Vec<Event>, StepError> {
         let before = self.instance.clone();
+        let (ids, again) = (self.host.ids, command.clone());
         match step(&self.model, &mut self.instance, command, &mut self.host) {
             Ok(events) => {
+                // Without listeners, which may count their calls, the same ids give the same instance.
+                if self.host.listeners.is_empty() {
+                    let mut twin = Host { now: self.host.now, ids, listeners: BTreeMap::new() };
+                    step(&self.model, &mut self.undisturbed, again, &mut twin).unwrap();
+                    assert_eq!(self.undisturbed, self.instance, "a restart made a difference");
+                }
                 self.history.extend(events.iter().cloned());
                 self.check();
                 Ok(events)
@@ -106,6 +115,7 @@ impl Run {
             business_key: Some("bk".to_owned()),
             variables: pairs(variables),
             message: None,
+            caller: None,
         })
         .unwrap()
     }
@@ -120,6 +130,7 @@ impl Run {
             business_key: Some("bk".to_owned()),
             variables: Vec::new(),
             message,
+            caller: None,
         })
         .unwrap()
     }
@@ -155,7 +166,7 @@ impl Run {
     }
 
     pub(super) fn signal(&mut self, name: &str) -> Vec<Event> {
-        self.command(Command::Signal { name: name.to_owned() }).unwrap()
+        self.command(Command::Signal { name: name.to_owned(), variables: Vec::new() }).unwrap()
     }
 
     /// Runs async jobs until none is left.
@@ -215,7 +226,7 @@ pub(super) fn document(body: &str) -> String {
         r#"<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:camunda="http://camunda.org/schema/1.0/bpmn" id="d">
   <message id="m-start" name="start"/><message id="m-a" name="a"/><message id="m-b" name="b"/>
   <signal id="s-go" name="go"/>
-  <error id="e-x" errorCode="X"/><error id="e-y" errorCode="Y"/><error id="e-any"/>
+  <escalation id="x-e" escalationCode="E"/><error id="e-x" errorCode="X"/><error id="e-y" errorCode="Y"/><error id="e-any"/>
   <process id="p" isExecutable="true">{body}</process>
 </definitions>"#
     )

@@ -1,6 +1,6 @@
 //! What an event of an instance asks of its host.
 
-use bpmn::{Command, Event, StepKind, Trigger};
+use bpmn::{Command, Event, StepKind};
 use store::processes::{InstanceState, NewInstance, NewJob};
 
 use super::{Unit, rows, settle};
@@ -27,7 +27,19 @@ impl Unit<'_, '_> {
                 self.waiting.insert(id.to_owned());
                 Ok(())
             }
-            Event::SignalThrown { name, .. } => self.signal_thrown(id, name),
+            Event::SignalThrown { name, variables, .. } => self.signal_thrown(id, name, variables),
+            Event::CallRequested(call) => {
+                self.call_requested(id, call);
+                Ok(())
+            }
+            Event::CallCancelled { call } => {
+                self.call_cancelled(call);
+                Ok(())
+            }
+            Event::Returned { caller, outcome } => {
+                self.returned(caller, outcome);
+                Ok(())
+            }
             Event::UserTaskCreated(task) => {
                 // Plug-ins with user tasks are refused when they are loaded; an older definition may still have one.
                 let reason = "user tasks cannot be executed".to_owned();
@@ -74,33 +86,18 @@ impl Unit<'_, '_> {
 
     fn job_created(&mut self, id: &str, job: &bpmn::Job) -> Result<(), ProcessError> {
         let instance = self.stored_id(id);
+        let payload = job.retry.as_ref().map(serde_json::to_vec).transpose();
+        let payload =
+            payload.map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })?;
         Ok(self.tx.insert_job(&NewJob {
             id: job.job.to_string(),
             instance: Some(instance),
             kind: INSTANCE_JOB.to_owned(),
             exclusive: job.exclusive,
             due: job.due.unwrap_or_else(|| self.tx.now()),
-            retries: limits::JOB_ATTEMPTS,
-            payload: Vec::new(),
+            retries: job.retry.as_ref().map_or(limits::JOB_ATTEMPTS, |retry| retry.attempts.max(1)),
+            payload: payload.unwrap_or_default(),
         })?)
-    }
-
-    /// Every other instance that waits for the signal gets it: those stored, and those that began to wait in this unit.
-    fn signal_thrown(&mut self, id: &str, name: &str) -> Result<(), ProcessError> {
-        let own = self.stored_id(id);
-        let stored = self.tx.find_signal_subscriptions(name)?;
-        let mut receivers: std::collections::BTreeSet<String> =
-            stored.into_iter().map(|waiting| waiting.instance).filter(|instance| *instance != own).collect();
-        for (place, loaded) in self.loaded.iter().filter(|(place, _)| *place != id && **place != own) {
-            let waits = |trigger: &Trigger| matches!(trigger, Trigger::Signal { name: awaited } if awaited == name);
-            if loaded.instance.subscriptions().any(|open| waits(&open.trigger)) {
-                receivers.insert(place.clone());
-            }
-        }
-        for instance in receivers {
-            self.enqueue(&instance, Command::Signal { name: name.to_owned() });
-        }
-        Ok(())
     }
 
     fn complete(&mut self, messages: &[String]) -> Result<(), ProcessError> {

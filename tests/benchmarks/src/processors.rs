@@ -1,0 +1,68 @@
+//! One processor for each side: the server that is measured has one to itself, load generator and upstream have the others.
+//!
+//! Otherwise the two sides take turns on the same processors, the rate is that of both together, and a server that costs
+//! half shows as little faster. Threads and programs that are started inherit the side of the thread that starts them.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Who runs there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The first processor.
+    Server,
+    /// The others.
+    Load,
+}
+
+/// The thread at hand is on another side until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Option<CpuSet>);
+
+/// How many processors a side has.
+pub(crate) fn count(side: Side) -> usize {
+    match processors().len() {
+        0 | 1 => 1,
+        all => {
+            if side == Side::Server {
+                1
+            } else {
+                all - 1
+            }
+        }
+    }
+}
+
+/// Whether there are enough for both sides.
+pub(crate) fn are_enough() -> bool {
+    processors().len() > 1
+}
+
+/// Puts the thread at hand on a side; without effect where there is one processor.
+pub(crate) fn turn(side: Side) -> Turn {
+    let before = sched_getaffinity(None).ok();
+    let all = processors();
+    let (Some(before), true) = (before, all.len() > 1) else { return Turn(None) };
+    let mut set = CpuSet::new();
+    let (first, others) = all.split_at(1);
+    for processor in if side == Side::Server { first } else { others } {
+        set.set(*processor);
+    }
+    Turn(sched_setaffinity(None, &set).ok().map(|()| before))
+}
+
+/// The processors that this process had when it began.
+fn processors() -> &'static [usize] {
+    static ALL: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    ALL.get_or_init(|| {
+        let set = sched_getaffinity(None).unwrap_or_default();
+        (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
+    })
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = sched_setaffinity(None, before);
+        }
+    }
+}
