@@ -72,7 +72,8 @@ fn code_system(name: &str) -> Value {
     let tag = json!({ "system": "http://dsf.dev/fhir/CodeSystem/read-access-tag", "code": "ALL" });
     json!({
         "resourceType": "CodeSystem", "meta": { "tag": [tag] }, "url": format!("http://example.org/{name}"),
-        "version": "1.0", "name": name, "status": "active", "content": "complete"
+        "version": "1.0", "name": format!("Test{}", name.replace('-', "")), "status": "active", "date": "2026-11-22",
+        "content": "complete"
     })
 }
 
@@ -106,7 +107,7 @@ async fn two_engines_on_one_database_are_one_endpoint() {
     let found = second.client.get(&format!("/CodeSystem/{id}")).await.expect(200);
     assert_eq!(found.json()["meta"]["versionId"], "1");
     let mut changed = found.json();
-    changed["name"] = json!("changed");
+    changed["name"] = json!("Changed");
     second.client.put(&format!("/CodeSystem/{id}"), &changed).await.expect(200);
     let history = first.get(&format!("/CodeSystem/{id}/_history")).await.expect(200).json();
     assert_eq!(history["total"], 2, "{history:#}");
@@ -255,8 +256,11 @@ async fn a_server_that_is_restarted_or_killed_under_load_loses_nothing() {
             }
         }
         // The node goes on by itself.
-        let id = until("a Task to be accepted again", Duration::from_secs(60), async || {
+        let id = until("a Task to be accepted again", Duration::from_secs(120), async || {
             let answer = portal.post("/Task", &tasks::start_ping("portal.example")).await;
+            if answer.status != 201 {
+                println!("round {round}: {} {}", answer.status, answer.text());
+            }
             (answer.status == 201).then(|| answer.created_id())
         })
         .await;
