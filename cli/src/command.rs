@@ -3,6 +3,7 @@
 mod audit;
 mod cert;
 mod check;
+mod fhir;
 mod init;
 mod process;
 mod run;
@@ -10,7 +11,7 @@ mod status;
 mod task;
 
 use crate::admin::AdminError;
-use crate::arguments::{Arguments, Audit, Cert, Command, Process, Task};
+use crate::arguments::{Arguments, Audit, Cert, Command, Fhir, Process, Task};
 use crate::output::printable;
 
 /// Runs what was typed.
@@ -27,6 +28,8 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Audit(Audit::Verify(verify)) => audit::verify(&verify.path, format),
         Command::Task(Task::Start(start)) => task::start(&start, format).await,
         Command::Task(Task::List(list)) => task::list(&list, format).await,
+        Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
+        Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,
         Command::Process(Process::Check(check)) => process::check::run(&check.path, check.simulate, format),
     }

@@ -86,6 +86,8 @@ codes! {
     AnswerTooLarge = "EN-FHIR-024",
     /// The disk has no room for content.
     NoRoom = "EN-FHIR-025",
+    /// A StructureDefinition from which no snapshot can be made.
+    Snapshot = "EN-FHIR-027",
 }
 
 /// Why an interaction is not carried out.
@@ -151,6 +153,14 @@ impl Refusal {
             self.headers.push((name, value));
         }
         self
+    }
+
+    /// No snapshot can be made, for these reasons: 500 if the definition is asked about, 400 if it was to be stored.
+    pub(crate) fn snapshot(status: StatusCode, mut issues: Vec<Issue>) -> Self {
+        for issue in &mut issues {
+            issue.details = Some((CODE_SYSTEM.to_owned(), Code::Snapshot.as_str().to_owned()));
+        }
+        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None }
     }
 
     /// 403, a rule denies.

@@ -10,10 +10,12 @@ mod history;
 mod read;
 mod rules;
 mod search;
+mod snapshot;
 mod update;
 
 pub(crate) use create::{CreateOptions, Prepared};
 pub(crate) use search::{Found, version_of};
+pub(crate) use snapshot::for_event;
 pub(crate) use update::UpdateOptions;
 
 use std::sync::Arc;
