@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Send + Sync + Clone + 'static> Default for Rates<K> {
 impl<K: Hash + Eq + Send + Sync + Clone + 'static> Rates<K> {
     /// Takes one token; `per_second` 0 means unlimited.
     pub(crate) fn take(&self, key: &K, per_second: u32, burst: u32, now: Instant) -> bool {
-        per_second == 0 || self.bucket(key, burst, now).take(f64::from(per_second), burst, now)
+        per_second == 0 || self.bucket(key, burst, now).take(per_second, burst, now)
     }
 
     /// Takes one of `most` that come back over `span`, at most [`LONGEST_SPAN`].
