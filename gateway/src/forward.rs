@@ -42,6 +42,7 @@ pub struct Gateway {
     memory: Memory,
     strangers: Strangers,
     meters: Meters,
+    rule_rates: Rates<String>,
     stop: watch::Receiver<bool>,
 }
 
@@ -81,6 +82,7 @@ pub fn build(
         memory: Memory::default(),
         strangers: Strangers::default(),
         meters: Meters::default(),
+        rule_rates: Rates::default(),
         stop,
     };
     // The connector loads a trust store even though it only ever speaks plain HTTP on a Unix socket, and panics on a

@@ -86,6 +86,8 @@ codes! {
     AnswerTooLarge = "EN-FHIR-024",
     /// The disk has no room for content.
     NoRoom = "EN-FHIR-025",
+    /// A counted limit of the policy is reached.
+    LimitReached = "EN-FHIR-026",
     /// A StructureDefinition from which no snapshot can be made.
     Snapshot = "EN-FHIR-027",
 }
@@ -167,6 +169,12 @@ impl Refusal {
     pub(crate) fn forbidden(operation: &str, reason: impl Into<String>) -> Self {
         let text = format!("Operation {operation} forbidden");
         Self::with_outcome(StatusCode::FORBIDDEN, Code::Forbidden, IssueCode::Forbidden, text).because(reason)
+    }
+
+    /// 403, as often as the policy permits in this period.
+    pub(crate) fn limit_reached(rule: &policies::RuleId, most: u64, per: policies::clock::Period) -> Self {
+        let text = format!("Rule {rule} permits {most} in a {}, and they are used up", per.as_str());
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::LimitReached, IssueCode::Forbidden, text)
     }
 
     /// 403, the node would lock itself out. The one who asks is local and must know why.

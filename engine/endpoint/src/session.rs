@@ -49,6 +49,8 @@ pub(crate) struct Session<'s, 't> {
     /// Changes that `profiles` has taken in.
     profiles_at: usize,
     filter: ReadFilter,
+    /// What the request at hand uses up when it is accepted.
+    charges: Vec<policies::Charge>,
     effects: Effects,
 }
 
@@ -127,6 +129,7 @@ impl<'s, 't> Session<'s, 't> {
             profiles: View::new(conformance),
             profiles_at: 0,
             filter,
+            charges: Vec::new(),
             effects: Effects::default(),
         })
     }

@@ -110,6 +110,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "the disk has no room for more content of Binaries",
             "free space on the disk of `[store]`, or delete Binaries for good; everything else goes on meanwhile",
         ),
+        Code::LimitReached => (
+            "403",
+            "a restriction of the policy counts, and what it permits in this period is used up",
+            "wait for the next hour, day, week or month (in the policy's time zone), or have `only.count` of the named rule changed",
+        ),
         Code::Precondition => ("412", "`If-Match` or `If-Unmodified-Since` of a read does not hold", "read without it"),
     }
 }

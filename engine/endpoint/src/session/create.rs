@@ -103,6 +103,7 @@ impl Session<'_, '_> {
                 return Ok(existing);
             }
         }
+        self.count()?;
         let id = match &options.id {
             Some(id) => id.clone(),
             None => uuid::Uuid::new_v4().to_string(),
