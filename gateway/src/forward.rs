@@ -27,6 +27,7 @@ use crate::decide::Identities;
 use crate::limits;
 use crate::memory::Memory;
 use crate::meters::Meters;
+use crate::rate::Rates;
 use crate::reload::Active;
 use crate::strangers::Strangers;
 

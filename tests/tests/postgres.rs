@@ -72,7 +72,7 @@ fn code_system(name: &str) -> Value {
     let tag = json!({ "system": "http://dsf.dev/fhir/CodeSystem/read-access-tag", "code": "ALL" });
     json!({
         "resourceType": "CodeSystem", "meta": { "tag": [tag] }, "url": format!("http://example.org/{name}"),
-        "version": "1.0", "name": name, "status": "active", "content": "complete"
+        "version": "1.0", "name": name, "date": "2026-01-01", "status": "active", "content": "complete"
     })
 }
 

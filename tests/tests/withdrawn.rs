@@ -178,7 +178,7 @@ async fn the_portal_may_only_at_hours_and_so_often(network: &Network, portal: &N
 }
 
 async fn tools_tell_what_happened(dic: &Node) {
-    let before = tests::folder();
+    let before = tests::network::folder();
     for file in std::fs::read_dir(dic.path("policies")).unwrap() {
         let file = file.unwrap().path();
         if !file.ends_with("portal.toml") {

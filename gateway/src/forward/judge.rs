@@ -15,7 +15,7 @@ use http::header;
 use pingora::proxy::Session;
 use policies::interaction::BodyKind;
 use policies::replay::TaskFacts;
-use policies::{CanonicalRequest, ChargeLimit, Decision, Denial, Identity, Interaction, RequestError};
+use policies::{CanonicalRequest, ChargeLimit, Decision, Denial, Identity, Interaction, RequestError, RuleId};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
