@@ -161,7 +161,11 @@ fn failed(what: &'static str, error: &str) {
 
 fn happened(active: &Active, audit: &Log, event: &'static str, detail: &str) {
     let basis = active.basis();
-    let record = Happened { event, policy_version: basis.policy.version(), detail: Some(crate::record::cut(detail).into_owned()) };
+    let record = Happened {
+        event,
+        policy_version: basis.policy.version(),
+        detail: Some(crate::record::cut(detail).into_owned()),
+    };
     if let Err(error) = audit.append(OffsetDateTime::now_utc(), &record) {
         tracing::error!(%error, event, "audit log cannot be written");
     }
