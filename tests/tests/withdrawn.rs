@@ -110,9 +110,9 @@ async fn edge_t17_a_revocation_list_acts_at_once(network: &Network, portal: &Nod
     put(&[&leaf], 2, now - time::Duration::hours(2));
     until("the list in force", TIME, async || (ask(&mut open, remote).await != 200).then_some(())).await;
     let refused = remote.connect().await;
-    // TLS 1.3 tells a client after its own handshake is over.
+    // TLS 1.3 tells a client after its own handshake is over; a resumed session is verified by its first request.
     if let Ok(mut stream) = refused {
-        assert_eq!(ask(&mut stream, remote).await, 0, "a revoked certificate gets no answer");
+        assert!([0, 403].contains(&ask(&mut stream, remote).await), "a revoked certificate is let in");
     }
     let verified = schleuse(portal, &["cert", "verify", dic.organization.certificate.to_str().unwrap()]);
     let said = verified.expect(1).out;
@@ -129,7 +129,7 @@ async fn edge_t17_a_revocation_list_acts_at_once(network: &Network, portal: &Nod
             Ok(mut stream) => ask(&mut stream, remote).await,
             Err(_) => 0,
         };
-        assert_eq!(still, 0);
+        assert!([0, 403].contains(&still), "{still}");
     }
     put(&[], 3, now - time::Duration::hours(1));
     until("the certificate is good again", TIME, async || {
