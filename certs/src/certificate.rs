@@ -51,6 +51,7 @@ pub struct Certificate {
     emails: Vec<String>,
     subject_key_identifier: Option<String>,
     authority_key_identifier: Option<String>,
+    crl_distribution_points: Vec<String>,
     #[serde(skip)]
     spki: Vec<u8>,
 }
@@ -147,6 +148,7 @@ impl Certificate {
             emails: subject.values("emailAddress").map(str::to_owned).collect(),
             subject_key_identifier: None,
             authority_key_identifier: None,
+            crl_distribution_points: Vec::new(),
             spki: parsed.public_key().raw.to_vec(),
             subject,
         };
@@ -175,6 +177,9 @@ impl Certificate {
                 ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_identifier = Some(hex(id.0)),
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     self.authority_key_identifier = id.key_identifier.as_ref().map(|id| hex(id.0));
+                }
+                ParsedExtension::CRLDistributionPoints(points) => {
+                    self.crl_distribution_points = point_addresses(points).take(limits::NAMES).collect();
                 }
                 _ => {}
             }
@@ -346,6 +351,12 @@ impl Certificate {
     pub fn authority_key_identifier(&self) -> Option<&str> {
         self.authority_key_identifier.as_deref()
     }
+
+    /// Addresses at which its issuer publishes revocation lists.
+    #[must_use]
+    pub fn crl_distribution_points(&self) -> &[String] {
+        &self.crl_distribution_points
+    }
 }
 
 impl std::fmt::Debug for Certificate {
@@ -359,6 +370,20 @@ impl std::fmt::Debug for Certificate {
 }
 
 // === reading ===
+
+fn point_addresses(points: &x509_parser::extensions::CRLDistributionPoints<'_>) -> impl Iterator<Item = String> {
+    use x509_parser::extensions::DistributionPointName;
+    let mut addresses = Vec::new();
+    for point in points.iter() {
+        let Some(DistributionPointName::FullName(names)) = &point.distribution_point else { continue };
+        for name in names {
+            if let GeneralName::URI(uri) = name {
+                addresses.push((*uri).to_owned());
+            }
+        }
+    }
+    addresses.into_iter()
+}
 
 fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {

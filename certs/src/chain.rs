@@ -230,8 +230,17 @@ fn issuer_of<'a>(
 pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), SignatureProblem> {
     let (_, parsed) = X509Certificate::from_der(certificate.der()).map_err(|_| SignatureProblem::Unsupported)?;
     let message = parsed.tbs_certificate.as_ref();
-    let signature = parsed.signature_value.data.as_ref();
-    let algorithm = signature_algorithm_id(certificate.der()).ok_or(SignatureProblem::Unsupported)?;
+    verify_signed(certificate.der(), message, parsed.signature_value.data.as_ref(), issuer)
+}
+
+/// Verifies the signature of a signed structure (certificate, revocation list) whose parts are given.
+pub(crate) fn verify_signed(
+    whole: &[u8],
+    message: &[u8],
+    signature: &[u8],
+    issuer: &Certificate,
+) -> Result<(), SignatureProblem> {
+    let algorithm = signature_algorithm_id(whole).ok_or(SignatureProblem::Unsupported)?;
     let (key_algorithm, key) = public_key(issuer.public_key_info()).ok_or(SignatureProblem::Unsupported)?;
     let mut result = Err(SignatureProblem::Unsupported);
     for verification in crate::provider().signature_verification_algorithms.all {

@@ -244,6 +244,34 @@ impl Authority {
         Ok(Issued { certificate, above: self.chain_without_root(), private_key_pem: key.serialize_pem() })
     }
 
+    /// A revocation list that names the certificates, in PEM. Each list that an authority makes has the number `number`.
+    pub fn revocation_list(
+        &self,
+        revoked: &[&Certificate],
+        number: u64,
+        this_update: OffsetDateTime,
+        next_update: OffsetDateTime,
+    ) -> Result<String, DevelopmentError> {
+        let mut entries = Vec::new();
+        for certificate in revoked {
+            entries.push(rcgen::RevokedCertParams {
+                serial_number: crate::revocation::serial_bytes(certificate).into(),
+                revocation_time: this_update,
+                reason_code: Some(rcgen::RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            });
+        }
+        let list = rcgen::CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: entries,
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        Ok(pem::encode("X509 CRL", list.signed_by(&self.issuer)?.der()))
+    }
+
     fn chain_without_root(&self) -> Vec<Certificate> {
         let own = Some(&self.certificate).filter(|own| !own.is_self_issued());
         own.into_iter().chain(&self.above).cloned().collect()

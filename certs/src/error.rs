@@ -104,6 +104,12 @@ pub enum Problem {
     /// A certificate in a trust store that is not a CA.
     #[error("{subject} is not a certificate authority")]
     NotAnAuthority { subject: String },
+    /// Not a revocation list that can be used.
+    #[error("is no revocation list that can be used: {reason}")]
+    NotAList { reason: String },
+    /// The signature of a revocation list is not its issuer's.
+    #[error("the revocation list was not signed by the known certificate of {issuer}")]
+    ListSignature { issuer: String },
     /// rustls cannot use the certificate as a trust anchor.
     #[error("{subject} cannot be a trust anchor: {reason}")]
     UnusableAnchor { subject: String, reason: String },
@@ -185,6 +191,14 @@ impl CertError {
             }
             Problem::NotAnAuthority { .. } => {
                 "put only CA certificates into a trust store; organisations are admitted by the allow-list".to_owned()
+            }
+            Problem::NotAList { .. } => format!(
+                "fetch the complete list of the authority again; see what it is with: openssl crl -in {f} -noout -text \
+                 (DER: -inform DER)"
+            ),
+            Problem::ListSignature { .. } => {
+                "fetch the list again from the authority; if its certificate was renewed, add the new one to the trust store"
+                    .to_owned()
             }
             Problem::UnusableAnchor { .. } => "ask the CA for its certificate in version 3 form".to_owned(),
         }

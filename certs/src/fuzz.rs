@@ -10,6 +10,7 @@ pub fn file(bytes: &[u8]) {
     if let Ok(certificates) = crate::read_certificates(bytes, "fuzz") {
         let _ = crate::TrustStore::from_certificates(certificates, "fuzz");
     }
+    let _ = crate::RevocationList::read(bytes, "fuzz", None);
     if let Ok(inspections) = crate::inspect(bytes, "fuzz", OffsetDateTime::UNIX_EPOCH) {
         for inspection in inspections {
             let _ = inspection.text();

@@ -20,8 +20,10 @@ pub mod inspect;
 pub mod limits;
 pub mod name;
 pub mod pem;
+pub mod revocation;
 pub mod rules;
 pub mod trust;
+pub mod verdict;
 
 mod der;
 #[cfg(test)]
@@ -33,8 +35,10 @@ pub use error::{CertError, Problem};
 pub use inspect::{Inspection, inspect};
 pub use name::Name;
 pub use pem::{PrivateKey, read_certificates, read_private_key};
+pub use revocation::{LiveRevocation, Revocation, RevocationList, RevocationMode};
 pub use rules::{CertificateRefusal, CertificateRules};
 pub use trust::{ClientVerifier, TrustStore, client_verifier, server_verifier};
+pub use verdict::{ClientTrust, Verdict};
 
 use std::sync::Arc;
 

@@ -24,3 +24,9 @@ pub const NAMES: usize = 256;
 
 /// Days before the end of validity from which an inspection warns.
 pub const EXPIRY_NOTICE_DAYS: i64 = 60;
+
+/// The largest file with a revocation list. The largest lists of public CAs have some 10 MiB.
+pub const LIST_BYTES: usize = 32 * 1024 * 1024;
+
+/// Entries of one revocation list; one entry has at least 30 bytes.
+pub const LIST_ENTRIES: usize = 1_000_000;

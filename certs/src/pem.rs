@@ -74,11 +74,16 @@ impl fmt::Debug for PrivateKey {
 
 /// Reads a file of at most [`limits::FILE_BYTES`].
 pub fn read_file(path: &Path) -> Result<Vec<u8>, CertError> {
+    read_file_of(path, limits::FILE_BYTES)
+}
+
+/// Reads a file of at most `most` bytes and one more, by which a reader sees that it is too large.
+pub(crate) fn read_file_of(path: &Path, most: usize) -> Result<Vec<u8>, CertError> {
     use std::io::Read as _;
     let file = path.display().to_string();
     let unreadable = |error: std::io::Error| CertError::new(&file, Problem::Unreadable { reason: error.to_string() });
     let mut bytes = Vec::new();
-    let limit = limits::FILE_BYTES as u64 + 1;
+    let limit = most as u64 + 1;
     std::fs::File::open(path).map_err(unreadable)?.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
@@ -110,6 +115,28 @@ pub fn read_certificates(bytes: &[u8], file_name: &str) -> Result<Vec<Certificat
 /// The one private key of a file. Certificates and EC parameters beside it are skipped.
 pub fn read_private_key(bytes: &[u8], file_name: &str) -> Result<PrivateKey, CertError> {
     private_key(bytes).map_err(|problem| CertError::new(file_name, problem))
+}
+
+/// The DER of the one structure in a file: the PEM block with this label, or the file itself.
+pub(crate) fn only_block(bytes: &[u8], label: &str, wanted: Shape, most: usize) -> Result<Vec<u8>, Problem> {
+    if bytes.len() > most {
+        return Err(Problem::TooLarge { limit: most });
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::Empty);
+    }
+    let blocks = scan(bytes)?;
+    if blocks.is_empty() {
+        let der = strip_line_end(bytes);
+        return if shape(der) == Some(wanted) { Ok(der.to_vec()) } else { Err(Problem::UnknownFormat) };
+    }
+    let found = labels(&blocks);
+    let mut wanted = blocks.into_iter().filter(|block| block.label == label);
+    match (wanted.next(), wanted.next()) {
+        (Some(block), None) => Ok(block.der),
+        (Some(_), Some(_)) => Err(Problem::NotAList { reason: "the file holds several lists".to_owned() }),
+        (None, _) => Err(Problem::NotAList { reason: format!("the file holds {found}") }),
+    }
 }
 
 fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, Problem> {

@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 
 use crate::certificate::Certificate;
 use crate::error::{CertError, Problem};
+use crate::revocation::{LiveRevocation, Revocation, RevocationRefusal};
 use crate::{limits, pem};
 
 /// CA certificates, each of which ends a path.
@@ -40,6 +41,7 @@ struct Anchor {
 pub struct ClientVerifier {
     timed: Timed<dyn ClientCertVerifier>,
     depth: Option<Depth>,
+    revocation: Option<Arc<LiveRevocation>>,
     hints: Vec<DistinguishedName>,
     mandatory: bool,
 }
@@ -60,6 +62,17 @@ struct Depth {
     tallest: usize,
     /// Whether the client's issuer itself must be an anchor.
     direct: bool,
+}
+
+/// A verified path: the leaf and the intermediates above it, and the authority of the store that ends it.
+struct VerifiedPath {
+    below: Vec<Certificate>,
+    anchor: Certificate,
+}
+
+fn moment(now: UnixTime) -> Result<OffsetDateTime, rustls::Error> {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| rustls::Error::FailedToGetCurrentTime)
 }
 
 type Build<V> = fn(Arc<RootCertStore>, Arc<CryptoProvider>) -> Result<Arc<V>, VerifierBuilderError>;
@@ -159,28 +172,23 @@ impl TrustStore {
     }
 
     pub(crate) fn subject_of(&self, anchor: &TrustAnchor<'_>) -> Option<String> {
-        self.anchors
-            .iter()
-            .find(|known| {
-                known.anchor.subject == anchor.subject
-                    && known.anchor.subject_public_key_info == anchor.subject_public_key_info
-            })
-            .map(|known| known.certificate.subject().to_string())
+        self.certificate_of(anchor).map(|certificate| certificate.subject().to_string())
     }
 
-    /// Certificates from the anchor up to the top of its chain, both included; by names, as far as the store reaches.
-    fn height(&self, anchor: &TrustAnchor<'_>) -> usize {
+    /// The certificate of the store from which the anchor was made.
+    pub(crate) fn certificate_of(&self, anchor: &TrustAnchor<'_>) -> Option<&Certificate> {
         let holds = |known: &&Anchor| {
             known.anchor.subject == anchor.subject
                 && known.anchor.subject_public_key_info == anchor.subject_public_key_info
         };
-        self.anchors.iter().find(holds).map_or(1, |first| self.height_of(&first.certificate))
+        self.anchors.iter().find(holds).map(|known| &known.certificate)
     }
 
     fn tallest(&self) -> usize {
         self.certificates().map(|certificate| self.height_of(certificate)).max().unwrap_or(1)
     }
 
+    /// Certificates from this one up to the top of its chain, both included; by names, as far as the store reaches.
     fn height_of(&self, certificate: &Certificate) -> usize {
         let mut current = certificate;
         let mut height = 1;
@@ -200,6 +208,11 @@ impl TrustStore {
 
 /// The certificate files that a path stands for.
 fn files(path: &Path) -> Result<Vec<PathBuf>, CertError> {
+    files_with(path, &["pem", "crt", "cer", "der"])
+}
+
+/// The files that a path stands for: itself, or those of a folder that end in one of `extensions`.
+pub(crate) fn files_with(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, CertError> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -211,7 +224,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, CertError> {
         let extension =
             entry.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && matches!(extension.as_str(), "pem" | "crt" | "cer" | "der") {
+        if !hidden && extensions.contains(&extension.as_str()) {
             found.push(entry);
         }
     }
@@ -248,7 +261,7 @@ impl ClientVerifier {
             .issuing_authorities()
             .map(|authority| DistinguishedName::from(authority.subject().der().to_vec()))
             .collect();
-        Ok(Self { timed: Timed::new(store, provider, build)?, depth: None, hints, mandatory: true })
+        Ok(Self { timed: Timed::new(store, provider, build)?, depth: None, revocation: None, hints, mandatory: true })
     }
 
     /// Takes other CAs as hints, the effect of `SSLCADNRequestFile`.
@@ -296,18 +309,59 @@ impl ClientVerifier {
             return Ok(());
         }
         let refused = || rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let moment = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| rustls::Error::FailedToGetCurrentTime)?;
-        let anchors: Vec<TrustAnchor<'_>> = self.timed.store.anchors_at(moment).collect();
+        let path = self.path(end_entity, intermediates, now)?;
+        let between = path.below.len().saturating_sub(1);
+        let above = between.saturating_add(depth.known.height_of(&path.anchor));
+        if between <= between_at_most && above <= depth.most { Ok(()) } else { Err(refused()) }
+    }
+
+    /// Asks these lists about every link of a path.
+    #[must_use]
+    pub fn with_revocation(mut self, revocation: Arc<LiveRevocation>) -> Self {
+        self.revocation = Some(revocation);
+        self
+    }
+
+    fn check_revocation(
+        &self,
+        revocation: &Revocation,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let moment = moment(now)?;
+        let path = self.path(end_entity, intermediates, now)?;
+        match revocation.check(&path.below, &path.anchor, moment) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(rustls::Error::InvalidCertificate(match refusal {
+                RevocationRefusal::Revoked(_) => CertificateError::Revoked,
+                RevocationRefusal::Unknown { .. } => CertificateError::UnknownRevocationStatus,
+                RevocationRefusal::Stale { .. } => CertificateError::ExpiredRevocationList,
+            })),
+        }
+    }
+
+    /// The path that webpki finds; the search is repeated because rustls does not hand it out.
+    fn path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<VerifiedPath, rustls::Error> {
+        let refused = || rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        let anchors: Vec<TrustAnchor<'_>> = self.timed.store.anchors_at(moment(now)?).collect();
         let algorithms = self.timed.provider.signature_verification_algorithms.all;
         let usage = webpki::KeyUsage::client_auth();
         let leaf = webpki::EndEntityCert::try_from(end_entity).map_err(|_| refused())?;
         let path = leaf
             .verify_for_usage(algorithms, &anchors, intermediates, now, usage, None, None)
             .map_err(|_| refused())?;
-        let between = path.intermediate_certificates().count();
-        let above = between.saturating_add(depth.known.height(path.anchor()));
-        if between <= between_at_most && above <= depth.most { Ok(()) } else { Err(refused()) }
+        let mut below = vec![Certificate::from_der(end_entity).map_err(|_| refused())?];
+        for intermediate in path.intermediate_certificates() {
+            below.push(Certificate::from_der(&intermediate.der()).map_err(|_| refused())?);
+        }
+        let anchor = self.timed.store.certificate_of(path.anchor()).ok_or_else(refused)?.clone();
+        Ok(VerifiedPath { below, anchor })
     }
 
     /// Lets clients without a certificate in; they have no identity and the policy answers them.
@@ -337,8 +391,7 @@ impl<V: ?Sized> Timed<V> {
     }
 
     fn at(&self, now: UnixTime) -> Result<Arc<V>, rustls::Error> {
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let now = OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| rustls::Error::FailedToGetCurrentTime)?;
+        let now = moment(now)?;
         let valid = self.store.validity(now);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 != valid {
@@ -383,6 +436,9 @@ impl ClientCertVerifier for ClientVerifier {
         let verified = self.timed.at(now)?.verify_client_cert(end_entity, intermediates, now)?;
         if let Some(depth) = &self.depth {
             self.check_depth(depth, end_entity, intermediates, now)?;
+        }
+        if let Some(revocation) = &self.revocation {
+            self.check_revocation(&revocation.current(), end_entity, intermediates, now)?;
         }
         Ok(verified)
     }

@@ -38,6 +38,19 @@ pub(crate) enum Command {
     /// Look at certificates as partners see them
     #[command(subcommand)]
     Cert(Cert),
+    /// Say what the policy permits, for everybody and everything
+    Matrix(Matrix),
+    /// Say which decisions and settings a candidate policy changes
+    Diff(Diff),
+    /// Say why a request was, or would be, decided as it is
+    Explain(Explain),
+    /// Ask decisions of the audit log again of a candidate policy or allow-list
+    Replay(Replay),
+    /// Look at changes of the allow-list, bring them in, take them back
+    #[command(subcommand)]
+    AllowList(AllowList),
+    /// Block a certificate at once, on open connections too; without THUMBPRINT list what is blocked
+    Block(Block),
     /// Work with the audit records of a node
     #[command(subcommand)]
     Audit(Audit),
@@ -47,6 +60,9 @@ pub(crate) enum Command {
     /// Show the processes that a node has installed
     #[command(subcommand)]
     Process(Process),
+    /// Convert and validate FHIR resources; needs no node
+    #[command(subcommand)]
+    Fhir(Fhir),
 }
 
 #[derive(Debug, Args)]
@@ -147,8 +163,209 @@ pub(crate) struct Init {
 pub(crate) enum Cert {
     /// Explain every certificate in a file: names, purposes, validity, what a partner would object to
     Inspect(CertFiles),
+    /// Say whether the node would let a certificate in, and why not
+    Verify(CertVerify),
     /// Print the SHA-512 thumbprint by which the allow-list names a certificate
     Thumbprint(CertFiles),
+}
+
+/// Judges a certificate by the code of the handshake and gives its reasons: chain, revocation, rules of [trust]. Without
+/// --anchor the trust store, the revocation lists and the policy of the node count; with it the named files alone.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse cert verify partner.pem --directory /srv/schleuse        would this node let it in now?\n  schleuse cert verify partner.pem --time 2027-01-01T00:00:00Z      and next year?\n  schleuse cert verify partner.pem --anchor ca.pem --crl ca.crl --revocation hard\n  schleuse cert verify server.pem --purpose server --host dsf.partner.example --anchor ca.pem\n\nExit code 0: accepted; 1: refused, the last line says why."
+)]
+pub(crate) struct CertVerify {
+    /// PEM or DER file: the certificate first, its issuing authorities after it as the partner sends them
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Directory of the node whose trust and policy count
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Trusted authorities instead of those of the node
+    #[arg(long, value_name = "FILE")]
+    pub(crate) anchor: Vec<PathBuf>,
+    /// Further certificates that the partner sends
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chain: Vec<PathBuf>,
+    /// Revocation lists, with --anchor
+    #[arg(long, value_name = "FILE", requires = "anchor")]
+    pub(crate) crl: Vec<PathBuf>,
+    /// What an unknown revocation status means, with --crl
+    #[arg(long, default_value = "hard", value_parser = ["soft", "hard"])]
+    pub(crate) revocation: String,
+    /// Moment of the question instead of now, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// What the certificate is used for
+    #[arg(long, default_value = "client", value_parser = ["client", "server"])]
+    pub(crate) purpose: String,
+    /// Host name that a server certificate must hold
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+}
+
+/// Goes through every caller that the allow-list and [identity] know, every interaction and every type, and says what the
+/// policy permits: always, under which conditions, or never. Works on files; the node need not run.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse matrix /srv/schleuse                              everybody, told together where the same holds\n  schleuse matrix /srv/schleuse --caller dic-1.example      one organisation\n  schleuse matrix /srv/schleuse --kinds                     one of each kind, without the allow-list\n\nA refusal here is certain. A permit can still be refused by tags, process authorisation and the state of what is stored."
+)]
+pub(crate) struct Matrix {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Only this organisation, or person:ID
+    #[arg(long, value_name = "NAME")]
+    pub(crate) caller: Option<String>,
+    /// One caller of each kind instead of those that are known
+    #[arg(long)]
+    pub(crate) kinds: bool,
+}
+
+/// Compares two policies by what they decide, not by their text: ids, comments and order make no difference. Callers and
+/// types in which the same changes are told together, with the conditions before and after; then settings that differ.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse diff /srv/schleuse --candidate new-policies/             the node's policies against a folder\n  schleuse diff . --before policies.2025/ --candidate policies/     two folders, with this node's allow-list\n\nExit code 0: nothing changes; 1: something does."
+)]
+pub(crate) struct Diff {
+    /// Directory of the node whose allow-list, and without --before whose policy, counts
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Folder with policy files, one policy file, or another node
+    #[arg(long, value_name = "PATH")]
+    pub(crate) candidate: PathBuf,
+    /// What to compare with instead of the node's policy
+    #[arg(long, value_name = "PATH")]
+    pub(crate) before: Option<PathBuf>,
+}
+
+/// Tells the whole derivation: handshake, identity, every rule about the request and why it does or does not apply, and
+/// the decision with cause and remedy.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse explain 0190a5d2-... --directory /srv/schleuse           the X-Correlation-Id that a partner was given\n  schleuse explain --certificate partner.pem --url /fhir/Task/1      would it be permitted now?\n  schleuse explain --certificate partner.pem --method POST --url /fhir/Task --body task.json --time 2026-01-31T18:00:00Z\n  schleuse explain --request request.json                            {\"thumbprint\": \"...\", \"method\": \"GET\", \"url\": \"/fhir/Task/1\"}"
+)]
+pub(crate) struct Explain {
+    /// Correlation id of a recorded decision
+    #[arg(value_name = "ID", conflicts_with_all = ["certificate", "thumbprint", "request"])]
+    pub(crate) correlation_id: Option<String>,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Certificate of the caller
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Thumbprint of the caller's certificate
+    #[arg(long, conflicts_with = "certificate")]
+    pub(crate) thumbprint: Option<String>,
+    /// Method
+    #[arg(long, default_value = "GET")]
+    pub(crate) method: String,
+    /// URL or path with query
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// Resource in the body, JSON or XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+    /// Address of the caller
+    #[arg(long)]
+    pub(crate) address: Option<String>,
+    /// Moment instead of now
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// A file with all of this
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate", "thumbprint"])]
+    pub(crate) request: Option<PathBuf>,
+}
+
+/// Reads the gateway's audit log and asks the rules again, in order, so that counted limits and rates are played too. Says
+/// which decisions would change, for whom, and names one record of each kind. Resource content is not in the log, so what
+/// depends on it (process authorisation, entries of Bundles) is not judged again.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse replay /srv/schleuse --policy new-policies/\n  schleuse replay /srv/schleuse --allow-list bundle.xml\n  schleuse replay /srv/schleuse --policy new-policies/ --format json\n\nExit code 0: no decision changes; 1: some do."
+)]
+pub(crate) struct Replay {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Candidate policy: a folder with policy files, one file, or another node
+    #[arg(long, value_name = "PATH")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Candidate allow-list: a Bundle as it is distributed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) allow_list: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AllowList {
+    /// Say who gains and loses what by a Bundle, which certificates change, and which running Tasks are affected
+    Diff(AllowListDiff),
+    /// Bring a Bundle into the running node, keeping the way back
+    Apply(AllowListApply),
+    /// Take the last applied Bundle back
+    Rollback(AllowListRollback),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  schleuse allow-list diff bundle.xml --directory /srv/schleuse\n\nExit code 0: nothing changes; 1: something does, or the Bundle is refused."
+)]
+pub(crate) struct AllowListDiff {
+    /// The Bundle, JSON or XML
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// Refuses what is no allow-list: other types, other methods, an entry that is not what its URL names, a certificate that
+/// two organisations would have, and everything about the own organisation.
+#[derive(Debug, Args)]
+pub(crate) struct AllowListApply {
+    /// The Bundle, JSON or XML
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: PathBuf,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Bring it in although it changes more than [allow-list.max-delta] permits
+    #[arg(long)]
+    pub(crate) accept_large_change: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AllowListRollback {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+/// Takes every right from the holder of a certificate, whatever policy and allow-list say: its next request is refused and
+/// its WebSockets are cut. Nothing has to be signed or reloaded, and the block survives restarts.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse block $(schleuse cert thumbprint partner.pem | cut -d' ' -f1) --reason \"key lost, ticket 4711\"\n  schleuse block THUMBPRINT --reason \"being looked at\" --until 2026-01-31T18:00:00Z\n  schleuse block                        what is blocked\n  schleuse block THUMBPRINT --lift      permit it again"
+)]
+pub(crate) struct Block {
+    /// SHA-512 thumbprint of the certificate
+    #[arg(value_name = "THUMBPRINT")]
+    pub(crate) thumbprint: Option<String>,
+    /// Why; stands in blocks.toml
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// When the block ends by itself, such as 2026-01-31T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// End the block
+    #[arg(long, conflicts_with_all = ["reason", "until"], requires = "thumbprint")]
+    pub(crate) lift: bool,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -230,4 +447,66 @@ pub(crate) struct ProcessCheck {
     /// Run every model that loads with steps that do nothing, and print the path of its tokens
     #[arg(long)]
     pub(crate) simulate: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fhir {
+    /// Write resources as XML or JSON; nothing is lost on the way
+    Convert(FhirConvert),
+    /// Say everything that is wrong with resources, by R4, the DSF base profiles and profiles of your own
+    Validate(FhirValidate),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FhirFormat {
+    Xml,
+    Json,
+}
+
+/// Reads XML and JSON by their content, whatever the names of files say. One resource goes to standard output; several
+/// need --output, where they keep their names and folders. Nothing that exists is overwritten.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse fhir convert task.xml                          as JSON on standard output\n  schleuse fhir convert resources --to xml --output out   every file of a folder\n  cat task.json | schleuse fhir convert --pretty          from standard input"
+)]
+pub(crate) struct FhirConvert {
+    /// Files or folders; `-` or nothing is standard input
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// What to write [default: XML of JSON, JSON of XML]
+    #[arg(long, value_enum)]
+    pub(crate) to: Option<FhirFormat>,
+    /// With line breaks and indentation
+    #[arg(long)]
+    pub(crate) pretty: bool,
+    /// Folder to write to
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Validates as the endpoint of a node does before it stores a resource: by the structure of R4 and by every profile that
+/// the resource names. Known are the DSF base resources and what is in the folders of --profiles. Where references lead and
+/// what the allow-list permits is a matter of a running node.
+///
+/// Exit code 0: no errors (warnings may be listed); 1: errors.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse fhir validate task.xml --profiles my-process/fhir\n  schleuse fhir validate my-process/fhir --profiles my-process/fhir --set version=1.0 --set date=2026-01-01\n  schleuse fhir validate patient.json --profile http://example.org/fhir/StructureDefinition/patient --outcome"
+)]
+pub(crate) struct FhirValidate {
+    /// Files or folders; `-` or nothing is standard input
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Folder with StructureDefinitions, ValueSets, CodeSystems and Questionnaires to validate by; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) profiles: Vec<PathBuf>,
+    /// Validate by this profile as well, whether or not a resource names it; may be repeated
+    #[arg(long, value_name = "CANONICAL")]
+    pub(crate) profile: Vec<String>,
+    /// Replace the placeholder #{NAME} of process plug-ins before reading; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Answer with FHIR: an OperationOutcome, or a Bundle of one for each resource
+    #[arg(long)]
+    pub(crate) outcome: bool,
 }

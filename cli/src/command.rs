@@ -1,16 +1,22 @@
 //! The commands, one module each. Every one returns its exit code and has printed its own answer or error.
 
+mod allow_list;
 mod audit;
+mod block;
 mod cert;
 mod check;
+mod explain;
+mod fhir;
 mod init;
+mod matrix;
 mod process;
+mod replay;
 mod run;
 mod status;
 mod task;
 
 use crate::admin::AdminError;
-use crate::arguments::{Arguments, Audit, Cert, Command, Process, Task};
+use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Process, Task};
 use crate::output::printable;
 
 /// Runs what was typed.
@@ -23,10 +29,21 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Check(check) => check::run(&check, format).await,
         Command::Status(directory) => status::run(&directory.directory, format).await,
         Command::Cert(Cert::Inspect(files)) => cert::inspect(&files.files, format),
+        Command::Cert(Cert::Verify(verify)) => cert::verify(&verify, format),
+        Command::Matrix(arguments) => matrix::matrix(&arguments, format),
+        Command::Diff(arguments) => matrix::diff(&arguments, format),
+        Command::Explain(arguments) => explain::run(&arguments, format),
+        Command::Replay(arguments) => replay::run(&arguments, format),
+        Command::AllowList(AllowList::Diff(arguments)) => allow_list::diff(&arguments, format).await,
+        Command::AllowList(AllowList::Apply(arguments)) => allow_list::apply(&arguments, format).await,
+        Command::AllowList(AllowList::Rollback(arguments)) => allow_list::rollback(&arguments, format).await,
+        Command::Block(block) => block::run(&block, format).await,
         Command::Cert(Cert::Thumbprint(files)) => cert::thumbprint(&files.files, format),
         Command::Audit(Audit::Verify(verify)) => audit::verify(&verify.path, format),
         Command::Task(Task::Start(start)) => task::start(&start, format).await,
         Command::Task(Task::List(list)) => task::list(&list, format).await,
+        Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
+        Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,
         Command::Process(Process::Check(check)) => process::check::run(&check.path, check.simulate, format),
     }

@@ -9,7 +9,10 @@ mod arguments;
 mod command;
 mod demo;
 mod http;
+mod local;
 mod output;
+mod own;
+mod record;
 mod supervise;
 
 use std::process::ExitCode;

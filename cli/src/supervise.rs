@@ -31,6 +31,8 @@ pub(crate) enum Program {
     Engine,
     /// `schleuse-gateway`
     Gateway,
+    /// `schleuse-refresh`, only if there is something to fetch
+    Refresh,
 }
 
 /// Process ids of a running node; `None` while a process is being restarted.
@@ -93,6 +95,7 @@ impl Program {
         match self {
             Self::Engine => "schleuse-engine",
             Self::Gateway => "schleuse-gateway",
+            Self::Refresh => "schleuse-refresh",
         }
     }
 
@@ -129,16 +132,28 @@ pub(crate) async fn run_node(
     pids: watch::Sender<Pids>,
 ) -> Result<(), SuperviseError> {
     let log = |program: Program| {
-        let name = if program == Program::Engine { "engine.log" } else { "gateway.log" };
+        let name = match program {
+            Program::Engine => "engine.log",
+            Program::Gateway => "gateway.log",
+            Program::Refresh => "refresh.log",
+        };
         log_directory.as_ref().map(|folder| folder.join(name))
     };
     let mut engine = Keeper::start(Program::Engine, &directory, log(Program::Engine))?;
     let mut gateway = Keeper::start(Program::Gateway, &directory, log(Program::Gateway))?;
+    // What the lists need is said once, at the start; a node without sources has no third process.
+    let has_sources = node::load(&node::Directory::new(&directory))
+        .is_ok_and(|(settings, _)| !settings.revocation.sources.is_empty());
+    let mut refresh = match has_sources {
+        true => Some(Keeper::start(Program::Refresh, &directory, log(Program::Refresh))?),
+        false => None,
+    };
     loop {
         pids.send_replace(Pids { engine: engine.pid(), gateway: gateway.pid() });
         tokio::select! {
             result = engine.next_change() => result?,
             result = gateway.next_change() => result?,
+            result = next_of(&mut refresh) => result?,
             changed = orders.changed() => {
                 let order = *orders.borrow_and_update();
                 match order {
@@ -147,8 +162,14 @@ pub(crate) async fn run_node(
                     Order::Reload(_) if changed.is_ok() => {
                         engine.signal(Signal::HUP);
                         gateway.signal(Signal::HUP);
+                        if let Some(refresh) = &refresh {
+                            refresh.signal(Signal::HUP);
+                        }
                     }
                     _ => {
+                        if let Some(refresh) = &mut refresh {
+                            refresh.stop().await;
+                        }
                         gateway.stop().await;
                         engine.stop().await;
                         pids.send_replace(Pids::default());
@@ -157,6 +178,14 @@ pub(crate) async fn run_node(
                 }
             }
         }
+    }
+}
+
+/// The next change of a process that may not be there.
+async fn next_of(keeper: &mut Option<Keeper>) -> Result<(), SuperviseError> {
+    match keeper {
+        Some(keeper) => keeper.next_change().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,11 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use fhir::{Format, Limits, Resource, ResourceType, Value};
+use fhir::{Resource, ResourceType, Value};
 use sha2::{Digest as _, Sha256};
 use store::{ReadFilter, Store, StoreError, Transaction};
-
-include!(concat!(env!("OUT_DIR"), "/dsf_base.rs"));
 
 const SETTING: &str = "base-resources";
 
@@ -21,15 +19,9 @@ pub enum BaseResourceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A shipped file cannot be read, which a test excludes.
-    #[error("shipped resource {file}: {source}")]
-    File {
-        /// Name of the file.
-        file: &'static str,
-        /// Cause.
-        #[source]
-        source: fhir::ParseError,
-    },
+    /// A shipped file cannot be read.
+    #[error(transparent)]
+    File(#[from] fhir::base::BaseResourceError),
 }
 
 /// Stores what is missing, and what this build ships otherwise than the one before.
@@ -39,7 +31,7 @@ pub(crate) async fn store_missing(store: &Store) -> Result<(), BaseResourceError
     if stored.as_deref() == Some(digest.as_slice()) {
         return Ok(());
     }
-    let resources = read_all()?;
+    let resources = fhir::base::resources()?;
     store
         .write(move |tx| {
             for resource in resources {
@@ -49,15 +41,6 @@ pub(crate) async fn store_missing(store: &Store) -> Result<(), BaseResourceError
         })
         .await?;
     Ok(())
-}
-
-/// Reads every shipped file.
-pub(crate) fn read_all() -> Result<Vec<Resource>, BaseResourceError> {
-    let read = |(file, text): &(&'static str, &str)| {
-        fhir::parse(Format::Xml, text.as_bytes(), &Limits::default())
-            .map_err(|source| BaseResourceError::File { file, source })
-    };
-    FILES.iter().map(read).collect()
 }
 
 fn create_or_replace(tx: &mut Transaction<'_>, resource: Resource) -> Result<(), StoreError> {
@@ -108,7 +91,7 @@ fn percent_encoded(text: &str) -> String {
 
 fn digest() -> Vec<u8> {
     let mut hash = Sha256::new();
-    for (name, text) in FILES {
+    for (name, text) in fhir::base::files() {
         hash.update(name.as_bytes());
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());
@@ -157,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_shipped_resource_is_readable_and_can_be_found_again() {
-        let resources = super::read_all().unwrap();
+        let resources = fhir::base::resources().unwrap();
         assert!(resources.len() > 60, "{}", resources.len());
         for resource in resources {
             let resource_type = resource.resource_type().expect("a served type");

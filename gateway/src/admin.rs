@@ -116,6 +116,8 @@ impl Management {
                 "reasons": reasons,
                 "policy-version": basis.policy.version(),
                 "allow-list-version": basis.snapshot.as_ref().map(|snapshot| snapshot.version()),
+                "blocked": basis.blocked.iter().collect::<Vec<_>>(),
+                "revocation-lists": crate::withdrawn::report(&self.active.tls()),
             }),
         )
     }
@@ -142,6 +144,7 @@ impl Management {
         let tls = self.active.tls();
         let left = tls.server_certificate.not_after() - time::OffsetDateTime::now_utc();
         metrics::gauge!("schleuse_certificate_expiry_seconds", "certificate" => "server").set(left.as_seconds_f64());
+        crate::withdrawn::measure(&tls);
         let own = self.metrics.render();
         match tokio::time::timeout(PATIENCE, fetch(&self.engine_socket)).await {
             Ok(Ok(engine)) => merge::merge(&[("gateway", &own), ("engine", &engine)]),

@@ -73,9 +73,11 @@ pub fn decide(
     request: &CanonicalRequest,
     body: Option<&Resource>,
     connection: &Connection,
+    body_bytes: Option<u64>,
 ) -> Option<Decision> {
     let snapshot = basis.snapshot.as_ref()?;
-    Some(policies::decide(&basis.policy, snapshot.allow_list(), identity, request, body, &context(connection)))
+    let context = Context { body_bytes, ..context(connection) };
+    Some(policies::decide(&basis.policy, snapshot.allow_list(), identity, request, body, &context))
 }
 
 /// What the head alone decides, so that a body which would be refused anyway is never read.
@@ -90,7 +92,8 @@ pub fn deny_by_head(
 }
 
 fn context(connection: &Connection) -> Context {
-    Context { now: OffsetDateTime::now_utc(), origin: Origin::Address(connection.peer.address) }
+    let origin = Origin::Address(connection.peer.address);
+    Context { now: OffsetDateTime::now_utc(), origin, body_bytes: None }
 }
 
 // === impl Identities ===
@@ -165,6 +168,9 @@ pub fn identify_anew(
 }
 
 fn derive(basis: &Basis, snapshot: &Snapshot, peer: &Peer) -> Result<Identity, Stranger> {
+    if basis.blocked.contains(&peer.thumbprint) {
+        return Err(Stranger::Rules(certs::CertificateRefusal::Blocked.code()));
+    }
     basis.rules.check(&peer.certificate).map_err(|refusal| Stranger::Rules(refusal.code()))?;
     let email = peer.certificate.emails().first().map(String::as_str);
     match snapshot.allow_list().identify(&peer.thumbprint, email, &basis.policy) {

@@ -27,6 +27,7 @@ use crate::decide::Identities;
 use crate::limits;
 use crate::memory::Memory;
 use crate::meters::Meters;
+use crate::rate::Rates;
 use crate::reload::Active;
 use crate::strangers::Strangers;
 
@@ -42,6 +43,7 @@ pub struct Gateway {
     memory: Memory,
     strangers: Strangers,
     meters: Meters,
+    rule_rates: Rates<String>,
     stop: watch::Receiver<bool>,
 }
 
@@ -81,6 +83,7 @@ pub fn build(
         memory: Memory::default(),
         strangers: Strangers::default(),
         meters: Meters::default(),
+        rule_rates: Rates::default(),
         stop,
     };
     // The connector loads a trust store even though it only ever speaks plain HTTP on a Unix socket, and panics on a

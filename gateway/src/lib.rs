@@ -26,6 +26,7 @@ pub mod request;
 mod respond;
 mod run;
 mod strangers;
+mod withdrawn;
 mod workers;
 
 /// The audit log and its verifier.

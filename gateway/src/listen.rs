@@ -10,4 +10,4 @@ pub use accept::Listener;
 pub(crate) use accept::site;
 pub use connection::{Connection, Peer};
 pub(crate) use tls::check_server_certificate;
-pub use tls::{Profile, TlsError, TlsState, Trusted};
+pub use tls::{Profile, TlsError, TlsState};

@@ -10,6 +10,9 @@ use moka::sync::Cache;
 
 use crate::limits::RATE_ENTRIES;
 
+/// The longest span in which a rate comes back.
+const LONGEST_SPAN: Duration = Duration::from_secs(3600);
+
 /// Buckets by whom they limit.
 #[derive(Debug)]
 pub(crate) struct Rates<K: Hash + Eq + Send + Sync + 'static> {
@@ -41,7 +44,7 @@ pub(crate) struct Running {
 impl<K: Hash + Eq + Send + Sync + Clone + 'static> Default for Rates<K> {
     fn default() -> Self {
         // A forgotten bucket is a full one, so the idle time must cover the longest refill.
-        Self { buckets: Cache::builder().max_capacity(RATE_ENTRIES).time_to_idle(Duration::from_secs(600)).build() }
+        Self { buckets: Cache::builder().max_capacity(RATE_ENTRIES).time_to_idle(LONGEST_SPAN).build() }
     }
 }
 
@@ -49,6 +52,12 @@ impl<K: Hash + Eq + Send + Sync + Clone + 'static> Rates<K> {
     /// Takes one token; `per_second` 0 means unlimited.
     pub(crate) fn take(&self, key: &K, per_second: u32, burst: u32, now: Instant) -> bool {
         per_second == 0 || self.bucket(key, burst, now).take(per_second, burst, now)
+    }
+
+    /// Takes one of `most` that come back over `span`, at most [`LONGEST_SPAN`].
+    pub(crate) fn take_within(&self, key: &K, most: u32, span: Duration, now: Instant) -> bool {
+        let per_second = f64::from(most) / span.as_secs_f64().max(1e-3);
+        self.bucket(key, most, now).take_of(per_second, most, now)
     }
 
     fn bucket(&self, key: &K, burst: u32, now: Instant) -> Arc<Bucket> {
@@ -86,12 +95,13 @@ impl Bucket {
 
     /// Takes one token; `per_second` 0 means unlimited.
     pub(crate) fn take(&self, per_second: u32, burst: u32, now: Instant) -> bool {
-        if per_second == 0 {
-            return true;
-        }
+        per_second == 0 || self.take_of(f64::from(per_second), burst, now)
+    }
+
+    fn take_of(&self, per_second: f64, burst: u32, now: Instant) -> bool {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, since) = *tokens;
-        let refilled = now.saturating_duration_since(since).as_secs_f64().mul_add(f64::from(per_second), left);
+        let refilled = now.saturating_duration_since(since).as_secs_f64().mul_add(per_second, left);
         let left = refilled.min(f64::from(burst.max(1)));
         let allowed = left >= 1.0;
         *tokens = (if allowed { left - 1.0 } else { left }, now);
@@ -127,6 +137,15 @@ mod tests {
         assert_eq!((0..20).filter(|_| rates.take(&"a", 10, 5, later)).count(), 3);
         assert!(rates.take(&"b", 10, 5, later));
         assert!((0..1000).all(|_| rates.take(&"a", 0, 1, later)));
+    }
+
+    #[test]
+    fn a_rate_over_an_hour_comes_back_slowly() {
+        let rates = Rates::default();
+        let (start, hour) = (Instant::now(), Duration::from_secs(3600));
+        assert_eq!((0..10).filter(|_| rates.take_within(&"a", 4, hour, start)).count(), 4);
+        let later = start + Duration::from_secs(1000);
+        assert_eq!((0..10).filter(|_| rates.take_within(&"a", 4, hour, later)).count(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use policies::CanonicalRequest;
+use policies::replay::TaskFacts;
 use serde::Serialize;
 
 use crate::decide::Caller;
@@ -58,6 +59,12 @@ pub(crate) struct Decided<'a> {
     /// Status of the answer if the gateway gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
+    /// What rules look at in the Task that was sent, so that the decision can be replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<TaskFacts>,
+    /// Bytes of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body_bytes: Option<u64>,
     /// SHA-256 of the judged body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body_sha256: Option<String>,
@@ -125,6 +132,8 @@ impl<'a> Decided<'a> {
             reason: None,
             left_out: None,
             status: None,
+            task: None,
+            body_bytes: None,
             body_sha256: None,
             policy_version,
             snapshot_version,
@@ -167,6 +176,12 @@ impl<'a> Decided<'a> {
         self.resource_type = request.resource_type().map(fhir::ResourceType::as_str);
         self
     }
+}
+
+/// The facts of a Task.
+pub(crate) fn task_facts(request: &CanonicalRequest, body: Option<&fhir::Resource>) -> Option<TaskFacts> {
+    let is_task = request.resource_type() == Some(fhir::ResourceType::Task);
+    body.filter(|_| is_task).map(|task| TaskFacts::of(task.tree()))
 }
 
 /// A target with the names of its query parameters; values may be personal.

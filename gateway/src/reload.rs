@@ -6,6 +6,7 @@
 
 mod load;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,7 @@ use certs::CertificateRules;
 use http::HeaderValue;
 use link::Snapshot;
 use node::Address;
-use policies::Policy;
+use policies::{Policy, Thumbprint};
 use tokio::sync::watch;
 
 use crate::limits::Limits;
@@ -50,6 +51,25 @@ pub struct Basis {
     pub(crate) standing: Standing,
     /// The allow-list; none until the engine published one for the first time.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// Certificates that `schleuse block` blocked.
+    pub blocked: Arc<BTreeSet<Thumbprint>>,
+}
+
+// === impl Basis ===
+
+impl Basis {
+    /// The same with these blocks.
+    fn next(&self, blocked: &Arc<BTreeSet<Thumbprint>>) -> Self {
+        Self {
+            generation: self.generation + 1,
+            policy: Arc::clone(&self.policy),
+            rules: self.rules.clone(),
+            limits: self.limits.clone(),
+            standing: self.standing.clone(),
+            snapshot: self.snapshot.clone(),
+            blocked: Arc::clone(blocked),
+        }
+    }
 }
 
 // === impl Active ===
@@ -60,7 +80,8 @@ impl Active {
     pub fn new(base: Address, loaded: Loaded, snapshot: Option<Snapshot>) -> Arc<Self> {
         let Loaded { tls, policy, rules, limits } = loaded;
         let standing = Standing::from_policy(&policy);
-        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot: snapshot.map(Arc::new) };
+        let (snapshot, blocked) = (snapshot.map(Arc::new), Arc::default());
+        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot, blocked };
         let mut authorities = vec![format!("{}:{}", base.host(), base.port())];
         if base.port() == 443 {
             authorities.push(base.host().to_owned());
@@ -136,6 +157,7 @@ impl Active {
             limits: limits.clone(),
             standing: Standing::from_policy(&policy),
             snapshot: basis.snapshot.clone(),
+            blocked: Arc::clone(&basis.blocked),
         });
     }
 
@@ -151,7 +173,20 @@ impl Active {
             limits: basis.limits.clone(),
             standing: basis.standing.clone(),
             snapshot: Some(Arc::clone(&snapshot)),
+            blocked: Arc::clone(&basis.blocked),
         });
+    }
+
+    /// Puts other blocks in force.
+    pub fn replace_blocks(&self, blocked: BTreeSet<Thumbprint>) {
+        let blocked = Arc::new(blocked);
+        self.change(|basis| basis.next(&blocked));
+    }
+
+    /// Has every client verified again, because what the verifier asks has changed.
+    pub fn verify_again(&self) {
+        self.tls.rcu(|tls| Arc::new(tls.renewed()));
+        self.change(|basis| basis.next(&basis.blocked));
     }
 
     /// Requests that load the basis after this returned see the new one.

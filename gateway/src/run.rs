@@ -24,6 +24,7 @@ use crate::limits::METRICS_UPKEEP;
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
+use crate::withdrawn::{self, Withdrawn};
 use crate::workers::Workers;
 use crate::{allow_list, expiry, forward};
 
@@ -103,6 +104,7 @@ pub fn check() -> ExitCode {
                 Ok(loaded) => {
                     findings.extend(loaded.policy.warnings().iter().cloned());
                     findings.extend(expiry::findings(&loaded, OffsetDateTime::now_utc()));
+                    findings.extend(withdrawn::findings(&settings, &loaded, OffsetDateTime::now_utc()));
                 }
                 Err(error) => findings.extend(error.into_findings()),
             }
@@ -134,6 +136,9 @@ async fn serve(
     let sockets = Sockets::open(&settings)?;
     let copy = directory.snapshot_copy();
     let active = Active::new(settings.base_url.clone(), loaded, allow_list::last_good(&copy));
+    let withdrawn = Withdrawn::load(&settings, &active).map_err(|findings| {
+        Failure::Configuration(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })?;
     let (stop, stopped) = watch::channel(false);
     let engine_socket = PathBuf::from(link::socket::ENGINE);
     let proxy = forward::build(
@@ -151,6 +156,7 @@ async fn serve(
     tokio::spawn(allow_list::follow(Arc::clone(&active), log, socket, copy, stopped.clone()));
     tokio::spawn(expiry::watch(Arc::clone(&active), stopped.clone()));
     tokio::spawn(keep_up(metrics.clone()));
+    tokio::spawn(withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
     let management = Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
     let management = tokio::spawn(management.run(sockets.management));
     let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
@@ -220,10 +226,13 @@ async fn reload(settings: &Settings, active: &Active, audit: &Log) {
     let wanted = settings.clone();
     let loaded = tokio::task::spawn_blocking(move || reload::load(&wanted, OffsetDateTime::now_utc())).await;
     let failure = match loaded {
-        Ok(Ok(loaded)) => {
-            active.replace(loaded);
-            None
-        }
+        Ok(Ok(loaded)) => match withdrawn::regression(&active.tls(), &loaded.tls) {
+            None => {
+                active.replace(loaded);
+                None
+            }
+            lost => lost,
+        },
         Ok(Err(error)) => Some(error.to_string()),
         Err(error) => Some(error.to_string()),
     };

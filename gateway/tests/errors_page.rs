@@ -117,6 +117,12 @@ const GATEWAY: &[Line] = &[
         "send fewer at once, or raise concurrent-per-identity",
     ),
     (
+        "GW-RATE-003",
+        "429",
+        "the identity sends more often than only.rate of a restriction permits",
+        "wait as Retry-After says, or have the named rule changed",
+    ),
+    (
         "GW-AUDIT-001",
         "503",
         "the audit log cannot be written, and nothing is done unrecorded",

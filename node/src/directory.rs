@@ -48,6 +48,18 @@ impl Directory {
         self.root.join("trust")
     }
 
+    /// `crl/`, certificate revocation lists of those authorities.
+    #[must_use]
+    pub fn revocation_lists(&self) -> PathBuf {
+        self.root.join("crl")
+    }
+
+    /// `blocks.toml`, certificates that are blocked at once.
+    #[must_use]
+    pub fn blocks(&self) -> PathBuf {
+        self.root.join("blocks.toml")
+    }
+
     /// `data/`, the store and the last good snapshot.
     #[must_use]
     pub fn data(&self) -> PathBuf {
@@ -80,11 +92,12 @@ impl Directory {
 
     /// The folders that must exist before a node runs; those with keys, data or sockets are for the owner alone.
     #[must_use]
-    pub fn folders(&self) -> [(PathBuf, u32); 6] {
+    pub fn folders(&self) -> [(PathBuf, u32); 7] {
         [
             (self.policies(), 0o755),
             (self.certificates(), 0o700),
             (self.trust(), 0o755),
+            (self.revocation_lists(), 0o755),
             (self.data(), 0o700),
             (self.audit(), 0o700),
             (self.run(), 0o700),

@@ -51,6 +51,13 @@ client = {{ certificate = "certificates/client.pem", private-key = "certificates
 client = ["trust/client-authorities.pem"]
 server = ["trust/server-authorities.pem"]
 
+[revocation]
+# Certificate revocation lists of those authorities. Whether they are checked says policies/trust.toml. schleuse-refresh
+# fetches the lists of these addresses (http or https) into the folder crl/ and connects nowhere else; other lists can be
+# put there by hand.
+sources = []
+interval = "6h"
+
 [store]
 # SQLite in this directory; nothing to install, one engine.
 url = "sqlite:data/engine.db"
@@ -92,7 +99,7 @@ processes = "installed"
 }
 
 /// A TOML basic string.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

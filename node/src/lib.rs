@@ -4,15 +4,18 @@
 //! configuration which passes the check is the one that starts. Everything that a security officer decides lives in
 //! `policies/` and in the crate of that name; here are addresses, files and sizes. Secrets are paths, never values.
 
+pub mod blocks;
 mod directory;
 mod init;
 mod policy_files;
 mod settings;
+mod trust;
 
 pub use directory::{Directory, NODE_TOML};
 pub use init::{Template, node_toml};
-pub use policy_files::read_policy_files;
+pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
-    Address, Engine, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Sandbox, Settings, StoreUrl,
-    TrustStores, Workers, load,
+    Address, Engine, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Revocation, Sandbox, Settings,
+    StoreUrl, TrustStores, Workers, load,
 };
+pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

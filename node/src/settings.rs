@@ -37,6 +37,8 @@ pub struct Settings {
     pub client_certificate: KeyPair,
     /// Trusted authorities.
     pub trust_stores: TrustStores,
+    /// Certificate revocation lists.
+    pub revocation: Revocation,
     /// The database.
     pub store: StoreUrl,
     /// Outgoing connections.
@@ -74,6 +76,19 @@ pub struct TrustStores {
     pub client: Vec<PathBuf>,
     /// For servers that the node connects to.
     pub server: Vec<PathBuf>,
+}
+
+/// Certificate revocation lists: where they are, and from where they are fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Files and folders with lists.
+    pub lists: Vec<PathBuf>,
+    /// Addresses from which `schleuse-refresh` fetches lists into the folder `crl/`; it connects nowhere else.
+    pub sources: Vec<String>,
+    /// Time between two fetches.
+    pub interval: Duration,
+    /// Hosts of sources that may have private addresses.
+    pub private_hosts: Vec<String>,
 }
 
 /// Whether confinement by the kernel is required.
@@ -226,6 +241,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let listen = read_listen(root.section(reader, "listen"), reader);
     let certificates = read_certificates(root.section(reader, "certificates"), reader, directory);
     let trust_stores = read_trust_stores(root.section(reader, "trust-stores"), reader, directory);
+    let revocation = read_revocation(root.section(reader, "revocation"), reader, directory);
     let store = store::read(root.section(reader, "store"), reader, directory);
     let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
     let management = read_management(root.section(reader, "management"), reader);
@@ -244,6 +260,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         server_certificate,
         client_certificate,
         trust_stores,
+        revocation,
         store: store?,
         outgoing,
         management: management?,
@@ -337,6 +354,40 @@ fn read_trust_stores(mut section: Section<'_>, reader: &mut Reader<'_>, director
     let stores = TrustStores { client: files(reader, "client"), server: files(reader, "server") };
     section.finish(reader);
     stores
+}
+
+fn read_revocation(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Revocation {
+    let lists = section.strings(reader, "lists").unwrap_or_default();
+    let sources = section.strings(reader, "sources").unwrap_or_default();
+    for source in &sources {
+        if !is_list_source(&source.value) {
+            let remedy = "write http:// or https://, the host and the path of the list, as the authority publishes it";
+            reader.refuse(source, "is no address of a revocation list", remedy);
+        }
+    }
+    let interval = section.duration(reader, "interval");
+    if let Some(item) = interval.as_ref().filter(|item| item.value < Duration::from_secs(60)) {
+        reader.refuse(item, "is shorter than a minute", "write a longer interval, such as \"6h\"");
+    }
+    let private_hosts = hosts(&mut section, reader, "private-hosts");
+    section.finish(reader);
+    let lists: Vec<PathBuf> = lists.into_iter().map(|item| directory.root().join(item.value)).collect();
+    Revocation {
+        lists: if lists.is_empty() { vec![directory.revocation_lists()] } else { lists },
+        sources: sources.into_iter().map(|item| item.value).collect(),
+        interval: interval.map_or(Duration::from_secs(6 * 3600), |item| item.value),
+        private_hosts,
+    }
+}
+
+/// `http://host[:port]/path` or `https://...`; no user, no fragment.
+fn is_list_source(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
+    let Some((authority, _)) = rest.split_once('/') else { return false };
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'[' | b']' | b':');
+    let is_text = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'?' | b'@' | b'\\' | b'"');
+    !host.is_empty() && authority.bytes().all(is_host) && rest.bytes().all(is_text) && text.len() < 2000
 }
 
 fn read_outgoing(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Outgoing {

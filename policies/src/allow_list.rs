@@ -129,6 +129,20 @@ impl AllowList {
         read::read(resources, local, base_url.trim_end_matches('/')).into()
     }
 
+    /// The same members with the processes of another list.
+    #[must_use]
+    pub(crate) fn with_processes_of(self, other: &Self) -> Self {
+        let mut contents = self.contents;
+        contents.processes.clone_from(&other.contents.processes);
+        contents.into()
+    }
+
+    /// The organisation that presents the certificate, whatever a policy says about it.
+    pub(crate) fn identify_organization_of(&self, thumbprint: &Thumbprint) -> Option<Identity> {
+        let index = (*self.index.thumbprints.get(thumbprint)?)?;
+        Some(self.identify_organization(index, thumbprint)).filter(|identity| *identity != Identity::Unknown)
+    }
+
     /// A list without entries: nobody is known.
     #[must_use]
     pub fn empty(local: OrganizationIdentifier, base_url: &str) -> Self {

@@ -1,19 +1,21 @@
 //! The decision: pure, total, and always with the rule that made it.
 //!
 //! [`decide`] goes through four steps, each of which can only narrow: the identity is known; its DSF roles grant the
-//! interaction (a ceiling that no rule lifts); no rule of the policy denies and one allows; what the body asks for is
+//! interaction (a ceiling that no rule lifts); no rule of the policy denies, one allows, and every restriction is met; what the body asks for is
 //! allowed too, entry by entry for Bundles. Gateway and engine call the same function; the engine adds what only the
 //! store knows (read access of stored resources, the old version of an update).
 
 mod code;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use fhir::{Object, Resource, ResourceType};
 use time::OffsetDateTime;
 
 use crate::allow_list::AllowList;
 use crate::bundle::{self, BundleError, BundleKind};
+use crate::clock::Period;
 use crate::identifier::RuleId;
 use crate::identity::Identity;
 use crate::interaction::{BodyKind, DsfOperation, Interaction};
@@ -32,6 +34,8 @@ pub struct Context {
     pub now: OffsetDateTime,
     /// Where the request comes from.
     pub origin: Origin,
+    /// Bytes of the body; none if it has none, or if only the gateway knows.
+    pub body_bytes: Option<u64>,
 }
 
 /// Where a request comes from.
@@ -58,6 +62,40 @@ pub enum Decision {
 pub struct Permit {
     rule: RuleId,
     entry_rules: Vec<RuleId>,
+    charges: Vec<Charge>,
+    entry_charges: Vec<Charge>,
+}
+
+/// What a permitted request uses up: the request may go on only if whoever keeps the count agrees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The restriction that asks for it.
+    pub rule: RuleId,
+    /// Whose use it is.
+    pub caller: String,
+    /// How much there is.
+    pub limit: ChargeLimit,
+}
+
+/// How much there is to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChargeLimit {
+    /// Kept by the gateway.
+    Rate {
+        /// How many.
+        most: u32,
+        /// In which span of time.
+        span: Duration,
+    },
+    /// Kept by the engine, in the transaction that accepts the request.
+    Count {
+        /// How many.
+        most: u64,
+        /// In which period.
+        per: Period,
+        /// When the period began.
+        start: OffsetDateTime,
+    },
 }
 
 /// A request is refused.
@@ -119,6 +157,28 @@ pub fn is_permitted_on_type(
     judge.judge_rules(interaction, Some(resource_type), Body::NotYet).is_ok()
 }
 
+/// The rule that allows, and what the restrictions charge for it.
+struct Grant<'a> {
+    rule: &'a Rule,
+    charges: Vec<Charge>,
+}
+
+/// The part of the decision that rules take, from facts: what [`crate::replay`] asks.
+pub(crate) fn decide_by_rules(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    interaction: Interaction,
+    resource_type: Option<ResourceType>,
+    task: Option<&Object>,
+    context: &Context,
+) -> Result<(RuleId, Vec<Charge>), Denial> {
+    let judge = Judge { policy, allow_list, identity, context };
+    let body = task.map_or(Body::None, Body::Resource);
+    let Grant { rule, charges } = judge.judge_rules(interaction, resource_type, body)?;
+    Ok((rule.id.clone(), charges))
+}
+
 struct Judge<'a> {
     policy: &'a Policy,
     allow_list: &'a AllowList,
@@ -129,26 +189,26 @@ struct Judge<'a> {
 impl<'a> Judge<'a> {
     fn judge(&self, request: &CanonicalRequest, body: Option<&Object>) -> Result<Permit, Denial> {
         let known = body.map_or(Body::None, Body::Resource);
-        let rule = self.judge_head(request, known)?.id.clone();
-        let entry_rules = match request.body() {
-            BodyKind::Absent => Vec::new(),
+        let Grant { rule, charges } = self.judge_head(request, known)?;
+        let (entry_rules, entry_charges) = match request.body() {
+            BodyKind::Absent => Default::default(),
             BodyKind::Bundle => self.judge_bundle(body)?,
             BodyKind::Resource => {
                 self.judge_resource(request, body, true)?;
-                Vec::new()
+                Default::default()
             }
             BodyKind::Parameters => {
                 if body.is_some_and(|body| body.str("resourceType") != Some("Parameters")) {
                     return Err(Denial::new(DenyCode::BodyType, "body is no Parameters resource"));
                 }
-                Vec::new()
+                Default::default()
             }
         };
-        Ok(Permit { rule, entry_rules })
+        Ok(Permit { rule: rule.id.clone(), entry_rules, charges, entry_charges })
     }
 
     /// Everything that does not depend on the content of the body, but for conditions of rules on it.
-    fn judge_head(&self, request: &CanonicalRequest, body: Body<'_>) -> Result<&'a Rule, Denial> {
+    fn judge_head(&self, request: &CanonicalRequest, body: Body<'_>) -> Result<Grant<'a>, Denial> {
         let rule = self.judge_rules(request.interaction(), request.resource_type(), body)?;
         if matches!(
             request.interaction(),
@@ -164,7 +224,7 @@ impl<'a> Judge<'a> {
         interaction: Interaction,
         resource_type: Option<ResourceType>,
         body: Body<'_>,
-    ) -> Result<&'a Rule, Denial> {
+    ) -> Result<Grant<'a>, Denial> {
         self.judge_identity()?;
         let what = || match resource_type {
             Some(resource_type) => format!("{interaction} {resource_type}"),
@@ -182,16 +242,25 @@ impl<'a> Judge<'a> {
         if !granted {
             return Err(Denial::new(DenyCode::BeyondRole, format!("{} is beyond the roles of the caller", what())));
         }
-        let question =
-            Question { identity: self.identity, interaction, resource_type, body, origin: self.context.origin };
+        let (context, zone) = (self.context, self.policy.zone());
+        let question = Question { identity: self.identity, interaction, resource_type, body, context, zone };
         let rules = self.policy.rules();
         if let Some(rule) = rules.denying(&question, self.allow_list) {
             let text = format!("{} is denied by rule {}", what(), rule.id);
             return Err(Denial { rule: Some(rule.id.clone()), code: DenyCode::DeniedByRule, text });
         }
-        rules
+        let rule = rules
             .allowing(&question, self.allow_list)
-            .ok_or_else(|| Denial::new(DenyCode::NotAllowed, format!("no rule allows {}", what())))
+            .ok_or_else(|| Denial::new(DenyCode::NotAllowed, format!("no rule allows {}", what())))?;
+        let mut charges = Vec::new();
+        for restriction in rules.restricting(&question, self.allow_list) {
+            if let Some(unmet) = restriction.only.unmet(context, zone) {
+                let text = format!("{} is restricted by rule {}: {unmet}", what(), restriction.id);
+                return Err(Denial { rule: Some(restriction.id.clone()), code: DenyCode::Restricted, text });
+            }
+            charges.extend(restriction.only.charges(&restriction.id, self.identity, context, zone));
+        }
+        Ok(Grant { rule, charges })
     }
 
     fn judge_identity(&self) -> Result<(), Denial> {
@@ -275,7 +344,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    fn judge_bundle(&self, body: Option<&Object>) -> Result<Vec<RuleId>, Denial> {
+    fn judge_bundle(&self, body: Option<&Object>) -> Result<(Vec<RuleId>, Vec<Charge>), Denial> {
         let Some(bundle) = body else { return Err(Denial::new(DenyCode::BodyMissing, "the request has no bundle")) };
         let section = self.policy.bundle();
         let kind = bundle::kind(bundle).map_err(|error| Denial::new(DenyCode::BundleKind, error.to_string()))?;
@@ -311,6 +380,7 @@ impl<'a> Judge<'a> {
                 )
         });
         let mut rules: Vec<RuleId> = Vec::new();
+        let mut charges: Vec<Charge> = Vec::new();
         for entry in &entries {
             let within = |denial: Denial| Denial { text: format!("entry {}: {}", entry.index, denial.text), ..denial };
             if !section.entry_methods.contains(&entry.request.method()) {
@@ -320,7 +390,9 @@ impl<'a> Judge<'a> {
                 )));
             }
             let known = entry.resource.map_or(Body::None, Body::Resource);
-            let rule = self.judge_head(&entry.request, known).map_err(within)?;
+            let grant = self.judge_head(&entry.request, known).map_err(within)?;
+            let rule = grant.rule;
+            charges.extend(grant.charges);
             if entry.request.body() == BodyKind::Resource {
                 self.judge_resource(&entry.request, entry.resource, !changes_allow_list).map_err(within)?;
             }
@@ -328,13 +400,19 @@ impl<'a> Judge<'a> {
                 rules.push(rule.id.clone());
             }
         }
-        Ok(rules)
+        Ok((rules, charges))
     }
 }
 
 // === impl Permit ===
 
 impl Permit {
+    #[cfg(test)]
+    pub(crate) fn for_tests(rule: &str) -> Self {
+        let rule = rule.parse().expect("a rule id");
+        Self { rule, entry_rules: Vec::new(), charges: Vec::new(), entry_charges: Vec::new() }
+    }
+
     /// The rule that allows the request.
     #[must_use]
     pub const fn rule(&self) -> &RuleId {
@@ -345,6 +423,18 @@ impl Permit {
     #[must_use]
     pub fn entry_rules(&self) -> &[RuleId] {
         &self.entry_rules
+    }
+
+    /// What the request itself uses up.
+    #[must_use]
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+
+    /// What the entries of a Bundle use up, one for each entry.
+    #[must_use]
+    pub fn entry_charges(&self) -> &[Charge] {
+        &self.entry_charges
     }
 }
 

@@ -22,22 +22,31 @@ mod world;
 
 pub mod allow_list;
 pub mod bundle;
+pub mod change;
+pub mod clock;
 pub mod decision;
+pub mod explain;
 pub mod fuzz;
 pub mod identifier;
 pub mod identity;
 pub mod interaction;
 pub mod limits;
+pub mod matrix;
 pub mod network;
 pub mod policy;
 pub mod process_authorization;
+pub mod proof;
 pub mod read_access;
+pub mod replay;
 pub mod request;
 pub mod resource_rules;
 pub mod task;
 
 pub use allow_list::AllowList;
-pub use decision::{Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head, is_permitted_on_type};
+pub use decision::{
+    Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head,
+    is_permitted_on_type,
+};
 pub use identifier::{
     EndpointIdentifier, OrganizationIdentifier, PractitionerIdentifier, ResourceId, Role, RuleId, Thumbprint, VersionId,
 };

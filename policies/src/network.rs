@@ -17,6 +17,12 @@ pub struct Network {
 pub struct InvalidNetwork;
 
 impl Network {
+    /// The address that it is written with.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether the address lies in the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -15,8 +15,10 @@ use std::fmt::Write as _;
 use settings::Finding;
 use sha2::{Digest, Sha256};
 
+use crate::clock::Zone;
+
 pub use identity::{IdentitySection, Person};
-pub use rules::{Effect, Rule, RuleSet, Subject, TaskCondition};
+pub use rules::{Count, Demands, Effect, Rate, Rule, RuleSet, Subject, TaskCondition};
 pub use sections::{
     AbsentEku, AllowListSection, Approval, Audit, AuditFormat, BodyLimits, BundleSection, Delta, HeadLimits,
     JsonLimits, KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search,
@@ -30,7 +32,7 @@ const TIME_ZONE: &str = "Europe/Berlin";
 #[derive(Clone, Debug)]
 pub struct Policy {
     version: String,
-    time_zone: String,
+    zone: Zone,
     trust: Trust,
     tls: Tls,
     limits: Limits,
@@ -82,7 +84,13 @@ impl Policy {
     /// `time-zone`, which governs time windows; an IANA name.
     #[must_use]
     pub fn time_zone(&self) -> &str {
-        &self.time_zone
+        self.zone.name()
+    }
+
+    /// The time zone itself.
+    #[must_use]
+    pub const fn zone(&self) -> &Zone {
+        &self.zone
     }
 
     /// `[trust]`
@@ -137,6 +145,34 @@ impl Policy {
     #[must_use]
     pub const fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// Settings beside the rules in which another policy differs, one line each: `section key: was -> is`.
+    #[must_use]
+    pub fn settings_diff(&self, other: &Self) -> Vec<String> {
+        let sections = |policy: &Self| {
+            [
+                ("time-zone", format!("{:#?}", policy.zone)),
+                ("[trust]", format!("{:#?}", policy.trust)),
+                ("[tls]", format!("{:#?}", policy.tls)),
+                ("[limits]", format!("{:#?}", policy.limits)),
+                ("[identity]", format!("{:#?}", policy.identity)),
+                ("[search]", format!("{:#?}", policy.search)),
+                ("[bundle]", format!("{:#?}", policy.bundle)),
+                ("[allow-list]", format!("{:#?}", policy.allow_list)),
+                ("[outbound]", format!("{:#?}", policy.outbound)),
+                ("[audit]", format!("{:#?}", policy.audit)),
+            ]
+        };
+        let mut lines = Vec::new();
+        for ((name, before), (_, after)) in sections(self).into_iter().zip(sections(other)) {
+            let words =
+                |text: &str| text.lines().map(|line| line.trim().trim_end_matches(',').to_owned()).collect::<Vec<_>>();
+            let (before, after) = (words(&before), words(&after));
+            lines.extend(before.iter().filter(|line| !after.contains(line)).map(|line| format!("{name} was {line}")));
+            lines.extend(after.iter().filter(|line| !before.contains(line)).map(|line| format!("{name} is {line}")));
+        }
+        lines
     }
 
     /// `[audit]`

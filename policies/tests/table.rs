@@ -33,6 +33,9 @@ struct Case {
     /// `{"task":"ping"}` as short form of a Task that the identity sends.
     task: Option<String>,
     address: Option<String>,
+    /// RFC 3339; the epoch if it does not matter.
+    time: Option<String>,
+    bytes: Option<u64>,
     /// `permit <rule>`, `deny <code>` or `deny <code> <rule>`
     expect: String,
 }
@@ -58,9 +61,16 @@ fn run(policy: &Policy, case: &Case) -> String {
     let sender = identity.organization().map_or_else(|| MEMBER.to_owned(), ToString::to_string);
     let text = case.task.as_ref().map(|message| sent_task(&sender, message)).or_else(|| case.body.clone());
     let body = text.map(|text| json(&text));
-    let context = from(case.address.as_deref().unwrap_or("10.1.2.3"));
+    let mut context = from(case.address.as_deref().unwrap_or("10.1.2.3"));
+    context.body_bytes = case.bytes;
+    if let Some(time) = &case.time {
+        context.now = time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).unwrap();
+    }
     match decide(policy, &list, &identity, &request, body.as_ref(), &context) {
-        Decision::Permit(permit) => format!("permit {}", permit.rule()),
+        Decision::Permit(permit) => match permit.charges() {
+            [] => format!("permit {}", permit.rule()),
+            [charge, ..] => format!("charge {}", charge.rule),
+        },
         Decision::Deny(denial) => match denial.rule {
             Some(rule) => format!("deny {} {rule}", denial.code),
             None => format!("deny {}", denial.code),
@@ -92,6 +102,11 @@ fn every_case_is_decided_as_written_and_no_rule_or_code_is_without_one() {
             let expected = match rule.effect {
                 Effect::Allow => format!("permit {}", rule.id),
                 Effect::Deny => format!("deny {} {}", DenyCode::DeniedByRule, rule.id),
+                // What is only counted is shown by a permit that names the charge.
+                Effect::Restrict if rule.only.count.is_some() || rule.only.rate.is_some() => {
+                    format!("charge {}", rule.id)
+                }
+                Effect::Restrict => format!("deny {} {}", DenyCode::Restricted, rule.id),
             };
             assert!(reached.contains(&expected), "{}: no case shows \"{expected}\"", path.display());
         }

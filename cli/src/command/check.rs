@@ -4,12 +4,14 @@
 
 use std::path::Path;
 
+use policies::proof::Proven;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{fail, fail_admin};
 use crate::admin::{AdminError, Node};
 use crate::arguments::{Check, Format};
+use crate::local::Local;
 use crate::output::{answer, printable};
 use crate::supervise::{Program, SuperviseError};
 
@@ -69,6 +71,20 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
             Err(error) => return fail(&error, 1),
         }
     }
+    let proof = Local::load(directory).ok().map(|local| {
+        let list = local.allow_list_or_own();
+        policies::proof::prove(&local.policy, &list)
+    });
+    if let Some(Err(counter_example)) = &proof {
+        findings.push(Found {
+            file: "policies".to_owned(),
+            line: 0,
+            severity: "error".to_owned(),
+            key: String::new(),
+            text: format!("an invariant of the policy language is broken: {counter_example}"),
+            remedy: "report this with the policy; keep the last policy in force".to_owned(),
+        });
+    }
     // Both programs read node.toml and the policies; what both say is said once.
     findings.sort();
     findings.dedup();
@@ -81,13 +97,17 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
         None
     };
     let errors = findings.iter().filter(|finding| finding.severity == "error").count();
-    let all_text = || text(directory, &findings, errors) + &compared.as_ref().map(store_text).unwrap_or_default();
+    let proven = proof.and_then(Result::ok);
+    let all_text = || {
+        let store = compared.as_ref().map(store_text).unwrap_or_default();
+        text(directory, &findings, errors) + &proven_text(proven) + &store
+    };
     let all_json = || {
         let store = compared.as_ref().map(|compared| {
             let Compared { resources, versions, problems } = compared;
             json!({ "resources": resources, "versions": versions, "problems": problems })
         });
-        json!({ "findings": findings, "errors": errors, "store": store })
+        json!({ "findings": findings, "errors": errors, "store": store, "proven": proven })
     };
     answer(format, all_text, all_json);
     match compared {
@@ -95,6 +115,15 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
         Some(compared) if !compared.problems.is_empty() => 1,
         _ => 0,
     }
+}
+
+fn proven_text(proven: Option<Proven>) -> String {
+    proven.map_or("the rules were not proven\n".to_owned(), |proven| {
+        format!(
+            "the rules were proven over {} callers, {} requests and {} moments and addresses: {} decisions\n",
+            proven.callers, proven.requests, proven.contexts, proven.decisions
+        )
+    })
 }
 
 /// Lets the running node compare its store, portion by portion.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::access::{identify_again, read_filter};
 use crate::admit::Caller;
 use crate::cache::{Cache, Change};
+use crate::conformance::View;
 use crate::content::slots::Slots;
 use crate::content::{Contents, keeper};
 use crate::external::RemoteReferences;
@@ -23,6 +24,7 @@ use crate::policy_history::PolicyHistory;
 use crate::publication::{self, Publications};
 use crate::refusal::Refusal;
 use crate::serve::PeerCheck;
+use crate::session::for_event;
 use crate::shared::{Shared, Software};
 
 /// What an endpoint is made of.
@@ -212,6 +214,15 @@ impl Endpoint {
         let filter = read_filter(&caller.identity, &allow_list);
         let id = id.to_owned();
         self.shared.store.read(move |tx| tx.is_readable(resource_type, &id, version, &filter)).await
+    }
+
+    /// The resource as change events carry it: a StructureDefinition with its snapshot.
+    pub(crate) async fn shown_in_event(&self, resource: Resource) -> Result<Resource, StoreError> {
+        if resource.resource_type() != Some(ResourceType::StructureDefinition) {
+            return Ok(resource);
+        }
+        let profiles = View::new(self.shared.conformance().await?);
+        self.shared.store.read(move |tx| for_event(tx, resource, profiles.registry())).await
     }
 
     /// Carries out a resource or Bundle of the engine itself (own Organization and Endpoint, built-in and plug-in

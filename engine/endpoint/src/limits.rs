@@ -102,6 +102,10 @@ pub const SOCKET_MESSAGE_BYTES: usize = 64 * 1024;
 /// Largest text frame that is sent: a resource of [`BODY_BYTES`] in the more verbose format.
 pub const SOCKET_FRAME_BYTES: usize = 2 * BODY_BYTES;
 
+/// Pause before the 101 of a WebSocket. The gateway's proxy (pingora 0.9) closes the socket at once if the answer overtakes
+/// the end of the request inside it; the end is on its way for long when it has had this time.
+pub const SOCKET_OPENING: Duration = Duration::from_millis(50);
+
 /// Pause between ping frames (`fhir-api` 5.1).
 pub const SOCKET_PING: Duration = Duration::from_secs(28);
 

@@ -103,6 +103,10 @@ fn resource(resource_type: ResourceType, supported_profiles: &[String]) -> Objec
     }
     let listed = common_parameters().iter().chain(parameters(resource_type)).filter(|parameter| parameter.is_listed);
     resource.set("searchParam", listed.map(search_parameter).collect::<Vec<_>>());
+    if Interaction::Snapshot.applies_to(Some(resource_type)) {
+        let definition = "http://hl7.org/fhir/OperationDefinition/StructureDefinition-snapshot";
+        resource.push("operation", Object::new().with("name", "snapshot").with("definition", definition));
+    }
     resource
 }
 

@@ -38,14 +38,26 @@ pub(crate) fn announced(headers: &HeaderMap) -> Result<Resource, Refusal> {
         return Err(Refusal::empty(StatusCode::BAD_REQUEST, Code::BadRequest)
             .because("X-Security-Context is missing, blank or repeated"));
     };
-    let media_type = match charset {
-        Some(charset) => format!("{essence};charset={charset}"),
-        None => essence,
+    let media_type = match (charset, other_parameters(headers)) {
+        (_, Some(whole)) => whole,
+        (Some(charset), None) => format!("{essence};charset={charset}"),
+        (None, None) => essence,
     };
     let mut binary = Resource::new("Binary");
     binary.set("contentType", media_type);
     binary.set("securityContext", Object::new().with("reference", context));
     Ok(binary)
+}
+
+/// The whole `Content-Type` if it has parameters beside those that say how the content is sent: the profile decides about
+/// them (`fhir-api` 1.9), they are not dropped on the way.
+fn other_parameters(headers: &HeaderMap) -> Option<String> {
+    let whole = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+    let is_other = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default().trim().to_ascii_lowercase();
+        !matches!(name.as_str(), "" | "charset" | "boundary")
+    };
+    whole.split(';').skip(1).any(is_other).then(|| whole.to_owned())
 }
 
 /// Turns the answer of a read into the raw content.

@@ -86,6 +86,10 @@ codes! {
     AnswerTooLarge = "EN-FHIR-024",
     /// The disk has no room for content.
     NoRoom = "EN-FHIR-025",
+    /// A counted limit of the policy is reached.
+    LimitReached = "EN-FHIR-026",
+    /// A StructureDefinition from which no snapshot can be made.
+    Snapshot = "EN-FHIR-027",
 }
 
 /// Why an interaction is not carried out.
@@ -153,10 +157,24 @@ impl Refusal {
         self
     }
 
+    /// No snapshot can be made, for these reasons: 500 if the definition is asked about, 400 if it was to be stored.
+    pub(crate) fn snapshot(status: StatusCode, mut issues: Vec<Issue>) -> Self {
+        for issue in &mut issues {
+            issue.details = Some((CODE_SYSTEM.to_owned(), Code::Snapshot.as_str().to_owned()));
+        }
+        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None }
+    }
+
     /// 403, a rule denies.
     pub(crate) fn forbidden(operation: &str, reason: impl Into<String>) -> Self {
         let text = format!("Operation {operation} forbidden");
         Self::with_outcome(StatusCode::FORBIDDEN, Code::Forbidden, IssueCode::Forbidden, text).because(reason)
+    }
+
+    /// 403, as often as the policy permits in this period.
+    pub(crate) fn limit_reached(rule: &policies::RuleId, most: u64, per: policies::clock::Period) -> Self {
+        let text = format!("Rule {rule} permits {most} in a {}, and they are used up", per.as_str());
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::LimitReached, IssueCode::Forbidden, text)
     }
 
     /// 403, the node would lock itself out. The one who asks is local and must know why.

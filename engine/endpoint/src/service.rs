@@ -34,7 +34,7 @@ use crate::negotiate::{Negotiated, wants_raw_binary};
 use crate::refusal::{Code, Refusal};
 use crate::reply::{Printed, refuse};
 use crate::shared::Shared;
-use crate::{Endpoint, websocket};
+use crate::{Endpoint, limits, websocket};
 use job::Job;
 use transact::record;
 
@@ -105,6 +105,7 @@ impl Endpoint {
             record(shared, caller, "websocket", None, None, AuditEvent::Ended { status: status.as_u16(), code });
         match (result, recorded) {
             (Ok((upgrade, slot)), Ok(())) => {
+                tokio::time::sleep(limits::SOCKET_OPENING).await;
                 let (endpoint, caller) = (self.clone(), Arc::clone(caller));
                 websocket::bounded(upgrade).on_upgrade(move |socket| async move {
                     websocket::serve(socket, endpoint, caller).await;

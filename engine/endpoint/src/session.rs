@@ -10,10 +10,12 @@ mod history;
 mod read;
 mod rules;
 mod search;
+mod snapshot;
 mod update;
 
 pub(crate) use create::{CreateOptions, Prepared};
 pub(crate) use search::{Found, version_of};
+pub(crate) use snapshot::for_event;
 pub(crate) use update::UpdateOptions;
 
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub(crate) struct Session<'s, 't> {
     /// Changes that `profiles` has taken in.
     profiles_at: usize,
     filter: ReadFilter,
+    /// What the request at hand uses up when it is accepted.
+    charges: Vec<policies::Charge>,
     effects: Effects,
 }
 
@@ -125,6 +129,7 @@ impl<'s, 't> Session<'s, 't> {
             profiles: View::new(conformance),
             profiles_at: 0,
             filter,
+            charges: Vec::new(),
             effects: Effects::default(),
         })
     }

@@ -10,6 +10,7 @@ mod protection;
 mod references;
 mod resources;
 mod searches;
+mod snapshots;
 mod support;
 mod tasks;
 mod websockets;

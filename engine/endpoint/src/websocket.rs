@@ -160,9 +160,10 @@ impl Session {
         if matching.is_empty() || !self.side.may_see(change).await? {
             return Ok(());
         }
+        let shown = self.side.shown(resource).await?;
         for (id, payload) in matching {
             let text = match payload {
-                Some(format) => fhir::print(format, &clean(resource.as_ref().clone()), false),
+                Some(format) => fhir::print(format, &shown, false),
                 None => format!("ping {id}"),
             };
             metrics::counter!("schleuse_endpoint_websocket_events_total").increment(1);
@@ -225,6 +226,14 @@ impl Side {
         }
         self.endpoint.may_read(&self.caller, change.resource_type, &change.id, change.version).await.map_err(|error| {
             tracing::error!(%error, "right to read cannot be judged");
+            Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() })
+        })
+    }
+
+    /// What is sent: as every other answer, but a StructureDefinition always has its snapshot.
+    async fn shown(&self, resource: &Arc<fhir::Resource>) -> Result<fhir::Resource, Ended> {
+        self.endpoint.shown_in_event(clean(resource.as_ref().clone())).await.map_err(|error| {
+            tracing::error!(%error, "snapshot cannot be read");
             Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() })
         })
     }

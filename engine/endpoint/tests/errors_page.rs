@@ -97,6 +97,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "the change would leave the node without its own organisation, endpoint or certificate",
             "keep the own Organization and Endpoint active, with the certificate in use; add a new one before removing the old",
         ),
+        Code::Snapshot => (
+            "400, 500",
+            "no snapshot can be made of a StructureDefinition: its base is not known, or its differential contradicts it",
+            "the OperationOutcome names every element; store the base first, or in the same transaction",
+        ),
         Code::AnswerTooLarge => {
             ("400", "the page of a search or history is too large", "ask for fewer entries with `_count`")
         }
@@ -104,6 +109,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "507",
             "the disk has no room for more content of Binaries",
             "free space on the disk of `[store]`, or delete Binaries for good; everything else goes on meanwhile",
+        ),
+        Code::LimitReached => (
+            "403",
+            "a restriction of the policy counts, and what it permits in this period is used up",
+            "wait for the next hour, day, week or month (in the policy's time zone), or have `only.count` of the named rule changed",
         ),
         Code::Precondition => ("412", "`If-Match` or `If-Unmodified-Since` of a read does not hold", "read without it"),
     }

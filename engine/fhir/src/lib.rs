@@ -11,12 +11,14 @@
 //! | [`json`], [`xml`], [`mod@format`], [`limits`], [`error`] | reading, strict and bounded, and printing |
 //! | [`definitions`] | what R4 says about every type: the compact tables that drive XML, references, validation |
 //! | [`mod@reference`], [`canonical`], [`date`] | the parts of resources that have a meaning of their own |
+//! | [`base`] | the DSF base resources that come with the program |
 //! | [`search`] | parameters, queries, index entries, evaluation |
 //! | [`snapshot`] | what a profile says in full, from its differential |
 //! | [`validate`] | profiles |
 //! | [`binary`] | Binaries whose content does not fit into memory |
 //! | [`outcome`] | what a client is told |
 
+pub mod base;
 pub mod binary;
 pub mod canonical;
 pub mod date;

@@ -3,7 +3,8 @@
 //! The endpoint validates every resource before it stores it (`fhir-api.md` 4.4), the gateway the Tasks of partners, the
 //! process engine what it sends. Two things are checked: the structure that the tables of R4 describe (unknown elements,
 //! cardinality, forms of primitives, required codes, invariants), always; and every profile that `meta.profile` names,
-//! with the profiles of extensions and data types that these or the extensions themselves call for.
+//! with the profiles of extensions and data types that these or the extensions themselves call for. The answers of a
+//! QuestionnaireResponse are held against its Questionnaire.
 //!
 //! Nothing is taken for granted: a profile in `meta.profile` that is not known is an error; slicing that cannot be decided
 //! is an error; an invariant outside the FHIRPath subset, and a required value set that cannot be expanded locally, are
@@ -24,6 +25,7 @@ mod invariants;
 pub(crate) mod limits;
 mod primitive;
 mod profile;
+mod questionnaire;
 mod references;
 mod registry;
 mod slices;
@@ -57,6 +59,12 @@ pub trait ProfileSource {
 
     /// The CodeSystem.
     fn code_system(&self, url: &str, version: Option<&str>) -> Option<Arc<Resource>>;
+
+    /// The Questionnaire.
+    fn questionnaire(&self, url: &str, version: Option<&str>) -> Option<Arc<Resource>> {
+        let _ = (url, version);
+        None
+    }
 
     /// The compiled profile that was kept for the canonical (`url` or `url|version`).
     fn compiled(&self, canonical: &str) -> Option<Arc<CompiledProfile>> {
@@ -153,6 +161,9 @@ impl<'a> Validator<'a> {
         let profiles = resource.get("meta").map_or(&[][..], |meta| meta.list("profile"));
         for canonical in profiles.iter().filter_map(crate::Value::as_str) {
             self.profile(resource, canonical);
+        }
+        if resource.str("resourceType") == Some("QuestionnaireResponse") {
+            self.answers(resource);
         }
         (self.root, self.resource) = outer;
     }

@@ -35,6 +35,7 @@ pub mod processes;
 pub mod read_access;
 pub mod resources;
 pub mod search;
+mod snapshots;
 pub mod sql;
 mod sqlite;
 mod statement;

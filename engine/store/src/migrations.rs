@@ -31,6 +31,7 @@ pub(crate) const STEPS: &[Step] = &[
     step!(1, "initial", "0001_initial.sql"),
     step!(2, "binary-streams", "0002_binary_streams.sql"),
     step!(3, "tally", "0003_tally.sql"),
+    step!(4, "snapshots", "0004_snapshots.sql"),
 ];
 
 const RECORD: &str =

@@ -128,6 +128,9 @@ impl Transaction<'_> {
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
+        if resource_type == ResourceType::StructureDefinition {
+            self.remove_snapshot(head.rid)?;
+        }
         self.store_version(next, resource_type, id, resource, ChangeKind::Updated)
     }
 
@@ -155,6 +158,9 @@ impl Transaction<'_> {
         )?;
         self.remove_keys(head.rid)?;
         self.remove_index(head.rid)?;
+        if resource_type == ResourceType::StructureDefinition {
+            self.remove_snapshot(head.rid)?;
+        }
         self.put(
             "INSERT INTO security_context (rid, version, target_type, target_id, target_version)
              SELECT rid, ?2, target_type, target_id, target_version FROM security_context

@@ -14,7 +14,8 @@ use fhir::outcome::IssueCode;
 use http::header;
 use pingora::proxy::Session;
 use policies::interaction::BodyKind;
-use policies::{CanonicalRequest, Decision, Denial, Identity, Interaction, RequestError, RuleId};
+use policies::replay::TaskFacts;
+use policies::{CanonicalRequest, ChargeLimit, Decision, Denial, Identity, Interaction, RequestError, RuleId};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
@@ -126,7 +127,18 @@ impl Gateway {
             Body::Judged { resource, .. } => Some(&**resource),
             Body::Absent | Body::Raw { .. } | Body::Passing { .. } => None,
         };
-        let rule = decider.decide(resource).map_err(|refused| refuse(refused, asked))?;
+        let size = match &body {
+            Body::Absent => None,
+            Body::Judged { bytes, .. } => Some(bytes.len() as u64),
+            // A length that nobody stated may be any.
+            Body::Raw { length, .. } => Some(length.unwrap_or(u64::MAX)),
+            Body::Passing { .. } => Some(u64::MAX),
+        };
+        let facts = record::task_facts(&request, resource);
+        let asked = Asked::Judged(&request, facts.as_ref(), size);
+        let permitted = decider.decide(resource, size).map_err(|refused| refuse(refused, asked))?;
+        self.charge(&permitted).map_err(|refused| refuse(refused, asked))?;
+        let rule = permitted.rule().clone();
 
         let head = self.engine_head(session, &caller, &request, &body, socket, &rule, context);
         let head = head.map_err(|refused| refuse(refused, asked))?;
@@ -135,7 +147,8 @@ impl Gateway {
             Body::Absent | Body::Raw { .. } | Body::Passing { .. } => None,
         };
         let record = matter.record().by(&caller).request(&request, basis.policy.audit().log_query_values);
-        let record = Decided { event: "permit", rule: Some(rule.as_str()), body_sha256, ..record };
+        let (task, body_bytes) = (facts, size);
+        let record = Decided { event: "permit", rule: Some(rule.as_str()), task, body_bytes, body_sha256, ..record };
         let position = self.audit.append(OffsetDateTime::now_utc(), &record).map_err(|error| audit_failed(&error))?;
         let load = match body {
             Body::Absent if socket => Load::Socket,
@@ -164,7 +177,7 @@ impl Gateway {
         let basis = self.active.basis();
         let decider =
             Decider { gateway: self, basis: &basis, identity: &caller.identity, request: &request, connection };
-        decider.decide(Some(&binary.resource)).map(drop).map_err(|refused| refused.answer)
+        decider.decide(Some(&binary.resource), None).map(drop).map_err(|refused| refused.answer)
     }
 
     fn identify(&self, basis: &Basis, connection: &Connection) -> Result<Arc<Caller>, Refused> {
@@ -174,6 +187,22 @@ impl Gateway {
         self.identities
             .identify(&self.active, basis, snapshot, connection, OffsetDateTime::now_utc())
             .map_err(|stranger| Refused::new(Answer::empty(403, stranger.code()).closing(), stranger.to_string()))
+    }
+
+    /// Takes from the rates that restrictions of the policy set; counts are the engine's.
+    fn charge(&self, permit: &policies::Permit) -> Result<(), Refused> {
+        for charge in permit.charges().iter().chain(permit.entry_charges()) {
+            let ChargeLimit::Rate { most, span } = charge.limit else { continue };
+            let key = format!("{} {}", charge.rule, charge.caller);
+            if !self.rule_rates.take_within(&key, most, span, Instant::now()) {
+                let text = format!("more often than rule {} permits", charge.rule);
+                let answer = Answer::refusal(429, IssueCode::Throttled, "GW-RATE-003", text.clone());
+                let wait = (span.as_secs() / u64::from(most.max(1))).max(1).to_string();
+                let answer = answer.with(header::RETRY_AFTER, wait);
+                return Err(Refused { answer, reason: text, rule: Some(charge.rule.to_string()) });
+            }
+        }
+        Ok(())
     }
 
     fn canonical(
@@ -250,6 +279,11 @@ impl Gateway {
         record = match asked {
             Some(Asked::Raw(raw)) => record.raw(raw.method.as_str(), &raw.target, with_values),
             Some(Asked::Request(request)) => record.request(request, with_values),
+            Some(Asked::Judged(request, facts, size)) => {
+                record = record.request(request, with_values);
+                (record.task, record.body_bytes) = (facts.cloned(), size);
+                record
+            }
             None => record,
         };
         if refused.rule.is_some() {
@@ -309,6 +343,8 @@ pub(super) fn audit_failed(error: &audit::LogError) -> Answer {
 enum Asked<'a> {
     Raw(&'a RawTarget),
     Request(&'a CanonicalRequest),
+    /// With what rules look at in the body.
+    Judged(&'a CanonicalRequest, Option<&'a TaskFacts>, Option<u64>),
 }
 
 struct RawTarget {
@@ -341,13 +377,13 @@ impl Decider<'_> {
         }
     }
 
-    /// The decision; gives the id of the rule that permits.
-    fn decide(&self, body: Option<&Resource>) -> Result<RuleId, Refused> {
+    /// The decision.
+    fn decide(&self, body: Option<&Resource>, size: Option<u64>) -> Result<policies::Permit, Refused> {
         let started = Instant::now();
-        let decision = decide::decide(self.basis, self.identity, self.request, body, self.connection);
+        let decision = decide::decide(self.basis, self.identity, self.request, body, self.connection, size);
         self.gateway.meters.decision(started.elapsed());
         match decision {
-            Some(Decision::Permit(permit)) => Ok(permit.rule().clone()),
+            Some(Decision::Permit(permit)) => Ok(permit),
             Some(Decision::Deny(denial)) => Err(denied(denial)),
             None => Err(Refused::new(Answer::unavailable("GW-LINK-002"), "no allow-list yet")),
         }

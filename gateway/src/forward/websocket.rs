@@ -50,7 +50,7 @@ fn may_stay(active: &Active, connection: &Connection, request: &CanonicalRequest
     let Some(snapshot) = &basis.snapshot else { return false };
     let identity = decide::identify_anew(active, &basis, snapshot, connection, OffsetDateTime::now_utc());
     identity.is_ok_and(|identity| {
-        decide::decide(&basis, &identity, request, None, connection).is_some_and(|decision| decision.is_permit())
+        decide::decide(&basis, &identity, request, None, connection, None).is_some_and(|decision| decision.is_permit())
     })
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use certs::{Certificate, ClientVerifier, Credentials, TrustStore};
+use certs::{Certificate, ClientTrust, Credentials};
 use moka::sync::Cache;
 use policies::Thumbprint;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
@@ -42,21 +42,11 @@ pub struct TlsState {
     pub generation: u64,
     /// The certificate that is shown, for metrics and logs.
     pub server_certificate: Certificate,
-    authorities: Vec<Certificate>,
     /// Clients whose chain this verifier accepted a moment ago. A ticket is only good for the state that wrote it, so a
     /// resumed session is one of these, unless it comes late.
     verified: Cache<Thumbprint, ()>,
-}
-
-/// Which client certificates a handshake accepts.
-#[derive(Debug)]
-pub struct Trusted {
-    /// Every authority of the trust store.
-    pub store: TrustStore,
-    /// Those of them whose own signature alone counts (`issuer-sha256`); none: all do, and authorities below them.
-    pub issuers: Option<TrustStore>,
-    /// Most authorities above a client (`max-depth`).
-    pub depth: usize,
+    /// What the verifier is made of.
+    pub trust: ClientTrust,
 }
 
 /// Why no TLS state can be built.
@@ -94,21 +84,6 @@ struct OneCertificate(Arc<CertifiedKey>);
 #[derive(Debug)]
 struct Shared(Arc<dyn ProducesTickets>);
 
-// === impl Trusted ===
-
-impl Trusted {
-    fn verifier(
-        &self,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, rustls::server::VerifierBuilderError> {
-        let verifier = match &self.issuers {
-            None => ClientVerifier::new(&self.store, provider)?,
-            Some(issuers) => ClientVerifier::new(issuers, provider)?.with_direct_issuers(),
-        };
-        Ok(Arc::new(verifier.with_depth(self.depth, &self.store)))
-    }
-}
-
 // === impl TlsState ===
 
 impl TlsState {
@@ -116,12 +91,11 @@ impl TlsState {
     pub fn build(
         profile: Profile,
         credentials: &Credentials,
-        trust: &Trusted,
+        trust: ClientTrust,
         host: &str,
         ticket_seconds: u32,
         now: time::OffsetDateTime,
     ) -> Result<Self, TlsError> {
-        static GENERATION: AtomicU64 = AtomicU64::new(0);
         let server_certificate = credentials.certificate().clone();
         check_server_certificate(&server_certificate, host, now)?;
         let provider = Arc::new(profile.provider());
@@ -141,10 +115,21 @@ impl TlsState {
         } else {
             config.send_tls13_tickets = 0;
         }
-        let generation = GENERATION.fetch_add(1, Ordering::Relaxed) + 1;
-        let authorities = trust.store.certificates().cloned().collect();
-        let verified = Cache::builder().max_capacity(IDENTITY_CACHE).time_to_live(TRUST_MEMORY).build();
-        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate, authorities, verified })
+        let (generation, verified) = (next_generation(), nobody_verified());
+        Ok(Self { config: Arc::new(config), verifier, generation, server_certificate, verified, trust })
+    }
+
+    /// The same state as another generation: every open connection is verified again by its next request.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            verifier: Arc::clone(&self.verifier),
+            generation: next_generation(),
+            server_certificate: self.server_certificate.clone(),
+            verified: nobody_verified(),
+            trust: self.trust.clone(),
+        }
     }
 
     /// Takes note of a client whose chain the verifier accepted just now.
@@ -159,8 +144,17 @@ impl TlsState {
 
     /// The server certificate and the trusted authorities.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        std::iter::once(&self.server_certificate).chain(&self.authorities)
+        std::iter::once(&self.server_certificate).chain(self.trust.store.certificates())
     }
+}
+
+fn next_generation() -> u64 {
+    static GENERATION: AtomicU64 = AtomicU64::new(0);
+    GENERATION.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn nobody_verified() -> Cache<Thumbprint, ()> {
+    Cache::builder().max_capacity(IDENTITY_CACHE).time_to_live(TRUST_MEMORY).build()
 }
 
 /// Whether the certificate is one for the host, and has not expired.

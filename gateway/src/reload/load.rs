@@ -1,17 +1,16 @@
 //! Reading certificates, trust store and policy from the node's directory, all or nothing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use certs::{CertError, CertificateRules, Credentials, TrustStore};
-use node::{Directory, Settings};
-use policies::policy::{AbsentEku, TlsProfile, Trust};
+use certs::{CertError, CertificateRules, Credentials};
+use node::{Directory, Settings, TrustError};
+use policies::policy::TlsProfile;
 use policies::{Finding, Policy};
 use time::OffsetDateTime;
 
 use crate::limits::Limits;
-use crate::listen::{Profile, TlsError, TlsState, Trusted, check_server_certificate};
+use crate::listen::{Profile, TlsError, TlsState, check_server_certificate};
 
 /// A state that was read whole and is consistent.
 #[derive(Debug)]
@@ -87,19 +86,24 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
     let files = &settings.server_certificate;
     let credentials = Credentials::load(&files.certificate, &files.private_key);
     let credentials = problems.keep(credentials, |error| vec![Problem::Certificate(error)]);
-    let trust = TrustStore::load(&settings.trust_stores.client);
-    let trust = problems.keep(trust, |errors| problem_list(errors, Problem::Certificate));
     let host = settings.base_url.host();
     if let Some(credentials) = &credentials {
         let fits = check_server_certificate(credentials.certificate(), host, now);
         problems.keep(fits, |error| vec![Problem::Tls(error)]);
     }
-    let (Some(policy), Some(trust)) = (policy, trust) else { return Err(LoadError(problems.0)) };
-    let issuers = problems.keep(listed_issuers(&trust, &policy.trust().issuer_sha256), |problems| problems);
-    let (Some(issuers), Some(credentials), true) = (issuers, credentials, problems.0.is_empty()) else {
+    // What the trust store itself is worth is said even if the policy cannot be read.
+    let Some(policy) = policy else {
+        let store = certs::TrustStore::load(&settings.trust_stores.client);
+        problems.keep(store, |errors| problem_list(errors, Problem::Certificate));
         return Err(LoadError(problems.0));
     };
-    let trust = Trusted { store: trust, issuers, depth: usize::from(policy.trust().max_depth) };
+    let trust = problems.keep(node::client_trust(settings, &policy), |error| match error {
+        TrustError::Files(errors) => problem_list(errors, Problem::Certificate),
+        TrustError::NoListedIssuer => vec![Problem::NoListedIssuer],
+    });
+    let (Some(trust), Some(credentials), true) = (trust, credentials, problems.0.is_empty()) else {
+        return Err(LoadError(problems.0));
+    };
     let profile = match policy.tls().profile {
         TlsProfile::DsfCompat => Profile::DsfCompat,
         TlsProfile::Bsi => Profile::Bsi,
@@ -107,9 +111,9 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
     };
     let tickets = &policy.tls().tickets;
     let ticket_seconds = if tickets.enabled { u32::try_from(tickets.rotate.as_secs()).unwrap_or(u32::MAX) } else { 0 };
-    let tls = TlsState::build(profile, &credentials, &trust, host, ticket_seconds, now)
+    let tls = TlsState::build(profile, &credentials, trust, host, ticket_seconds, now)
         .map_err(|error| LoadError(vec![Problem::Tls(error)]))?;
-    let rules = rules(policy.trust());
+    let rules = node::certificate_rules(policy.trust());
     let limits = Limits::from_policy(policy.limits());
     Ok(Loaded { tls, policy: Arc::new(policy), rules, limits })
 }
@@ -143,36 +147,6 @@ impl Problems {
 
 fn problem_list<E>(errors: Vec<E>, problem: impl Fn(E) -> Problem) -> Vec<Problem> {
     errors.into_iter().map(problem).collect()
-}
-
-/// The authorities whose fingerprints are listed; none when no list is given.
-fn listed_issuers(trust: &TrustStore, fingerprints: &[String]) -> Result<Option<TrustStore>, Vec<Problem>> {
-    if fingerprints.is_empty() {
-        return Ok(None);
-    }
-    let listed: Vec<_> = trust
-        .certificates()
-        .filter(|known| fingerprints.iter().any(|print| print == known.sha256()))
-        .cloned()
-        .collect();
-    if listed.is_empty() {
-        return Err(vec![Problem::NoListedIssuer]);
-    }
-    let store = TrustStore::from_certificates(listed, "issuer-sha256");
-    store.map(Some).map_err(|errors| problem_list(errors, Problem::Certificate))
-}
-
-fn rules(trust: &Trust) -> CertificateRules {
-    let listed = |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().collect::<BTreeSet<_>>());
-    CertificateRules {
-        issuer_common_names: listed(&trust.issuer_cn),
-        subject_countries: listed(&trust.subject_country),
-        missing_country_allowed_for: trust.allow_missing_country_for.iter().cloned().collect(),
-        client_auth_required: trust.absent_eku == AbsentEku::Reject,
-        minimum_rsa_bits: usize::try_from(trust.keys.min_rsa_leaf).ok(),
-        curves: listed(&trust.keys.curves),
-        denied_thumbprints: trust.deny_thumbprints.iter().map(ToString::to_string).collect(),
-    }
 }
 
 const fn remedy(error: &TlsError) -> &'static str {

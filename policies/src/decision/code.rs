@@ -57,6 +57,9 @@ codes! {
     DeniedByRule = "GW-POL-013", 403,
         "a rule of the policy denies the interaction",
         "the named rule says why; deny rules win over allow rules";
+    Restricted = "GW-POL-014", 403,
+        "a rule with the effect restrict applies, and its demands on time, size or network are not met",
+        "the named rule says what it demands; come at another time, or have the rule changed";
     Task = "GW-POL-020", 403,
         "the Task breaks a rule of DSF Tasks or is not authorised by an ActivityDefinition",
         "check requester, recipient, instantiatesCanonical, message-name and profile; check that the process is installed and admits the requester";

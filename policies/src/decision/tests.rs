@@ -77,7 +77,7 @@ fn the_engine_does_not_judge_addresses_again() {
     let (policy, list) = (strict_policy(), allow_list());
     let local = list.identify(&thumbprint(LOCAL_CERTIFICATE), None, &policy);
     let judge = |origin| {
-        let context = Context { now: OffsetDateTime::UNIX_EPOCH, origin };
+        let context = Context { now: OffsetDateTime::UNIX_EPOCH, origin, body_bytes: None };
         decide(&policy, &list, &local, &request("GET", "/fhir/Task/1"), None, &context).is_permit()
     };
     assert!(judge(Origin::Address("10.0.0.1".parse().unwrap())));

@@ -10,6 +10,7 @@ use super::sections::{
     SearchDraft, TicketsDraft, TimeoutsDraft, Tls, TlsDraft, Trust, TrustDraft, XmlLimitsDraft,
 };
 use super::{OutboundMode, Policy, digest, unenforced};
+use crate::clock::Zone;
 use crate::limits;
 
 /// A key that at most one file sets.
@@ -67,7 +68,7 @@ impl Located {
 
 #[derive(Default)]
 struct Draft {
-    time_zone: Slot<String>,
+    time_zone: Slot<Zone>,
     trust: TrustDraft,
     keys: KeyLimitsDraft,
     revocation: RevocationDraft,
@@ -146,7 +147,7 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
     by_type.sort_unstable();
     Ok(Policy {
         version: digest(files),
-        time_zone: draft.time_zone.take().unwrap_or_else(|| super::TIME_ZONE.to_owned()),
+        zone: draft.time_zone.take().or_else(|| Zone::named(super::TIME_ZONE)).unwrap_or_else(Zone::utc),
         trust: Trust::of(trust, draft.keys.build(), draft.revocation.build()),
         tls: Tls { profile: tls.profile, hsts: tls.hsts, tickets: draft.tickets.build() },
         limits: Limits {
@@ -226,9 +227,7 @@ impl Draft {
 
     /// Refuses what this version does not enforce; see [`unenforced`].
     fn refuse_unenforced(&self, readers: &mut [Reader<'_>]) {
-        self.time_zone.refuse_unless(|zone| zone == super::TIME_ZONE, unenforced::TIME_ZONE, readers);
-        unenforced::refuse_revocation(&self.revocation, readers);
-        unenforced::refuse_allow_list(&self.allow_list, &self.delta, readers);
+        unenforced::refuse_allow_list(&self.allow_list, readers);
         unenforced::refuse_audit(&self.audit, readers);
     }
 
@@ -280,16 +279,16 @@ fn check_sections(outbound: &OutboundDraft, readers: &mut [Reader<'_>]) {
     }
 }
 
-fn time_zone(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Item<String>> {
+fn time_zone(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Item<Zone>> {
     let item = root.string(reader, "time-zone")?;
-    let legal = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-".contains(&byte))
-    };
-    if item.value == "UTC" || (item.value.contains('/') && item.value.split('/').all(legal)) {
-        return Some(item);
+    match Zone::named(&item.value) {
+        Some(zone) => Some(Item { value: zone, key: item.key, span: item.span }),
+        None => {
+            let remedy = "write an IANA name such as \"Europe/Berlin\", or \"UTC\"";
+            reader.refuse(&item, "is not the name of a time zone", remedy);
+            None
+        }
     }
-    reader.refuse(&item, "is not the name of a time zone", "write an IANA name such as \"Europe/Berlin\", or \"UTC\"");
-    None
 }
 
 /// A list of values in quotes; each wrong element is reported at its own place.

@@ -1,9 +1,12 @@
 //! `[[rule]]`: who may do what with which types.
 //!
-//! Rules are independent of their order: a request is permitted if some `allow` applies and no `deny` does. At load they
-//! are sorted by id and laid out in a table with one cell per interaction and type, so that a decision looks at the few
-//! rules of its cell whatever the number of rules is.
+//! Rules are independent of their order: a request is permitted if some `allow` applies, no `deny` does, and what every
+//! `restrict` that applies demands is met. At load they are sorted by id and laid out in a table with one cell per
+//! interaction and type, and in it by whom they are about, so that a decision looks at the few rules that can concern it
+//! whatever the number of rules is.
 
+mod conditions;
+mod index;
 mod read;
 
 use std::net::IpAddr;
@@ -11,13 +14,16 @@ use std::net::IpAddr;
 use fhir::{Object, ResourceType};
 
 use crate::allow_list::AllowList;
-use crate::decision::Origin;
+use crate::clock::{TimeWindow, Zone};
+use crate::decision::{Context, Origin};
 use crate::identifier::{OrganizationIdentifier, Role, RuleId};
 use crate::identity::Identity;
 use crate::interaction::Interaction;
 use crate::network::Network;
 use crate::task::TaskView;
 
+pub use conditions::{Count, Demands, Rate};
+use index::Index;
 pub(super) use read::{RulesDraft, compile};
 
 /// Whether a rule permits or forbids.
@@ -27,6 +33,8 @@ pub enum Effect {
     Allow,
     /// Forbids, whatever other rules allow.
     Deny,
+    /// Forbids unless its demands are met; permits nothing by itself.
+    Restrict,
 }
 
 /// Whom a rule is about.
@@ -44,6 +52,10 @@ pub enum Subject {
     Organization(OrganizationIdentifier),
     /// `role:<parent>/<role>`: every organisation that has the role in the parent organisation.
     Role(OrganizationIdentifier, Role),
+    /// `member:<parent>`: every organisation that has any role in the parent organisation.
+    Member(OrganizationIdentifier),
+    /// `practitioner:<role>`: every person with the practitioner role.
+    Practitioner(Role),
 }
 
 /// `when.task`: conditions on the Task in the body.
@@ -74,16 +86,23 @@ pub struct Rule {
     pub types: Option<Vec<ResourceType>>,
     /// Conditions on the Task in the body.
     pub task: Option<TaskCondition>,
+    /// Profiles of the resource in the body, exact or with `*` at the end; empty: any.
+    pub profiles: Vec<String>,
+    /// When the rule applies.
+    pub time: Option<TimeWindow>,
     /// Networks from which the request must come; empty: any.
     pub networks: Vec<Network>,
+    /// What a `restrict` demands.
+    pub only: Demands,
 }
 
 /// The rules of a policy with their index.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    allow: Vec<Vec<u16>>,
-    deny: Vec<Vec<u16>>,
+    allow: Index,
+    deny: Index,
+    restrict: Index,
 }
 
 /// A request as rules see it.
@@ -93,7 +112,8 @@ pub(crate) struct Question<'a> {
     pub(crate) interaction: Interaction,
     pub(crate) resource_type: Option<ResourceType>,
     pub(crate) body: Body<'a>,
-    pub(crate) origin: Origin,
+    pub(crate) context: &'a Context,
+    pub(crate) zone: &'a Zone,
 }
 
 /// What is known about the body.
@@ -132,12 +152,18 @@ impl Subject {
             (Self::Role(parent, role), Identity::Local(caller) | Identity::Remote(caller)) => {
                 allow_list.has_role(&caller.identifier, caller.endpoint.as_ref(), parent, role)
             }
+            (Self::Member(parent), Identity::Local(caller) | Identity::Remote(caller)) => {
+                allow_list.roles_of(&caller.identifier).any(|(known, _)| known == parent)
+            }
+            (Self::Practitioner(role), Identity::Person(person)) => person.has_practitioner_role(role),
             (
                 Self::LocalOrganization
                 | Self::RemoteOrganization
                 | Self::Person
                 | Self::Organization(_)
-                | Self::Role(..),
+                | Self::Role(..)
+                | Self::Member(_)
+                | Self::Practitioner(_),
                 _,
             ) => false,
         }
@@ -145,12 +171,15 @@ impl Subject {
 
     /// Whether remote organisations can be meant.
     const fn includes_remote(&self) -> bool {
-        matches!(self, Self::RemoteOrganization | Self::Any | Self::Organization(_) | Self::Role(..))
+        matches!(self, Self::RemoteOrganization | Self::Any | Self::Organization(_) | Self::Role(..) | Self::Member(_))
     }
 
     /// Whether everybody whom `other` means is meant.
     fn covers(&self, other: &Self) -> bool {
-        *self == Self::Any || self == other
+        *self == Self::Any
+            || self == other
+            || matches!((self, other), (Self::Person, Self::Practitioner(_)))
+            || matches!((self, other), (Self::Member(parent), Self::Role(of, _)) if parent == of)
     }
 }
 
@@ -182,20 +211,21 @@ pub(crate) fn matches_pattern(pattern: &str, value: &str) -> bool {
 
 impl Rule {
     /// Whether the rule has no conditions beyond subject, interaction and type.
-    fn is_unconditional(&self) -> bool {
-        self.task.is_none() && self.networks.is_empty()
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.task.is_none() && self.profiles.is_empty() && self.time.is_none() && self.networks.is_empty()
     }
 
     fn applies(&self, question: &Question<'_>, allow_list: &AllowList) -> bool {
         self.subjects.iter().any(|subject| subject.matches(question.identity, allow_list))
-            && self.admits_origin(question.origin)
+            && self.admits_origin(question.context.origin)
+            && self.time.is_none_or(|window| window.contains(question.context.now, question.zone))
             && self.admits_body(question.body)
     }
 
     fn admits_origin(&self, origin: Origin) -> bool {
         match origin {
             Origin::Address(address) => self.networks.is_empty() || self.contains(address),
-            // The gateway judged the address; a deny that depends on it was applied there.
+            // The gateway judged the address; what depends on it was applied there.
             Origin::JudgedByGateway => self.networks.is_empty() || self.effect == Effect::Allow,
         }
     }
@@ -204,13 +234,23 @@ impl Rule {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    fn admits_body(&self, body: Body<'_>) -> bool {
-        match (&self.task, body) {
-            (None, _) => true,
-            (Some(_), Body::NotYet) => self.effect == Effect::Allow,
-            (Some(condition), Body::Resource(task)) => condition.holds(task),
-            (Some(_), Body::None) => self.effect == Effect::Deny,
+    pub(crate) fn admits_body(&self, body: Body<'_>) -> bool {
+        if self.task.is_none() && self.profiles.is_empty() {
+            return true;
         }
+        match body {
+            Body::NotYet => self.effect == Effect::Allow,
+            Body::Resource(resource) => {
+                self.task.as_ref().is_none_or(|condition| condition.holds(resource)) && self.admits_profiles(resource)
+            }
+            // What cannot be looked at is refused: an allow does not apply, a deny and a restriction do.
+            Body::None => self.effect != Effect::Allow,
+        }
+    }
+
+    fn admits_profiles(&self, resource: &Object) -> bool {
+        let listed = |profile: &str| self.profiles.iter().any(|pattern| matches_pattern(pattern, profile));
+        self.profiles.is_empty() || TaskView::of(resource).profiles().any(listed)
     }
 
     fn cells(&self) -> impl Iterator<Item = usize> {
@@ -232,25 +272,8 @@ impl RuleSet {
     fn new(mut rules: Vec<Rule>) -> Self {
         // The id that is reported must not depend on files and their order.
         rules.sort_by(|left, right| left.id.cmp(&right.id));
-        let mut set = Self {
-            allow: vec![Vec::new(); Interaction::ALL.len() * COLUMNS],
-            deny: vec![Vec::new(); Interaction::ALL.len() * COLUMNS],
-            rules: Vec::new(),
-        };
-        for (number, rule) in rules.iter().enumerate() {
-            let Ok(number) = u16::try_from(number) else { break };
-            let table = match rule.effect {
-                Effect::Allow => &mut set.allow,
-                Effect::Deny => &mut set.deny,
-            };
-            for position in rule.cells() {
-                if let Some(cell) = table.get_mut(position) {
-                    cell.push(number);
-                }
-            }
-        }
-        set.rules = rules;
-        set
+        let of = |effect| Index::of(&rules, effect);
+        Self { allow: of(Effect::Allow), deny: of(Effect::Deny), restrict: of(Effect::Restrict), rules }
     }
 
     /// Every rule, in order of their ids.
@@ -261,24 +284,46 @@ impl RuleSet {
 
     /// The rule that denies, if one does.
     pub(crate) fn denying(&self, question: &Question<'_>, allow_list: &AllowList) -> Option<&Rule> {
-        Self::first(&self.deny, &self.rules, question, allow_list)
+        self.first(&self.deny, question, allow_list)
     }
 
     /// A rule that allows, if one does.
     pub(crate) fn allowing(&self, question: &Question<'_>, allow_list: &AllowList) -> Option<&Rule> {
-        Self::first(&self.allow, &self.rules, question, allow_list)
+        self.first(&self.allow, question, allow_list)
     }
 
-    fn first<'r>(
-        table: &[Vec<u16>],
-        rules: &'r [Rule],
-        question: &Question<'_>,
-        allow_list: &AllowList,
-    ) -> Option<&'r Rule> {
-        table
-            .get(cell(question.interaction, question.resource_type))?
-            .iter()
-            .filter_map(|number| rules.get(usize::from(*number)))
-            .find(|rule| rule.applies(question, allow_list))
+    /// Every restriction that applies.
+    pub(crate) fn restricting<'r>(
+        &'r self,
+        question: &'r Question<'_>,
+        allow_list: &'r AllowList,
+    ) -> impl Iterator<Item = &'r Rule> {
+        self.restrict
+            .candidates(question, allow_list)
+            .filter_map(|number| self.rules.get(usize::from(number)))
+            .filter(|rule| rule.applies(question, allow_list))
+    }
+
+    /// Every rule about the caller, the interaction and the type, whatever its conditions are.
+    pub(crate) fn about<'r>(
+        &'r self,
+        question: &'r Question<'_>,
+        allow_list: &'r AllowList,
+    ) -> impl Iterator<Item = &'r Rule> {
+        [&self.allow, &self.deny, &self.restrict].into_iter().flat_map(move |index| {
+            index
+                .candidates(question, allow_list)
+                .filter_map(|number| self.rules.get(usize::from(number)))
+                .filter(|rule| rule.subjects.iter().any(|subject| subject.matches(question.identity, allow_list)))
+        })
+    }
+
+    fn first<'r>(&'r self, index: &'r Index, question: &Question<'_>, allow_list: &AllowList) -> Option<&'r Rule> {
+        let applies =
+            |number: &u16| self.rules.get(usize::from(*number)).is_some_and(|rule| rule.applies(question, allow_list));
+        // The lowest number, whichever list it stands in.
+        let found =
+            index.lists(question, allow_list).filter_map(|list| list.iter().copied().find(|n| applies(n))).min()?;
+        self.rules.get(usize::from(found))
     }
 }

@@ -238,17 +238,10 @@ const RULE: &str = "[[rule]]\nid = \"r\"\neffect = \"deny\"\nsubject = \"any\"\n
 #[test]
 fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     for (text, line, key) in [
-        ("time-zone = \"Europe/Vienna\"", 1, "time-zone"),
-        ("[trust.revocation]\nmode = \"soft\"", 2, "trust.revocation.mode"),
-        ("[trust.revocation]\nmode = \"hard\"", 2, "trust.revocation.mode"),
-        ("[trust.revocation]\nmax-age = \"24h\"", 2, "trust.revocation.max-age"),
         ("[allow-list]\nsources = [\"https://a.example/fhir/Bundle/1\"]", 2, "allow-list.sources"),
         ("[allow-list]\nrequire-identifier = \"http://a.example|b\"", 2, "allow-list.require-identifier"),
         ("[allow-list]\nprotect-self = true", 2, "allow-list.protect-self"),
         ("[allow-list]\napproval = \"one-person\"", 2, "allow-list.approval"),
-        ("[allow-list.max-delta]\norganizations-added = 5", 2, "allow-list.max-delta.organizations-added"),
-        ("[allow-list.max-delta]\norganizations-removed = 5", 2, "allow-list.max-delta.organizations-removed"),
-        ("[allow-list.max-delta]\nthumbprints-changed = 5", 2, "allow-list.max-delta.thumbprints-changed"),
         ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
         ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
         ("[limits.body]\nBundle = \"65MiB\"", 2, "limits.body.Bundle"),
@@ -262,6 +255,37 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
         "p.toml",
         "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = []\n",
     )]);
+}
+
+#[test]
+fn restrictions_are_validated_with_their_place() {
+    let rule = |rest: &str| {
+        format!(
+            "[[rule]]\nid = \"x\"\nsubject = \"any\"\nmatch = {{ operations = [\"create\"], types = [\"Task\"] }}\n{rest}\n"
+        )
+    };
+    for (rest, line, key) in [
+        ("effect = \"restrict\"", 1, "rule.only"),
+        ("effect = \"allow\"\nonly.size = \"1KiB\"", 6, "rule.only"),
+        ("effect = \"restrict\"\nonly.time = { days = [\"monday\"] }", 6, "rule.only.time.days"),
+        ("effect = \"restrict\"\nonly.time = { from = \"7:00\" }", 6, "rule.only.time.from"),
+        ("effect = \"restrict\"\nonly.time = { to = \"24:01\" }", 6, "rule.only.time.to"),
+        ("effect = \"restrict\"\nonly.time = { from = \"10:00\", to = \"10:00\" }", 6, "rule.only.time"),
+        ("effect = \"restrict\"\nonly.count = { most = 50 }", 6, "rule.only.count.per"),
+        ("effect = \"restrict\"\nonly.count = { most = 50, per = \"year\" }", 6, "rule.only.count.per"),
+        ("effect = \"restrict\"\nonly.rate = \"10\"", 6, "rule.only.rate"),
+        (
+            "effect = \"restrict\"\nnetworks = \"10.0.0.0/8\"\nonly.count = { most = 1, per = \"day\" }",
+            1,
+            "rule.networks",
+        ),
+        ("effect = \"deny\"\nwhen.profile = []", 6, "rule.when.profile"),
+    ] {
+        assert_eq!(lines(&format!("{}{RULE}", rule(rest))), [(line, key.to_owned())], "{rest}");
+    }
+    let read = "[[rule]]\nid = \"x\"\neffect = \"restrict\"\nsubject = \"any\"\nmatch = { operations = [\"read\"], types = [\"*\"] }\nonly.count = { most = 1, per = \"day\" }\n";
+    assert_eq!(lines(read), [(6, "rule.only.count".to_owned())]);
+    assert_eq!(lines(&format!("time-zone = \"Berlin\"\n{RULE}")), [(1, "time-zone".to_owned())]);
 }
 
 #[test]

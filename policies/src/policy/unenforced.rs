@@ -6,27 +6,11 @@
 
 use settings::Reader;
 
-use super::sections::{AllowListDraft, AuditDraft, DeltaDraft, RevocationDraft};
-use super::{Approval, AuditFormat, RevocationMode, sections};
-
-/// `time-zone`
-pub(super) const TIME_ZONE: (&str, &str) =
-    ("has no effect: no rule of this version has a time window", "leave the key out, or write \"Europe/Berlin\"");
-
-/// `[trust.revocation]`
-pub(super) fn refuse_revocation(draft: &RevocationDraft, readers: &mut [Reader<'_>]) {
-    let mode = (
-        "is not checked by this version: a revoked certificate would be accepted all the same",
-        "write \"off\", and block a revoked certificate with deny-thumbprints or by taking it off the allow-list",
-    );
-    draft.mode.refuse_unless(|mode| *mode == RevocationMode::Off, mode, readers);
-    let max_age = ("has no effect: this version reads no revocation lists", "leave the key out");
-    let default = sections::Revocation::default().max_age;
-    draft.max_age.refuse_unless(|age| *age == default, max_age, readers);
-}
+use super::sections::{AllowListDraft, AuditDraft};
+use super::{Approval, AuditFormat, sections};
 
 /// `[allow-list]`: there is no download yet that these keys could restrict.
-pub(super) fn refuse_allow_list(draft: &AllowListDraft, delta: &DeltaDraft, readers: &mut [Reader<'_>]) {
+pub(super) fn refuse_allow_list(draft: &AllowListDraft, readers: &mut [Reader<'_>]) {
     let finding = (
         "has no effect: this version downloads no allow-list, and what local users and the command line change is not held \
          against it",
@@ -39,13 +23,6 @@ pub(super) fn refuse_allow_list(draft: &AllowListDraft, delta: &DeltaDraft, read
     draft.protect_self.refuse_unless(|protect| !protect, finding, readers);
     draft.approval.refuse_unless(|approval| *approval == Approval::None, finding, readers);
     draft.pin_server_sha256.refuse_unless(Vec::is_empty, finding, readers);
-    for (slot, default) in [
-        (&delta.organizations_added, default.max_delta.organizations_added),
-        (&delta.organizations_removed, default.max_delta.organizations_removed),
-        (&delta.thumbprints_changed, default.max_delta.thumbprints_changed),
-    ] {
-        slot.refuse_unless(|most| *most == default, finding, readers);
-    }
 }
 
 /// `[audit]`

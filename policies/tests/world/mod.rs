@@ -178,7 +178,11 @@ pub fn identify(digit: char) -> Identity {
 }
 
 pub fn from(address: &str) -> Context {
-    Context { now: time::OffsetDateTime::UNIX_EPOCH, origin: Origin::Address(address.parse().unwrap()) }
+    Context {
+        now: time::OffsetDateTime::UNIX_EPOCH,
+        origin: Origin::Address(address.parse().unwrap()),
+        body_bytes: None,
+    }
 }
 
 pub fn inside() -> Context {

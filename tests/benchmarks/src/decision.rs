@@ -125,7 +125,7 @@ impl Bench {
             policies::canonicalize(black_box(method), black_box(target), self.active.base().path())
                 .during("a request")?;
         let canonical = Instant::now();
-        let decision = decide::decide(&basis, &identity.identity, &request, black_box(body), &self.connection);
+        let decision = decide::decide(&basis, &identity.identity, &request, black_box(body), &self.connection, None);
         let end = Instant::now();
         match decision {
             Some(policies::Decision::Permit(permit)) => drop(black_box(permit)),

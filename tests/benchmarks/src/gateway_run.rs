@@ -46,7 +46,7 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     report.note(
         "TLS 1.3, X25519, AES-128-GCM; req/s: median; ratios: median of the ratios of each round; CPU: user and system of all processes of the server",
     );
-    report.note(match processors::are_enough() {
+    report.note(match processors::are_apart() {
         true => "the server that is measured has one processor to itself, load generator and upstream have the others",
         false => "server, load generator and upstream share one processor: rates are those of all of them together",
     });

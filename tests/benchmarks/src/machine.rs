@@ -41,7 +41,7 @@ impl Machine {
         let own = std::env::current_exe().during("finding this program")?;
         let folder = own.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self {
-            cores: std::thread::available_parallelism().during("counting cores")?.get(),
+            cores: crate::processors::all(),
             cpu: field("/proc/cpuinfo", "model name"),
             memory_mib: field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0) / 1024,
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),

@@ -192,7 +192,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
     for name in &arguments.names {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         // Servers are started on the other side.
-        let turn = (*name == Name::Gateway).then(|| processors::turn(Side::Load));
+        let turn = (*name == Name::Gateway).then(processors::part);
         if turn.is_some() {
             runtime.worker_threads(processors::count(Side::Load));
         }
@@ -204,6 +204,7 @@ fn measure(arguments: &Arguments) -> Outcome<()> {
                 () = interrupted() => Err(error::Failure::new("interrupted")),
             }
         })?;
+        processors::join(turn);
     }
     Ok(())
 }

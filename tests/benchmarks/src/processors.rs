@@ -3,6 +3,8 @@
 //! Otherwise the two sides take turns on the same processors, the rate is that of both together, and a server that costs
 //! half shows as little faster. Threads and programs that are started inherit the side of the thread that starts them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Who runs there.
@@ -18,32 +20,47 @@ pub(crate) enum Side {
 #[derive(Debug)]
 pub(crate) struct Turn(Option<CpuSet>);
 
+/// Whether the sides are apart.
+static APART: AtomicBool = AtomicBool::new(false);
+
+/// How many processors there are.
+pub(crate) fn all() -> usize {
+    processors().len().max(1)
+}
+
 /// How many processors a side has.
 pub(crate) fn count(side: Side) -> usize {
-    match processors().len() {
-        0 | 1 => 1,
-        all => {
-            if side == Side::Server {
-                1
-            } else {
-                all - 1
-            }
-        }
+    match (all(), side) {
+        (1, _) => 1,
+        (all, _) if !are_apart() => all,
+        (_, Side::Server) => 1,
+        (all, Side::Load) => all - 1,
     }
 }
 
-/// Whether there are enough for both sides.
-pub(crate) fn are_enough() -> bool {
-    processors().len() > 1
+/// Whether each side has processors of its own.
+pub(crate) fn are_apart() -> bool {
+    APART.load(Ordering::Relaxed)
 }
 
-/// Puts the thread at hand on a side; without effect where there is one processor.
+/// Parts the sides, as far as there are processors, and puts the thread at hand on that of the load.
+pub(crate) fn part() -> Turn {
+    APART.store(processors().len() > 1, Ordering::Relaxed);
+    turn(Side::Load)
+}
+
+/// Ends what [`part`] began.
+pub(crate) fn join(turn: Option<Turn>) {
+    APART.store(false, Ordering::Relaxed);
+    drop(turn);
+}
+
+/// Puts the thread at hand on a side; without effect while they are not apart.
 pub(crate) fn turn(side: Side) -> Turn {
     let before = sched_getaffinity(None).ok();
-    let all = processors();
-    let (Some(before), true) = (before, all.len() > 1) else { return Turn(None) };
+    let (Some(before), true) = (before, are_apart()) else { return Turn(None) };
     let mut set = CpuSet::new();
-    let (first, others) = all.split_at(1);
+    let (first, others) = processors().split_at(1);
     for processor in if side == Side::Server { first } else { others } {
         set.set(*processor);
     }

@@ -8,6 +8,7 @@
 
 mod certificates;
 mod configuration;
+mod fhir;
 mod running;
 mod usage;
 

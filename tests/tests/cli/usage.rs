@@ -7,7 +7,7 @@ use super::{PING, init, run, text};
 #[test]
 fn every_command_explains_itself() {
     // The command, and words that somebody who reads its help must find.
-    let commands: [(&str, &[&str]); 16] = [
+    let commands: [(&str, &[&str]); 19] = [
         ("", &["demo", "init", "run", "check", "status", "cert", "audit", "task", "process"]),
         ("demo", &["--once", "--no-run", "--directory", "--sites", "--port", "schleuse demo --once"]),
         ("init", &["--organization-identifier", "--base-url", "https", "/fhir", "Example"]),
@@ -24,6 +24,9 @@ fn every_command_explains_itself() {
         ("task list", &["--status", "--count", "newest"]),
         ("process", &["list"]),
         ("process list", &["messages", "versions"]),
+        ("fhir", &["convert", "validate"]),
+        ("fhir convert", &["--to", "--pretty", "--output", "Examples"]),
+        ("fhir validate", &["--profiles", "--profile", "--outcome", "Examples"]),
     ];
     for (command, words) in commands {
         let mut arguments: Vec<&str> = command.split_whitespace().collect();

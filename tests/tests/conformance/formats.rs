@@ -129,8 +129,14 @@ async fn fhir_022_a_parameter_chooses_the_format() {
 #[tokio::test]
 async fn fhir_023_an_unknown_format_is_415() {
     let subject = shared().await;
-    let answer = subject.loc.get("/Organization?_format=foo").await.expect(415);
-    assert_eq!(answer.text(), "");
+    for format in ["foo", "html", "text/plain"] {
+        let answer = subject.loc.get(&format!("/Organization?_format={format}")).await.expect(415);
+        assert_eq!(answer.text(), "", "{format}");
+    }
+    // A browser gets what it lists behind the pages that are not offered.
+    let browser = [("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")];
+    let answer = subject.loc.send("GET", "/Organization", &browser, "").await.expect(200);
+    assert!(answer.field("content-type").unwrap().starts_with("application/xml"));
     let answer = subject.loc.send("GET", "/Organization", &[("accept", "image/png")], "").await.expect(415);
     assert_eq!(answer.text(), "");
     let fields = [("content-type", "text/plain"), ("accept", JSON)];

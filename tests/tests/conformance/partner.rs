@@ -14,14 +14,14 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 /// Beginning of the ids that exist there.
-pub const EXISTING: &str = "aaaaaaaa";
+pub(crate) const EXISTING: &str = "aaaaaaaa";
 /// Beginning of the ids that do not exist there; for any other it answers 500.
-pub const MISSING: &str = "bbbbbbbb";
+pub(crate) const MISSING: &str = "bbbbbbbb";
 
 static PORT: OnceLock<(u16, std::net::TcpListener)> = OnceLock::new();
 
 /// Where it listens.
-pub fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     listener().0
 }
 
@@ -35,7 +35,7 @@ fn listener() -> &'static (u16, std::net::TcpListener) {
 }
 
 /// Serves until the test program ends. Only holders of a certificate of the authority in `folder` are answered.
-pub fn start(folder: &Path) {
+pub(crate) fn start(folder: &Path) {
     let authority = certs::read_certificates(&std::fs::read(folder.join("ca.pem")).unwrap(), "ca").unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(authority[0].der().clone()).unwrap();

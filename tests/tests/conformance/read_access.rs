@@ -159,6 +159,14 @@ async fn fhir_055_a_lost_role_closes_what_was_for_it() {
     may_read(403, 0).await;
     subject.loc.put(&affiliation, &original).await.expect(200);
     may_read(200, 1).await;
+    let consortium = format!("/Organization/{}", subject.organization(&parent).await);
+    let active = subject.loc.get(&consortium).await.expect(200).json();
+    let mut closed = active.clone();
+    closed["active"] = json!(false);
+    subject.loc.put(&consortium, &closed).await.expect(200);
+    may_read(403, 0).await;
+    subject.loc.put(&consortium, &active).await.expect(200);
+    may_read(200, 1).await;
     subject.loc.delete(&affiliation).await.expect(200);
     may_read(403, 0).await;
 }

@@ -8,41 +8,41 @@ const BPMN_MESSAGE: &str = "http://dsf.dev/fhir/CodeSystem/bpmn-message";
 const ORGANIZATION: &str = "http://dsf.dev/sid/organization-identifier";
 
 /// A resource with read-access tags.
-pub fn resource(resource_type: &str, tags: &[Value], members: Value) -> Value {
+pub(crate) fn resource(resource_type: &str, tags: &[Value], members: Value) -> Value {
     let mut resource = json!({ "resourceType": resource_type, "meta": { "tag": tags } });
     let Value::Object(members) = members else { panic!("members of {resource_type}") };
     resource.as_object_mut().unwrap().extend(members);
     resource
 }
 
-pub fn coding(system: &str, code: &str) -> Value {
+pub(crate) fn coding(system: &str, code: &str) -> Value {
     json!({ "system": system, "code": code })
 }
 
-pub fn identifier(system: &str, value: &str) -> Value {
+pub(crate) fn identifier(system: &str, value: &str) -> Value {
     json!({ "system": system, "value": value })
 }
 
 /// A name that no other test uses.
-pub fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", Uuid::new_v4())
 }
 
 /// An id that no resource has.
-pub fn unknown_id() -> String {
+pub(crate) fn unknown_id() -> String {
     Uuid::new_v4().to_string()
 }
 
-pub fn all() -> Value {
+pub(crate) fn all() -> Value {
     coding(TAG, "ALL")
 }
 
-pub fn local() -> Value {
+pub(crate) fn local() -> Value {
     coding(TAG, "LOCAL")
 }
 
 /// Readable by one organisation.
-pub fn for_organization(name: &str) -> Value {
+pub(crate) fn for_organization(name: &str) -> Value {
     let mut tag = coding(TAG, "ORGANIZATION");
     tag["extension"] = json!([{
         "url": "http://dsf.dev/fhir/StructureDefinition/extension-read-access-organization",
@@ -52,7 +52,7 @@ pub fn for_organization(name: &str) -> Value {
 }
 
 /// Readable by members of the parent organisation with a role.
-pub fn for_role(parent: &str, role: &str) -> Value {
+pub(crate) fn for_role(parent: &str, role: &str) -> Value {
     let mut tag = coding(TAG, "ROLE");
     tag["extension"] = json!([{
         "url": "http://dsf.dev/fhir/StructureDefinition/extension-read-access-parent-organization-role",
@@ -67,11 +67,11 @@ pub fn for_role(parent: &str, role: &str) -> Value {
     tag
 }
 
-pub fn patient(tags: &[Value]) -> Value {
+pub(crate) fn patient(tags: &[Value]) -> Value {
     resource("Patient", tags, json!({ "active": true }))
 }
 
-pub fn code_system(url: &str, version: &str, tags: &[Value]) -> Value {
+pub(crate) fn code_system(url: &str, version: &str, tags: &[Value]) -> Value {
     resource(
         "CodeSystem",
         tags,
@@ -87,7 +87,7 @@ pub fn code_system(url: &str, version: &str, tags: &[Value]) -> Value {
     )
 }
 
-pub fn value_set(url: &str, version: &str) -> Value {
+pub(crate) fn value_set(url: &str, version: &str) -> Value {
     let include = json!([{ "system": "http://dsf.dev/fhir/CodeSystem/organization-role" }]);
     resource(
         "ValueSet",
@@ -103,7 +103,7 @@ pub fn value_set(url: &str, version: &str) -> Value {
     )
 }
 
-pub fn group(identifiers: &[(&str, &str)]) -> Value {
+pub(crate) fn group(identifiers: &[(&str, &str)]) -> Value {
     let mut group = resource("Group", &[all()], json!({ "type": "person", "actual": true }));
     if !identifiers.is_empty() {
         let identifiers: Vec<Value> = identifiers.iter().map(|(system, value)| identifier(system, value)).collect();
@@ -112,12 +112,12 @@ pub fn group(identifiers: &[(&str, &str)]) -> Value {
     group
 }
 
-pub fn document_reference(tags: &[Value]) -> Value {
+pub(crate) fn document_reference(tags: &[Value]) -> Value {
     let content = json!([{ "attachment": { "url": "https://elsewhere.example/document" } }]);
     resource("DocumentReference", tags, json!({ "status": "current", "content": content }))
 }
 
-pub fn research_study(tags: &[Value], url: Option<&str>) -> Value {
+pub(crate) fn research_study(tags: &[Value], url: Option<&str>) -> Value {
     let artifacts: Vec<Value> = url.iter().map(|url| json!({ "type": "documentation", "url": url })).collect();
     let mut study = resource("ResearchStudy", tags, json!({ "status": "active" }));
     if !artifacts.is_empty() {
@@ -126,7 +126,7 @@ pub fn research_study(tags: &[Value], url: Option<&str>) -> Value {
     study
 }
 
-pub fn subscription(criteria: &str, payload: Option<&str>) -> Value {
+pub(crate) fn subscription(criteria: &str, payload: Option<&str>) -> Value {
     let mut channel = json!({ "type": "websocket" });
     if let Some(payload) = payload {
         channel["payload"] = json!(payload);
@@ -143,7 +143,7 @@ pub fn subscription(criteria: &str, payload: Option<&str>) -> Value {
     )
 }
 
-pub fn questionnaire(url: &str, version: &str) -> Value {
+pub(crate) fn questionnaire(url: &str, version: &str) -> Value {
     let item =
         |link_id: &str, text: &str| json!({ "linkId": link_id, "text": text, "type": "string", "required": true });
     resource(
@@ -164,7 +164,7 @@ pub fn questionnaire(url: &str, version: &str) -> Value {
     )
 }
 
-pub fn questionnaire_response(canonical: &str) -> Value {
+pub(crate) fn questionnaire_response(canonical: &str) -> Value {
     json!({
         "resourceType": "QuestionnaireResponse",
         "questionnaire": canonical,
@@ -178,12 +178,12 @@ pub fn questionnaire_response(canonical: &str) -> Value {
 }
 
 /// A Binary in its FHIR form; `content` is base64.
-pub fn binary(tags: &[Value], content: &str) -> Value {
+pub(crate) fn binary(tags: &[Value], content: &str) -> Value {
     resource("Binary", tags, json!({ "contentType": "text/plain", "data": content }))
 }
 
 /// A Binary that its context makes readable.
-pub fn binary_of(context: &str, content: &str) -> Value {
+pub(crate) fn binary_of(context: &str, content: &str) -> Value {
     json!({
         "resourceType": "Binary",
         "contentType": "text/plain",
@@ -192,21 +192,21 @@ pub fn binary_of(context: &str, content: &str) -> Value {
     })
 }
 
-pub fn organization_reference(name: &str) -> Value {
+pub(crate) fn organization_reference(name: &str) -> Value {
     json!({ "type": "Organization", "identifier": identifier(ORGANIZATION, name) })
 }
 
-pub fn message_input(code: &str, value: &str) -> Value {
+pub(crate) fn message_input(code: &str, value: &str) -> Value {
     json!({ "type": { "coding": [coding(BPMN_MESSAGE, code)] }, "valueString": value })
 }
 
 /// An input that the profile of the test process leaves open.
-pub fn reference_input(reference: Value) -> Value {
+pub(crate) fn reference_input(reference: Value) -> Value {
     json!({ "type": { "coding": [coding("http://test.example/codes", "data")] }, "valueReference": reference })
 }
 
 /// An entry of a Bundle with a temporary id.
-pub fn entry(method: &str, url: &str, resource: &Value) -> Value {
+pub(crate) fn entry(method: &str, url: &str, resource: &Value) -> Value {
     json!({
         "fullUrl": format!("urn:uuid:{}", Uuid::new_v4()),
         "resource": resource,
@@ -215,29 +215,29 @@ pub fn entry(method: &str, url: &str, resource: &Value) -> Value {
 }
 
 /// An entry that creates.
-pub fn post(resource: &Value) -> Value {
+pub(crate) fn post(resource: &Value) -> Value {
     entry("POST", resource["resourceType"].as_str().unwrap(), resource)
 }
 
 /// An entry without resource.
-pub fn request(method: &str, url: &str) -> Value {
+pub(crate) fn request(method: &str, url: &str) -> Value {
     json!({ "request": { "method": method, "url": url } })
 }
 
 /// The status lines of a response Bundle.
-pub fn statuses(bundle: &Value) -> Vec<String> {
+pub(crate) fn statuses(bundle: &Value) -> Vec<String> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     entries.iter().map(|entry| entry["response"]["status"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Modes of the entries of a searchset.
-pub fn modes(bundle: &Value) -> Vec<String> {
+pub(crate) fn modes(bundle: &Value) -> Vec<String> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     entries.iter().map(|entry| entry["search"]["mode"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// The relations of the links of a result.
-pub fn relations(bundle: &Value) -> Vec<String> {
+pub(crate) fn relations(bundle: &Value) -> Vec<String> {
     let links = bundle["link"].as_array().cloned().unwrap_or_default();
     links.iter().map(|link| link["relation"].as_str().unwrap_or_default().to_owned()).collect()
 }

@@ -6,19 +6,19 @@ use uuid::Uuid;
 use crate::resources::{all, coding, entry, identifier, message_input, organization_reference, resource};
 
 /// The own organisation.
-pub const LOCAL: &str = "Test_Organization";
+pub(crate) const LOCAL: &str = "Test_Organization";
 /// Its endpoint.
-pub const LOCAL_ENDPOINT: &str = "Test_Endpoint";
+pub(crate) const LOCAL_ENDPOINT: &str = "Test_Endpoint";
 /// The other organisation.
-pub const EXTERNAL: &str = "External_Test_Organization";
+pub(crate) const EXTERNAL: &str = "External_Test_Organization";
 /// Its endpoint.
-pub const EXTERNAL_ENDPOINT: &str = "External_Test_Endpoint";
+pub(crate) const EXTERNAL_ENDPOINT: &str = "External_Test_Endpoint";
 /// The consortium that both belong to.
-pub const PARENT: &str = "Parent_Organization";
+pub(crate) const PARENT: &str = "Parent_Organization";
 /// Process of the fixtures; its definitions AD1 to AD14 are versions 1.1 to 1.14.
-pub const PROCESS: &str = "http://dsf.dev/bpe/Process/test";
+pub(crate) const PROCESS: &str = "http://dsf.dev/bpe/Process/test";
 /// Profile of its Tasks.
-pub const PROFILE: &str = "http://dsf.dev/fhir/StructureDefinition/test-task";
+pub(crate) const PROFILE: &str = "http://dsf.dev/fhir/StructureDefinition/test-task";
 
 const ORGANIZATION: &str = "http://dsf.dev/sid/organization-identifier";
 const ENDPOINT: &str = "http://dsf.dev/sid/endpoint-identifier";
@@ -27,12 +27,12 @@ const USER_ROLE: &str = "http://dsf.dev/fhir/CodeSystem/practitioner-role";
 const DEFINITIONS: &str = "http://dsf.dev/fhir/StructureDefinition";
 
 /// Mail address and practitioner identifier of a person.
-pub fn person(name: &str) -> String {
+pub(crate) fn person(name: &str) -> String {
     format!("{name}@test.example")
 }
 
 /// The initial Bundle of a node.
-pub fn bundle(base: &str, thumbprint: &dyn Fn(&str) -> String, partner: u16) -> Value {
+pub(crate) fn bundle(base: &str, thumbprint: &dyn Fn(&str) -> String, partner: u16) -> Value {
     let [parent, local, external, local_endpoint, external_endpoint] =
         std::array::from_fn(|_| format!("urn:uuid:{}", Uuid::new_v4()));
     let mut entries = vec![
@@ -87,7 +87,7 @@ fn post_once(resource: Value) -> Value {
     entry
 }
 
-pub fn parent_organization(name: &str) -> Value {
+pub(crate) fn parent_organization(name: &str) -> Value {
     let mut parent = resource(
         "Organization",
         &[all()],
@@ -101,7 +101,7 @@ pub fn parent_organization(name: &str) -> Value {
     parent
 }
 
-pub fn organization(name: &str, thumbprints: &[String], endpoint: &str) -> Value {
+pub(crate) fn organization(name: &str, thumbprints: &[String], endpoint: &str) -> Value {
     let thumbprints: Vec<Value> = thumbprints
         .iter()
         .map(|value| json!({ "url": format!("{DEFINITIONS}/extension-certificate-thumbprint"), "valueString": value }))
@@ -119,7 +119,7 @@ pub fn organization(name: &str, thumbprints: &[String], endpoint: &str) -> Value
     )
 }
 
-pub fn endpoint(name: &str, address: &str, managing: &Value) -> Value {
+pub(crate) fn endpoint(name: &str, address: &str, managing: &Value) -> Value {
     resource(
         "Endpoint",
         &[all()],
@@ -136,7 +136,7 @@ pub fn endpoint(name: &str, address: &str, managing: &Value) -> Value {
     )
 }
 
-pub fn affiliation(parent: &str, member: &str, endpoint: &str, roles: &[&str]) -> Value {
+pub(crate) fn affiliation(parent: &str, member: &str, endpoint: &str, roles: &[&str]) -> Value {
     let codings: Vec<Value> = roles.iter().map(|role| coding(ROLE, role)).collect();
     resource(
         "OrganizationAffiliation",
@@ -151,7 +151,7 @@ pub fn affiliation(parent: &str, member: &str, endpoint: &str, roles: &[&str]) -
     )
 }
 
-pub fn task_profile(url: &str, version: &str) -> Value {
+pub(crate) fn task_profile(url: &str, version: &str) -> Value {
     resource(
         "StructureDefinition",
         &[all()],
@@ -218,7 +218,7 @@ fn activity_definitions() -> Vec<Value> {
     table.into_iter().enumerate().map(definition).collect()
 }
 
-pub fn activity_definition(url: &str, version: &str, requesters: &[Value], recipient: &Value) -> Value {
+pub(crate) fn activity_definition(url: &str, version: &str, requesters: &[Value], recipient: &Value) -> Value {
     let mut parts = vec![
         json!({ "url": "message-name", "valueString": "test-message" }),
         json!({ "url": "task-profile", "valueCanonical": format!("{PROFILE}|1.0") }),
@@ -241,7 +241,7 @@ pub fn activity_definition(url: &str, version: &str, requesters: &[Value], recip
 }
 
 /// A coding of process authorisation with the extension that says whom it means.
-pub fn party(code: &str, meant: Option<(&str, Value)>) -> Value {
+pub(crate) fn party(code: &str, meant: Option<(&str, Value)>) -> Value {
     let mut coding = coding("http://dsf.dev/fhir/CodeSystem/process-authorization", code);
     if let Some((name, mut extension)) = meant {
         extension["url"] = json!(format!("{DEFINITIONS}/extension-process-authorization-{name}"));
@@ -258,7 +258,7 @@ fn member(role: &str) -> Vec<Value> {
 }
 
 /// Who is meant by a name of this suite: `loc`, `ext`, or a person.
-pub fn requester(who: &str) -> Value {
+pub(crate) fn requester(who: &str) -> Value {
     match who {
         "loc" => organization_reference(LOCAL),
         "ext" => organization_reference(EXTERNAL),
@@ -270,7 +270,7 @@ pub fn requester(who: &str) -> Value {
 }
 
 /// A Task of the test process under AD `definition` to the own organisation.
-pub fn task(who: &str, definition: u8) -> Value {
+pub(crate) fn task(who: &str, definition: u8) -> Value {
     json!({
         "resourceType": "Task",
         "meta": { "profile": [format!("{PROFILE}|1.0")] },
@@ -285,7 +285,7 @@ pub fn task(who: &str, definition: u8) -> Value {
 }
 
 /// The same as a draft with a task identifier of its own.
-pub fn draft(who: &str) -> Value {
+pub(crate) fn draft(who: &str) -> Value {
     let mut draft = task(who, 1);
     draft["status"] = json!("draft");
     let name = format!("http://dsf.dev/bpe/Process/test/1.1/{}", Uuid::new_v4());

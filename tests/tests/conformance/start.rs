@@ -19,7 +19,7 @@ async fn version_of_parent(subject: &Subject) -> String {
 
 /// Versions of everything that is stored.
 async fn versions(subject: &Subject) -> u64 {
-    crate::subject::total(&subject.loc, "/_history?_count=0").await
+    subject::total(&subject.loc, "/_history?_count=0").await
 }
 
 #[tokio::test]
@@ -73,6 +73,6 @@ async fn start_up_data_is_stored_once_and_an_initial_bundle_when_it_is_new() {
     // Nothing of what was refused is stored.
     node.write_bundle(&node.bundle());
     let last = node.start(None).await;
-    assert_eq!(crate::subject::total(&last.loc, "/Organization?identifier=Third_Parent").await, 0);
+    assert_eq!(subject::total(&last.loc, "/Organization?identifier=Third_Parent").await, 0);
     stop(last);
 }

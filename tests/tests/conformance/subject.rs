@@ -14,37 +14,37 @@ use tokio::sync::OnceCell;
 use crate::{partner, seed};
 
 /// The clients of the reference's integration tests, and what is asked for beside FHIR.
-pub struct Subject {
+pub(crate) struct Subject {
     /// Base URL.
-    pub base: String,
+    pub(crate) base: String,
     /// URL of the status listener.
-    pub status: Option<String>,
+    pub(crate) status: Option<String>,
     /// The own organisation.
-    pub loc: Client,
+    pub(crate) loc: Client,
     /// The other organisation.
-    pub ext: Client,
+    pub(crate) ext: Client,
     /// A practitioner, `DIC_USER`.
-    pub pra: Client,
+    pub(crate) pra: Client,
     /// An administrator, `DSF_ADMIN`.
-    pub adm: Client,
+    pub(crate) adm: Client,
     /// A practitioner who may only use Tasks and questionnaires.
-    pub min: Client,
+    pub(crate) min: Client,
     /// Nobody.
-    pub nobody: Client,
-    pub folder: PathBuf,
+    pub(crate) nobody: Client,
+    pub(crate) folder: PathBuf,
     /// Only of an own node: its directory and its processes.
-    pub own: Option<Own>,
+    pub(crate) own: Option<Own>,
 }
 
 /// A node that the suite runs.
-pub struct Own {
-    pub directory: PathBuf,
-    pub guard: Guard,
+pub(crate) struct Own {
+    pub(crate) directory: PathBuf,
+    pub(crate) guard: Guard,
 }
 
 /// A node that is not running.
-pub struct Prepared {
-    pub directory: PathBuf,
+pub(crate) struct Prepared {
+    pub(crate) directory: PathBuf,
     base: String,
     management: u16,
 }
@@ -57,14 +57,14 @@ struct Certificates {
 }
 
 /// URL of a PostgreSQL server without TLS.
-pub const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
+pub(crate) const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
 /// `postgresql` in the run that judges nodes on PostgreSQL.
-pub const STORE: &str = "SCHLEUSE_CONFORMANCE_STORE";
+pub(crate) const STORE: &str = "SCHLEUSE_CONFORMANCE_STORE";
 
 const CLIENTS: [&str; 5] = ["loc", "ext", "pra", "adm", "min"];
 
 /// The node that the tests share.
-pub async fn shared() -> &'static Subject {
+pub(crate) async fn shared() -> &'static Subject {
     static SHARED: OnceCell<Subject> = OnceCell::const_new();
     SHARED
         .get_or_init(|| async {
@@ -77,7 +77,7 @@ pub async fn shared() -> &'static Subject {
 }
 
 /// A node that the tests share and to which none writes: cases that count everything.
-pub async fn untouched() -> &'static Subject {
+pub(crate) async fn untouched() -> &'static Subject {
     static UNTOUCHED: OnceCell<Subject> = OnceCell::const_new();
     if is_foreign() {
         return shared().await;
@@ -86,18 +86,18 @@ pub async fn untouched() -> &'static Subject {
 }
 
 /// Whether a node of somebody else is judged.
-pub fn is_foreign() -> bool {
+pub(crate) fn is_foreign() -> bool {
     std::env::var_os("SCHLEUSE_CONFORMANCE_TARGET").is_some()
 }
 
 /// A node of the suite's own.
-pub async fn own() -> Subject {
+pub(crate) async fn own() -> Subject {
     let place = folder().keep();
     prepare(&place).start(Some(&place)).await
 }
 
 /// A node's directory in `place`, ready to be started.
-pub fn prepare(place: &Path) -> Prepared {
+pub(crate) fn prepare(place: &Path) -> Prepared {
     let certificates = certificates();
     let directory = place.join("node");
     let (port, management) = free_ports();
@@ -143,17 +143,17 @@ pub fn prepare(place: &Path) -> Prepared {
 
 impl Prepared {
     /// The seed of this node.
-    pub fn bundle(&self) -> Value {
+    pub(crate) fn bundle(&self) -> Value {
         seed::bundle(&self.base, &|name| certificates().thumbprint(name), partner::port())
     }
 
     /// Makes another Bundle the initial one.
-    pub fn write_bundle(&self, bundle: &Value) {
+    pub(crate) fn write_bundle(&self, bundle: &Value) {
         std::fs::write(self.directory.join("initial-bundle.json"), bundle.to_string()).unwrap();
     }
 
     /// Runs the node; `remove` goes away with it.
-    pub async fn start(&self, remove: Option<&Path>) -> Subject {
+    pub(crate) async fn start(&self, remove: Option<&Path>) -> Subject {
         // What a run before this one said.
         let _ = std::fs::remove_dir_all(self.directory.with_extension("notes"));
         let guard = run_node_and_remove(&self.directory, self.management, remove).await;
@@ -176,7 +176,7 @@ fn database() -> Option<String> {
 }
 
 /// Whether own nodes store in PostgreSQL.
-pub fn is_on_postgresql() -> bool {
+pub(crate) fn is_on_postgresql() -> bool {
     std::env::var_os(STORE).is_some_and(|store| store == "postgresql")
 }
 
@@ -281,51 +281,51 @@ fn thumbprint(folder: &Path, name: &str) -> String {
 
 impl Subject {
     /// Thumbprint of a client's certificate; `new` is nobody's yet.
-    pub fn thumbprint(&self, name: &str) -> String {
+    pub(crate) fn thumbprint(&self, name: &str) -> String {
         thumbprint(&self.folder, name)
     }
 
     /// A client with the certificate that nobody has yet.
-    pub fn newcomer(&self) -> Client {
+    pub(crate) fn newcomer(&self) -> Client {
         Client::new(&self.base, &self.folder.join("ca.pem"), Some(&pair(&self.folder, "new")))
     }
 
     /// Stores a resource as the own organisation and gives its id.
     #[track_caller]
-    pub fn create<'a>(&'a self, resource: &'a Value) -> impl Future<Output = String> + 'a {
+    pub(crate) fn create<'a>(&'a self, resource: &'a Value) -> impl Future<Output = String> + 'a {
         create(&self.loc, resource)
     }
 
     /// Id of a resource of the seed.
-    pub async fn id_of(&self, resource_type: &str, query: &str) -> String {
+    pub(crate) async fn id_of(&self, resource_type: &str, query: &str) -> String {
         let found = self.loc.get(&format!("/{resource_type}?{query}")).await.expect(200).json();
         assert_eq!(found["total"], 1, "{resource_type}?{query}: {found:#}");
         found["entry"][0]["resource"]["id"].as_str().unwrap().to_owned()
     }
 
     /// The own organisation's or another one's id.
-    pub async fn organization(&self, identifier: &str) -> String {
+    pub(crate) async fn organization(&self, identifier: &str) -> String {
         self.id_of("Organization", &format!("identifier=http://dsf.dev/sid/organization-identifier%7C{identifier}"))
             .await
     }
 
-    pub async fn endpoint(&self, identifier: &str) -> String {
+    pub(crate) async fn endpoint(&self, identifier: &str) -> String {
         self.id_of("Endpoint", &format!("identifier=http://dsf.dev/sid/endpoint-identifier%7C{identifier}")).await
     }
 
     /// Sends a Bundle of entries.
-    pub async fn bundle(&self, client: &Client, kind: &str, entries: &[Value]) -> tests::Answer {
+    pub(crate) async fn bundle(&self, client: &Client, kind: &str, entries: &[Value]) -> tests::Answer {
         client.post("", &serde_json::json!({ "resourceType": "Bundle", "type": kind, "entry": entries })).await
     }
 }
 
 /// Stores a resource and gives its id.
-pub async fn create(client: &Client, resource: &Value) -> String {
+pub(crate) async fn create(client: &Client, resource: &Value) -> String {
     let path = format!("/{}", resource["resourceType"].as_str().unwrap());
     client.post(&path, resource).await.expect(201).created_id()
 }
 
 /// `total` of a search.
-pub async fn total(client: &Client, target: &str) -> u64 {
+pub(crate) async fn total(client: &Client, target: &str) -> u64 {
     client.get(target).await.expect(200).json()["total"].as_u64().unwrap()
 }

@@ -161,18 +161,18 @@ pub(crate) fn cases_of(name: &str) -> Vec<String> {
     for part in name.split("bpmn_").skip(1) {
         let mut is_range = false;
         for word in part.split(['_', ' ', '(']) {
-            let is_case = word.len() >= 3 && word[..3].bytes().all(|byte| byte.is_ascii_digit()) && word.len() <= 4;
-            match word {
-                "and" => {}
-                "to" => is_range = true,
-                _ if is_case => {
-                    let last: u32 = found.last().map_or(0, |last| last[..3].parse().unwrap());
+            let number = word.get(..3).and_then(|digits| digits.parse::<u32>().ok()).filter(|_| word.len() <= 4);
+            match (word, number) {
+                ("and", _) => {}
+                ("to", _) => is_range = true,
+                (_, Some(number)) => {
+                    let last = found.last().and_then(|last| last.get(..3)?.parse::<u32>().ok()).unwrap_or(number);
                     if std::mem::take(&mut is_range) {
-                        found.extend((last + 1..word[..3].parse().unwrap()).map(|number| format!("{number:03}")));
+                        found.extend((last + 1..number).map(|number| format!("{number:03}")));
                     }
                     found.push(word.to_owned());
                 }
-                _ => break,
+                (_, None) => break,
             }
         }
     }

@@ -85,10 +85,8 @@ impl Job {
                 let bundle = self.parse(body).await?;
                 run_bundle(&self.shared, &self.caller, Some(&self.request), bundle, prefer).await
             }
-            // Not offered: profiles are compiled for validation without making snapshots. The route stays unknown.
-            Interaction::Snapshot | Interaction::Websocket => {
-                Err(Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted))
-            }
+            Interaction::Snapshot => self.snapshot(body).await,
+            Interaction::Websocket => Err(Refusal::empty(StatusCode::NOT_FOUND, Code::NotRouted)),
         }
     }
 
@@ -123,6 +121,17 @@ impl Job {
             let version = request.version().map(policies::VersionId::get);
             let reply = session.read(resource_type, &id, version, &Preconditions::of(&headers))?;
             if is_raw { raw_binary::shown(session, reply, &headers, request.query()) } else { Ok(reply) }
+        })
+        .await
+    }
+
+    async fn snapshot(&self, body: RequestBody) -> Result<Reply, Refusal> {
+        let RequestBody::Whole(body) = body else { return Err(not_routed()) };
+        let parameters = if body.is_empty() { None } else { Some(self.parse(body).await?) };
+        let request = self.request.clone();
+        read(&self.shared, &self.caller, move |session| {
+            session.authorize(&request, parameters.as_ref())?;
+            session.snapshot(&request, parameters.as_ref())
         })
         .await
     }
@@ -289,6 +298,7 @@ impl Job {
     fn check_type(&self, resource: &Resource) -> Result<(), Refusal> {
         let expected = match self.request.interaction() {
             Interaction::Bundle => return Ok(()),
+            Interaction::Snapshot => Some("Parameters"),
             _ => self.request.resource_type().map(ResourceType::as_str),
         };
         if Some(resource.type_name()) == expected {

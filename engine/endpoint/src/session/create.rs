@@ -88,7 +88,7 @@ impl Prepared {
 
 impl Session<'_, '_> {
     /// Stores version 1 of a resource, unless a conditional create finds that it exists.
-    pub(crate) fn create(&mut self, prepared: Prepared, options: &CreateOptions) -> Result<Reply, Refusal> {
+    pub(crate) fn create(&mut self, mut prepared: Prepared, options: &CreateOptions) -> Result<Reply, Refusal> {
         if options.in_bundle {
             if let Some(existing) = self.existing(prepared.resource_type, options)? {
                 return Ok(existing);
@@ -103,14 +103,17 @@ impl Session<'_, '_> {
                 return Ok(existing);
             }
         }
+        self.count()?;
         let id = match &options.id {
             Some(id) => id.clone(),
             None => uuid::Uuid::new_v4().to_string(),
         };
+        let snapshot = fhir::snapshot::cut(&mut prepared.resource);
         let (resource, resolved) = self.resolve(prepared.resource)?;
         let stored = self.tx.create(resource, &id)?;
         content::keep(self.tx, &stored, &prepared.content)?;
         self.note_changes();
+        self.keep_snapshot(&stored, snapshot.as_ref(), options.in_bundle)?;
         // A Bundle checks references and offers Tasks when all its entries are stored.
         if !options.in_bundle {
             self.check_references_besides(&stored.resource, None, &resolved)?;
@@ -118,7 +121,7 @@ impl Session<'_, '_> {
         }
         let version = version_of(&stored);
         let shown = if options.returns == Return::Representation {
-            self.shown(&stored)?
+            self.shown_with(&stored, snapshot)?
         } else {
             Resource::new(prepared.resource_type.as_str())
         };

@@ -29,10 +29,14 @@ impl Session<'_, '_> {
         if self.caller.is_internal {
             return Ok(());
         }
-        let context = policies::Context { now: self.tx.now(), origin: policies::Origin::JudgedByGateway };
+        let context =
+            policies::Context { now: self.tx.now(), origin: policies::Origin::JudgedByGateway, body_bytes: None };
         let allow_list = Arc::clone(self.allow_list());
         match policies::decide(&self.caller.policy, &allow_list, &self.identity, request, body, &context) {
-            Decision::Permit(_) => Ok(()),
+            Decision::Permit(permit) => {
+                self.charges = permit.charges().to_vec();
+                Ok(())
+            }
             Decision::Deny(denial) => {
                 Err(Refusal::forbidden(operation, format!("{}: {}", denial.code.as_str(), denial.text)))
             }
@@ -47,6 +51,19 @@ impl Session<'_, '_> {
         };
         self.need(operation, resource_type, name)?;
         self.need_local(name)
+    }
+
+    /// Counts what the restrictions of the policy count, in the transaction that accepts the resource: a count is neither
+    /// lost by a crash nor kept by a refusal.
+    pub(super) fn count(&mut self) -> Result<(), Refusal> {
+        for charge in std::mem::take(&mut self.charges) {
+            let policies::ChargeLimit::Count { most, per, start } = charge.limit else { continue };
+            let name = format!("rule {} {}", charge.rule, charge.caller);
+            if let store::processes::Counted::Exceeded(_) = self.tx.count_within(&name, start, most)? {
+                return Err(Refusal::limit_reached(&charge.rule, most, per));
+            }
+        }
+        Ok(())
     }
 
     /// Rules for a new resource.

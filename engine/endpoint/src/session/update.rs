@@ -91,16 +91,19 @@ impl Session<'_, '_> {
         if let Some(expected) = options.if_match.filter(|expected| *expected != old.version) {
             return Err(Refusal::version_conflict(expected, old.version));
         }
-        let resource = if fails { prepared.resource.clone() } else { self.resolve_logical(prepared.resource.clone())? };
+        let mut resource =
+            if fails { prepared.resource.clone() } else { self.resolve_logical(prepared.resource.clone())? };
+        let snapshot = fhir::snapshot::cut(&mut resource);
         let stored = self.tx.update(resource, &old.id, Some(old.version))?;
         content::keep(self.tx, &stored, &prepared.content)?;
         self.note_changes();
+        self.keep_snapshot(&stored, snapshot.as_ref(), options.in_bundle)?;
         if !options.in_bundle {
             self.check_references(&stored.resource, Some(&old.resource))?;
         }
         let version = version_of(&stored);
         let shown = if options.returns == Return::Representation {
-            self.shown(&stored)?
+            self.shown_with(&stored, snapshot)?
         } else {
             Resource::new(resource_type.as_str())
         };

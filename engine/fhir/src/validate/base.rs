@@ -157,7 +157,7 @@ impl<'a> Validator<'a> {
         }
         self.element_invariants(Node { value, extra: None, type_name: Some(type_.name) }, parent, child.element.name);
         if type_.name == "Extension" {
-            self.known_extension(value, parent);
+            self.known_extension(value, parent, child.element.name == "modifierExtension");
         }
     }
 
@@ -232,10 +232,14 @@ impl<'a> Validator<'a> {
     }
 
     /// Checks an extension whose definition is known, wherever it occurs.
-    fn known_extension(&mut self, extension: &'a Value, parent: &'static TypeDefinition) {
+    fn known_extension(&mut self, extension: &'a Value, parent: &'static TypeDefinition, is_modifier: bool) {
         // Parts of a complex extension have a relative url.
         let Some(url) = extension.str("url").filter(|url| url.contains(':')) else { return };
         if self.source.compiled(url).is_none() && self.source.structure_definition(url, None).is_none() {
+            // What may turn the meaning of its element round must not be passed over (FHIR R4, 2.4.0.1).
+            if is_modifier {
+                self.findings.error(IssueCode::Extension, format!("modifier extension {url} is not known"));
+            }
             return;
         }
         match Compiler::new(self.source).compile(url) {

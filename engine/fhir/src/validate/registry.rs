@@ -9,7 +9,7 @@ use crate::Resource;
 
 type ByUrl = HashMap<String, Vec<Arc<Resource>>>;
 
-/// StructureDefinitions, ValueSets and CodeSystems by URL and version.
+/// StructureDefinitions, ValueSets, CodeSystems and Questionnaires by URL and version.
 ///
 /// A clone shares the resources and is cheap, so the endpoint makes one for a transaction that creates conformance
 /// resources and drops it, or puts it in the place of the old one, when the transaction ends.
@@ -18,6 +18,7 @@ pub struct ProfileRegistry {
     structure_definitions: ByUrl,
     value_sets: ByUrl,
     code_systems: ByUrl,
+    questionnaires: ByUrl,
     compiled: RwLock<HashMap<String, Arc<CompiledProfile>>>,
 }
 
@@ -62,6 +63,7 @@ impl ProfileRegistry {
             "StructureDefinition" => Some(&mut self.structure_definitions),
             "ValueSet" => Some(&mut self.value_sets),
             "CodeSystem" => Some(&mut self.code_systems),
+            "Questionnaire" => Some(&mut self.questionnaires),
             _ => None,
         }
     }
@@ -78,6 +80,7 @@ impl Clone for ProfileRegistry {
             structure_definitions: self.structure_definitions.clone(),
             value_sets: self.value_sets.clone(),
             code_systems: self.code_systems.clone(),
+            questionnaires: self.questionnaires.clone(),
             compiled: RwLock::new(compiled),
         }
     }
@@ -94,6 +97,10 @@ impl ProfileSource for ProfileRegistry {
 
     fn code_system(&self, url: &str, version: Option<&str>) -> Option<Arc<Resource>> {
         find(&self.code_systems, url, version)
+    }
+
+    fn questionnaire(&self, url: &str, version: Option<&str>) -> Option<Arc<Resource>> {
+        find(&self.questionnaires, url, version)
     }
 
     fn compiled(&self, canonical: &str) -> Option<Arc<CompiledProfile>> {

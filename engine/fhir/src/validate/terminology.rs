@@ -1,9 +1,12 @@
 //! Value sets, expanded from what is stored locally (no terminology server).
 //!
-//! A value set is expanded once, when a profile that requires it is compiled. Included are listed concepts, whole code
-//! systems whose content is complete, and further value sets; excluded are listed concepts. What cannot be expanded
-//! (filters, code systems that are not stored or not complete) makes the set incomplete: a code that is not found in it
-//! is then unknown instead of wrong, and the validator says that it was not checked.
+//! A value set is expanded once, when a profile that requires it is compiled. Included and excluded are listed concepts,
+//! code systems whose content is complete, parts of these that filters select ([`filter`]), further value sets, and what
+//! these have in common. What cannot be expanded (code systems that are not stored or not complete, filters on what only a
+//! terminology server knows) makes the set incomplete: a code that is not found in it is then unknown instead of wrong, and
+//! the validator says that it was not checked.
+
+mod filter;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -73,9 +76,50 @@ impl CodeSet {
         self.groups.entry(system.to_owned()).or_default().push(group);
     }
 
-    fn remove(&mut self, system: &str, codes: &HashSet<String>) {
-        for group in self.groups.get_mut(system).into_iter().flatten() {
-            group.codes.retain(|code| !codes.contains(code));
+    /// Takes everything out that the other set has.
+    fn remove(&mut self, other: &Self) {
+        for (system, groups) in &other.groups {
+            for group in self.groups.get_mut(system).into_iter().flatten() {
+                group.codes.retain(|code| !groups.iter().any(|other| other.codes.contains(code)));
+            }
+        }
+        self.has_media_types &= !other.has_media_types;
+        if let Some(reason) = &other.incomplete {
+            self.miss(reason.clone());
+        }
+    }
+
+    /// Adds everything that the other set has.
+    fn unite(&mut self, other: Self) {
+        for (system, groups) in other.groups {
+            for group in groups {
+                self.add(&system, group.version.as_deref(), group.codes);
+            }
+        }
+        self.has_media_types |= other.has_media_types;
+        if let Some(reason) = other.incomplete {
+            self.miss(reason);
+        }
+    }
+
+    /// Keeps only what the other set has too.
+    fn intersect(&mut self, other: &Self) {
+        if self.has_media_types {
+            let of_others = other.groups.get(MEDIA_TYPES).into_iter().flatten();
+            let listed: HashSet<String> = of_others.flat_map(|group| group.codes.iter().cloned()).collect();
+            self.has_media_types = other.has_media_types;
+            self.add(MEDIA_TYPES, None, listed);
+        }
+        for (system, groups) in &mut self.groups {
+            for group in groups {
+                let version = group.version.clone();
+                group.codes.retain(|code| {
+                    other.membership(Some(system.as_str()), version.as_deref(), code) == Membership::Member
+                });
+            }
+        }
+        if let Some(reason) = &other.incomplete {
+            self.miss(reason.clone());
         }
     }
 
@@ -96,18 +140,29 @@ fn include_value_set(canonical: &str, source: &dyn ProfileSource, set: &mut Code
         return include_r4(canonical, set);
     };
     let Some(compose) = value_set.get("compose") else {
-        set.miss(format!("value set {canonical} has no compose"));
-        return true;
+        return expansion(canonical, &value_set, set);
     };
     for include in compose.list("include") {
-        self::include(include, source, set, depth);
+        set.unite(part(include, source, depth));
     }
     for exclude in compose.list("exclude") {
-        match exclude.str("system") {
-            Some(system) if exclude.get("filter").is_none() && exclude.get("valueSet").is_none() => {
-                set.remove(system, &listed(exclude));
-            }
-            _ => set.miss(format!("value set {canonical} excludes by rule")),
+        set.remove(&part(exclude, source, depth));
+    }
+    true
+}
+
+/// A value set that comes with nothing but its expansion.
+fn expansion(canonical: &str, value_set: &Resource, set: &mut CodeSet) -> bool {
+    let contains = value_set.get("expansion").map_or(&[][..], |expansion| expansion.list("contains"));
+    if contains.is_empty() {
+        set.miss(format!("value set {canonical} has no compose"));
+    }
+    let mut waiting: Vec<&Value> = contains.iter().collect();
+    while let Some(concept) = waiting.pop() {
+        waiting.extend(concept.list("contains"));
+        let is_abstract = concept.get("abstract").and_then(Value::as_bool) == Some(true);
+        if let (Some(system), Some(code), false) = (concept.str("system"), concept.str("code"), is_abstract) {
+            set.add(system, concept.str("version"), HashSet::from([code.to_owned()]));
         }
     }
     true
@@ -121,29 +176,34 @@ fn include_r4(canonical: &str, set: &mut CodeSet) -> bool {
     true
 }
 
-fn include(include: &Value, source: &dyn ProfileSource, set: &mut CodeSet, depth: usize) {
-    let system = include.str("system");
-    let value_sets = include.list("valueSet");
-    match system {
-        // Both together mean the intersection, several value sets as well.
-        Some(system) if !value_sets.is_empty() || value_sets.len() > 1 => {
-            set.miss(format!("codes of {system} are restricted by other value sets"));
-        }
-        Some(system) if include.get("filter").is_some() => {
-            set.miss(format!("codes of {system} are selected by filter"))
-        }
-        Some(system) => include_system(system, include, source, set),
-        None if value_sets.len() > 1 => set.miss("an intersection of value sets is included".to_owned()),
-        None => {
-            for other in value_sets.iter().filter_map(Value::as_str) {
-                if depth >= limits::VALUE_SETS {
-                    set.miss(format!("value sets include each other more than {} deep", limits::VALUE_SETS));
-                } else if !include_value_set(other, source, set, depth + 1) {
-                    set.miss(format!("value set {other} is not known"));
-                }
-            }
-        }
+/// What one include or exclude names: codes of a system, what several value sets have in common, or both at once.
+fn part(include: &Value, source: &dyn ProfileSource, depth: usize) -> CodeSet {
+    let mut part = None;
+    if let Some(system) = include.str("system") {
+        let mut codes = CodeSet::default();
+        include_system(system, include, source, &mut codes);
+        part = Some(codes);
     }
+    for other in include.list("valueSet").iter().filter_map(Value::as_str) {
+        let mut codes = CodeSet::default();
+        if depth >= limits::VALUE_SETS {
+            codes.miss(format!("value sets include each other more than {} deep", limits::VALUE_SETS));
+        } else if !include_value_set(other, source, &mut codes, depth + 1) {
+            codes.miss(format!("value set {other} is not known"));
+        }
+        part = Some(match part {
+            Some(mut known) => {
+                known.intersect(&codes);
+                known
+            }
+            None => codes,
+        });
+    }
+    part.unwrap_or_else(|| {
+        let mut nothing = CodeSet::default();
+        nothing.miss("a part of the value set names nothing".to_owned());
+        nothing
+    })
 }
 
 fn include_system(system: &str, include: &Value, source: &dyn ProfileSource, set: &mut CodeSet) {
@@ -153,7 +213,8 @@ fn include_system(system: &str, include: &Value, source: &dyn ProfileSource, set
         set.add(system, version, codes);
         return;
     }
-    if system == MEDIA_TYPES {
+    let filters = include.list("filter");
+    if system == MEDIA_TYPES && filters.is_empty() {
         set.has_media_types = true;
         return;
     }
@@ -167,8 +228,14 @@ fn include_system(system: &str, include: &Value, source: &dyn ProfileSource, set
         return;
     }
     let version = version.or_else(|| code_system.str("version"));
-    let codes = concepts(&code_system);
-    set.add(system, version, codes);
+    if filters.is_empty() {
+        set.add(system, version, concepts(&code_system));
+        return;
+    }
+    match filter::select(&code_system, filters) {
+        Ok(codes) => set.add(system, version, codes),
+        Err(reason) => set.miss(format!("codes of {system} are selected by {reason}")),
+    }
 }
 
 fn listed(include: &Value) -> HashSet<String> {

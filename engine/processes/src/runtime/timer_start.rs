@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bpmn::timer::Repeat;
 use serde::{Deserialize, Serialize};
-use store::Transaction;
 use store::processes::{Job, NewJob};
+use store::{StoreError, Transaction};
 
 use super::{ProcessError, Runtime, Unit};
 use crate::definition::Definition;
@@ -39,7 +39,11 @@ pub(super) fn schedule(tx: &mut Transaction<'_>, definitions: &[Arc<Definition>]
                 Ok(schedule) => {
                     let (digest, element) = (definition.digest.clone(), element.to_string());
                     let start = TimerStart { digest, element, repeat: schedule.repeat };
-                    insert(tx, &start, schedule.due)?;
+                    // Another engine on the same database may be starting too; one of them sets the timer.
+                    match insert(tx, name.clone(), &start, schedule.due) {
+                        Err(ProcessError::Store(StoreError::Exists { .. })) => {}
+                        other => other?,
+                    }
                 }
                 // A date that has passed, a cycle that is over.
                 Err(error) => tracing::warn!(
@@ -75,7 +79,8 @@ pub(crate) fn run(runtime: &Runtime, tx: &mut Transaction<'_>, job: &Job) -> Res
     match next {
         Some(Ok(Some(schedule))) => {
             let (digest, element) = (start.digest.clone(), start.element.clone());
-            insert(tx, &TimerStart { digest, element, repeat: schedule.repeat }, schedule.due)?;
+            let start = TimerStart { digest, element, repeat: schedule.repeat };
+            insert(tx, uuid::Uuid::new_v4().to_string(), &start, schedule.due)?;
         }
         Some(Err(error)) => tracing::warn!(job = job.id, %error, "timer start event will not fire again"),
         Some(Ok(None)) | None => {}
@@ -85,11 +90,16 @@ pub(crate) fn run(runtime: &Runtime, tx: &mut Transaction<'_>, job: &Job) -> Res
     unit.run()
 }
 
-fn insert(tx: &mut Transaction<'_>, start: &TimerStart, due: time::OffsetDateTime) -> Result<(), ProcessError> {
+fn insert(
+    tx: &mut Transaction<'_>,
+    id: String,
+    start: &TimerStart,
+    due: time::OffsetDateTime,
+) -> Result<(), ProcessError> {
     let payload = serde_json::to_vec(start)
         .map_err(|error| ProcessError::Instance { id: start.element.clone(), reason: error.to_string() })?;
     Ok(tx.insert_job(&NewJob {
-        id: uuid::Uuid::new_v4().to_string(),
+        id,
         instance: None,
         kind: KIND.to_owned(),
         exclusive: false,

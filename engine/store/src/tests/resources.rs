@@ -402,3 +402,39 @@ async fn a_read_sees_one_snapshot_and_cannot_write() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_snapshot_belongs_to_the_current_version_and_goes_with_it() {
+    each_backend(|backend: Backend| async move {
+        let store = backend.open().await;
+        let definition = || fhir::Resource::new("StructureDefinition");
+        let snapshot = fhir::Value::from("whole");
+        let written = snapshot.clone();
+        write(&store, move |tx| {
+            tx.create(definition(), "s1")?;
+            tx.set_snapshot("s1", &fhir::Value::from("first"))?;
+            tx.set_snapshot("s1", &written)
+        })
+        .await;
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 1)).await, Some(snapshot.clone()));
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 2)).await, None);
+        assert_eq!(read(&store, |tx| tx.snapshot("s2", 1)).await, None);
+
+        write(&store, move |tx| tx.update(definition(), "s1", None)).await;
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 1)).await, None);
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 2)).await, None);
+        let written = snapshot.clone();
+        write(&store, move |tx| tx.set_snapshot("s1", &written)).await;
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 2)).await, Some(snapshot.clone()));
+
+        let kind = ResourceType::StructureDefinition;
+        write(&store, move |tx| tx.delete(kind, "s1")).await;
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 2)).await, None);
+        let written = snapshot.clone();
+        write(&store, move |tx| tx.set_snapshot("s1", &written)).await;
+        assert_eq!(read(&store, |tx| tx.snapshot("s1", 3)).await, None);
+        write(&store, move |tx| tx.delete_permanently(kind, "s1")).await;
+        store.close().await;
+    })
+    .await;
+}

@@ -85,7 +85,7 @@ async fn every_kind_of_damage_is_found() {
         ),
         ("UPDATE tally SET count = count + 1 WHERE level = 18", "are counted on level 18"),
         ("DELETE FROM audience_grant WHERE grantee = 'LOCAL'", "counts by readers"),
-        ("UPDATE token_index SET last_updated = 5", "token_index: 4 rows have another time"),
+        ("UPDATE token_index SET last_updated = 5", "rows have another time than their resource"),
         ("DELETE FROM binary_content", "owned by no version"),
         ("DELETE FROM upload_chunk", "0 bytes in 0 pieces of 5"),
     ];

@@ -1,10 +1,13 @@
 //! Reading of `[[rule]]` tables and the checks over all of them.
 
+use std::time::Duration;
+
 use fhir::ResourceType;
 use settings::{Item, Reader, Section};
 
-use super::{Effect, Rule, RuleSet, Subject, TaskCondition};
-use crate::identifier::Role;
+use super::{Count, Demands, Effect, Rate, Rule, RuleSet, Subject, TaskCondition};
+use crate::clock::{DAY, Period, TimeWindow};
+use crate::identifier::{PRACTITIONER_ROLE, Role};
 use crate::interaction::{BodyKind, Interaction, ROWS};
 use crate::limits;
 use crate::policy::draft::{Located, list, quote};
@@ -29,8 +32,10 @@ impl RulesDraft {
 
 fn read_rule(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> Option<(Located, Rule)> {
     let id = rule_id(table, reader);
-    let effect = table.choice(reader, "effect", &[("allow", Effect::Allow), ("deny", Effect::Deny)]);
-    require(table, reader, "effect", effect.is_some(), "write effect = \"allow\" or \"deny\"");
+    let effects = [("allow", Effect::Allow), ("deny", Effect::Deny), ("restrict", Effect::Restrict)];
+    let effect = table.choice(reader, "effect", &effects);
+    let remedy = "write effect = \"allow\", \"deny\" or \"restrict\"";
+    require(table, reader, "effect", effect.is_some(), remedy);
     let subjects = read_subjects(table, reader);
     let mut section = table.section(reader, "match");
     if !section.is_present() {
@@ -44,12 +49,184 @@ fn read_rule(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> O
     let interactions = read_operations(&mut section, reader);
     let types = read_types(&mut section, reader, &interactions);
     section.finish(reader);
-    let task = read_task_condition(table, reader, &interactions, types.as_ref());
+    let mut when = table.section(reader, "when");
+    let task = read_task_condition(&mut when, reader, &interactions, types.as_ref());
+    let profiles = read_profiles(&mut when, reader, &interactions);
+    let time = read_window(&mut when, reader);
+    when.finish(reader);
     let networks = networks(table, reader);
+    let effect = effect.map(|item| item.value);
+    let only = read_demands(table, reader, effect, &interactions);
+    if only.count.is_some() && !networks.is_empty() {
+        let text = "decides whether is counted, but the engine that counts does not know the address";
+        reader.error(&table.span(), &table.key("networks"), text, "leave networks out, or use only.networks");
+    }
     table.string(reader, "description");
     let id = id?;
     let place = Located::of(file, &id);
-    Some((place, Rule { id: id.value, effect: effect?.value, subjects, interactions, types: types?, task, networks }))
+    let effect = effect?;
+    let types = types?;
+    Some((place, Rule { id: id.value, effect, subjects, interactions, types, task, profiles, time, networks, only }))
+}
+
+/// `time = { days = ["mon-fri"], from = "07:00", to = "19:00" }`
+fn read_window(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<TimeWindow> {
+    let mut table = section.section(reader, "time");
+    if !table.is_present() {
+        return None;
+    }
+    let expected = "a day or days such as \"mon\" or \"mon-fri\"";
+    let days = list(&mut table, reader, "days", expected, parse_days);
+    let from = clock_time(&mut table, reader, "from");
+    let to = clock_time(&mut table, reader, "to");
+    let window = TimeWindow {
+        days: days.map_or([true; 7], |item| {
+            let mut all = [false; 7];
+            for days in item.value {
+                all.iter_mut().zip(days).for_each(|(on, day)| *on |= day);
+            }
+            all
+        }),
+        from: from.unwrap_or(0),
+        to: to.unwrap_or(DAY),
+    };
+    if window.from == window.to || window.from == DAY {
+        reader.error(&table.span(), table.path(), "is an empty span of the day", "write from and to that differ");
+    }
+    if !window.days.contains(&true) && !reader.has_errors() {
+        reader.error(&table.span(), &table.key("days"), "is empty", "list days, or leave the key out");
+    }
+    table.finish(reader);
+    Some(window)
+}
+
+/// `mon`, or `mon-fri`; a range may run over the end of the week.
+fn parse_days(text: &str) -> Option<[bool; 7]> {
+    let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let position = |name: &str| names.iter().position(|known| *known == name);
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (position(first)?, position(last)?),
+        None => (position(text)?, position(text)?),
+    };
+    let mut days = [false; 7];
+    let mut day = first;
+    loop {
+        *days.get_mut(day)? = true;
+        if day == last {
+            return Some(days);
+        }
+        day = (day + 1) % 7;
+    }
+}
+
+/// `"07:00"` as minute of the day; `"24:00"` is its end.
+fn clock_time(table: &mut Section<'_>, reader: &mut Reader<'_>, name: &'static str) -> Option<u16> {
+    let item = table.string(reader, name)?;
+    let parsed = item.value.split_once(':').and_then(|(hour, minute)| {
+        let two = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !two(hour) || !two(minute) {
+            return None;
+        }
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        let minutes = hour * 60 + minute;
+        (minute < 60 && minutes <= DAY).then_some(minutes)
+    });
+    if parsed.is_none() {
+        reader.refuse(&item, "is no time of the day", "write hours and minutes such as \"07:00\"");
+    }
+    parsed
+}
+
+/// `only = { time, networks, size, rate, count }` of a `restrict`.
+fn read_demands(
+    table: &mut Section<'_>,
+    reader: &mut Reader<'_>,
+    effect: Option<Effect>,
+    interactions: &[Interaction],
+) -> Demands {
+    let mut only = table.section(reader, "only");
+    let demands = Demands {
+        time: read_window(&mut only, reader),
+        networks: networks(&mut only, reader),
+        size: only.size(reader, "size").map(|item| item.value),
+        rate: read_rate(&mut only, reader),
+        count: read_count(&mut only, reader, interactions),
+    };
+    let place = (table.span(), table.key("only"));
+    match effect {
+        Some(Effect::Restrict) if demands.is_empty() && !reader.has_errors() => {
+            let remedy = "write only.time, only.count, only.rate, only.size or only.networks";
+            reader.error(&place.0, &place.1, "is missing, so that the restriction demands nothing", remedy);
+        }
+        Some(Effect::Allow | Effect::Deny) if only.is_present() => {
+            let remedy =
+                "write effect = \"restrict\", and a rule with effect = \"allow\" beside it if none allows this yet";
+            reader.error(&only.span(), only.path(), "stands in a rule that is no restriction", remedy);
+        }
+        _ => {}
+    }
+    only.finish(reader);
+    demands
+}
+
+/// `"10/min"`
+fn read_rate(only: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Rate> {
+    let item = only.string(reader, "rate")?;
+    let parsed = item.value.split_once('/').and_then(|(number, unit)| {
+        let seconds = match unit {
+            "s" => 1,
+            "min" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        let most = number.parse().ok().filter(|most| (1..=1_000_000).contains(most))?;
+        Some(Rate { most, span: Duration::from_secs(seconds) })
+    });
+    if parsed.is_none() {
+        reader.refuse(&item, "is not a rate", "write requests per second, minute or hour such as \"10/min\"");
+    }
+    parsed
+}
+
+/// `count = { most = 50, per = "day" }`
+fn read_count(only: &mut Section<'_>, reader: &mut Reader<'_>, interactions: &[Interaction]) -> Option<Count> {
+    let mut table = only.section(reader, "count");
+    if !table.is_present() {
+        return None;
+    }
+    let most = table.integer(reader, "most", 0..1_000_000_001);
+    let per = table.choice(reader, "per", &Period::WORDS);
+    require(&table, reader, "most", most.is_some(), "write how many are accepted, such as most = 50");
+    require(&table, reader, "per", per.is_some(), "write per = \"hour\", \"day\", \"week\" or \"month\"");
+    if interactions.iter().any(|interaction| *interaction != Interaction::Create) {
+        let remedy = "match only the operation create in this rule; for others limit the rate";
+        reader.error(&table.span(), table.path(), "counts what is not accepted by a transaction", remedy);
+    }
+    table.finish(reader);
+    Some(Count { most: u64::try_from(most?.value).ok()?, per: per?.value })
+}
+
+/// `when.profile`
+fn read_profiles(when: &mut Section<'_>, reader: &mut Reader<'_>, interactions: &[Interaction]) -> Vec<String> {
+    let expected = "a canonical of a profile, with \"*\" at most at its end";
+    let Some(item) = list(when, reader, "profile", expected, pattern) else { return Vec::new() };
+    if item.value.is_empty() {
+        reader.refuse(&item, "is empty", "list profiles, or leave the key out");
+    }
+    if !interactions.iter().all(has_body) {
+        let remedy = "match only create or update in this rule";
+        reader.refuse(&item, "is a condition on a resource, but the rule matches requests without one", remedy);
+    }
+    item.value
+}
+
+fn pattern(text: &str) -> Option<String> {
+    let body = text.strip_suffix('*').unwrap_or(text);
+    (!text.is_empty() && !body.contains('*')).then(|| text.to_owned())
+}
+
+fn has_body(interaction: &Interaction) -> bool {
+    ROWS.iter().any(|row| row.interaction == *interaction && row.body == BodyKind::Resource)
 }
 
 /// Reports a key that is missing; one that is there and wrong was reported already.
@@ -60,7 +237,7 @@ fn require(table: &Section<'_>, reader: &mut Reader<'_>, name: &str, found: bool
 }
 
 fn read_subjects(table: &mut Section<'_>, reader: &mut Reader<'_>) -> Vec<Subject> {
-    const REMEDY: &str = "write \"local-organization\", \"remote-organization\", \"person\", \"any\", \"org:<identifier>\" or \"role:<parent>/<role>\"";
+    const REMEDY: &str = "write \"local-organization\", \"remote-organization\", \"person\", \"any\", \"org:<identifier>\", \"role:<parent>/<role>\", \"member:<parent>\" or \"practitioner:<role>\"";
     let subjects = list(table, reader, "subject", "a subject; see the comment of the shipped policy", parse_subject);
     require(table, reader, "subject", subjects.is_some(), REMEDY);
     if let Some(empty) = subjects.as_ref().filter(|item| item.value.is_empty() && !reader.has_errors()) {
@@ -78,6 +255,13 @@ fn parse_subject(text: &str) -> Option<Subject> {
         _ => {
             if let Some(identifier) = text.strip_prefix("org:") {
                 return Some(Subject::Organization(identifier.parse().ok()?));
+            }
+            if let Some(parent) = text.strip_prefix("member:") {
+                return Some(Subject::Member(parent.parse().ok()?));
+            }
+            if let Some(role) = text.strip_prefix("practitioner:") {
+                let role = if role.contains('|') { role.parse() } else { Role::new(PRACTITIONER_ROLE, role) };
+                return Some(Subject::Practitioner(role.ok()?));
             }
             let (parent, role) = text.strip_prefix("role:")?.split_once('/')?;
             let role = if role.contains('|') { role.parse() } else { Role::new(ORGANIZATION_ROLE, role) };
@@ -153,12 +337,11 @@ fn read_types(
 }
 
 fn read_task_condition(
-    table: &mut Section<'_>,
+    when: &mut Section<'_>,
     reader: &mut Reader<'_>,
     interactions: &[Interaction],
     types: Option<&Option<Vec<ResourceType>>>,
 ) -> Option<TaskCondition> {
-    let mut when = table.section(reader, "when");
     let mut task = when.section(reader, "task");
     let condition = task.is_present().then(|| {
         let words = |item: Option<Vec<Item<String>>>| -> Vec<String> {
@@ -176,9 +359,6 @@ fn read_task_condition(
         }
     });
     if condition.is_some() {
-        let has_body = |interaction: &Interaction| {
-            ROWS.iter().any(|row| row.interaction == *interaction && row.body == BodyKind::Resource)
-        };
         let only_tasks = types.is_some_and(|types| types.as_deref() == Some(&[ResourceType::Task][..]));
         if !only_tasks || !interactions.iter().all(has_body) {
             let remedy = "match only create or update of the type Task in this rule";
@@ -191,16 +371,12 @@ fn read_task_condition(
         }
     }
     task.finish(reader);
-    when.finish(reader);
     condition
 }
 
 fn read_patterns(task: &mut Section<'_>, reader: &mut Reader<'_>) -> Vec<String> {
     let expected = "a canonical of a process, with \"*\" at most at its end";
-    let patterns = list(task, reader, "process", expected, |text| {
-        let body = text.strip_suffix('*').unwrap_or(text);
-        (!text.is_empty() && !body.contains('*')).then(|| text.to_owned())
-    });
+    let patterns = list(task, reader, "process", expected, pattern);
     patterns.map(|item| item.value).unwrap_or_default()
 }
 

@@ -85,11 +85,11 @@ impl<'r> Lab<'r> {
         let [create_permit, read_permit] = permits;
         let make = Makes {
             engine_create: create("localhost", create_permit),
-            engine_read: read("localhost", read_permit, &ours),
+            engine_read: read("localhost", &read_permit, &ours),
             gateway_create: create("localhost", String::new()),
-            gateway_read: read("localhost", String::new(), &ours),
+            gateway_read: read("localhost", "", &ours),
             peer_create: create("localhost", String::new()),
-            peer_read: read("localhost", String::new(), &theirs),
+            peer_read: read("localhost", "", &theirs),
             next,
         };
         Ok(Self {
@@ -174,7 +174,7 @@ fn create(host: &'static str, permit: String) -> Make {
     })
 }
 
-fn read(host: &'static str, permit: String, ids: &[String]) -> Make {
+fn read(host: &str, permit: &str, ids: &[String]) -> Make {
     let requests: Vec<Vec<u8>> = ids
         .iter()
         .map(|id| {

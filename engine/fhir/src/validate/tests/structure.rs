@@ -51,6 +51,7 @@ fn structure_is_judged_by_the_tables() {
         (r#"{"resourceType":"Patient","_name":{"id":"x"}}"#.to_owned(), IssueCode::Structure, "Patient"),
         (r#"{"resourceType":"Foreign","id":"x"}"#.to_owned(), IssueCode::Structure, "Foreign"),
         (r#"{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Patient","active":"yes"}}]}"#.to_owned(), IssueCode::Value, "Bundle.entry[0].resource.active"),
+        (format!(r#"{{"resourceType":"Task",{task},"modifierExtension":[{{"url":"http://x","valueCode":"x"}}]}}"#), IssueCode::Extension, "Task.modifierExtension[0]"),
         (r#"{"resourceType":"Binary","contentType":"nonsense"}"#.to_owned(), IssueCode::CodeInvalid, "Binary.contentType"),
     ];
     for (text, code, place) in refused {

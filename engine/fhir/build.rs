@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root =
-        PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("processes/resources/dsf-base");
-    let mut list = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("set by cargo"))
+        .join("../processes/resources/dsf-base");
+    let mut list = String::from("const FILES: &[(&str, &str)] = &[\n");
     for folder in ["CodeSystem", "ValueSet", "StructureDefinition", "NamingSystem", "Subscription"] {
         for file in files(&root.join(folder)) {
             let name = file.file_name().expect("a file has a name").to_string_lossy();

@@ -1,0 +1,120 @@
+//! HTTPS to the own node as its own organisation, through its gateway: what any client with that certificate can do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fhir::{Format, Resource};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use node::{Address, Settings};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::http::exchange;
+
+/// Longest time until TLS is established.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// The own node.
+pub(crate) struct Own {
+    tls: TlsConnector,
+    listen: SocketAddr,
+    base: Address,
+}
+
+/// Why the node did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OwnError {
+    #[error("the organisation's certificate or the trusted authorities cannot be used: {0}")]
+    Certificates(String),
+    #[error("the node does not answer at {address}: {reason}; start it with `schleuse run`")]
+    NotReachable { address: SocketAddr, reason: String },
+    #[error("the node refused {what} with {status}: {text}")]
+    Refused { what: String, status: StatusCode, text: String },
+}
+
+impl OwnError {
+    pub(crate) const fn code(&self) -> u8 {
+        match self {
+            Self::NotReachable { .. } => 69,
+            Self::Certificates(_) | Self::Refused { .. } => 1,
+        }
+    }
+}
+
+impl Own {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, OwnError> {
+        let unusable = |error: &dyn std::fmt::Display| OwnError::Certificates(error.to_string());
+        let store = certs::TrustStore::load(&settings.trust_stores.server).map_err(|errors| {
+            OwnError::Certificates(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        })?;
+        let verifier = certs::server_verifier(&store, certs::provider()).map_err(|error| unusable(&error))?;
+        let pair = &settings.client_certificate;
+        let credentials =
+            certs::Credentials::load(&pair.certificate, &pair.private_key).map_err(|error| unusable(&error))?;
+        let tls = rustls::ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(credentials.chain_der(), credentials.key_der())
+            .map_err(|error| unusable(&error))?;
+        // A listener on every interface is reached on loopback.
+        let mut listen = settings.listen;
+        if listen.ip().is_unspecified() {
+            listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Ok(Self { tls: TlsConnector::from(Arc::new(tls)), listen, base: settings.base_url.clone() })
+    }
+
+    /// `GET` of a path below the base URL.
+    pub(crate) async fn get(&self, path: &str) -> Result<Resource, OwnError> {
+        let bytes = self.send(Method::GET, path, None).await?;
+        self.read(path, &bytes)
+    }
+
+    /// `POST` of a resource.
+    pub(crate) async fn post(&self, path: &str, resource: &Resource) -> Result<Resource, OwnError> {
+        let bytes = self.send(Method::POST, path, Some(resource)).await?;
+        self.read(path, &bytes)
+    }
+
+    fn read(&self, path: &str, bytes: &[u8]) -> Result<Resource, OwnError> {
+        fhir::parse(Format::Json, bytes, &fhir::Limits::default()).map_err(|error| OwnError::NotReachable {
+            address: self.listen,
+            reason: format!("the answer to {path} is no resource: {error}"),
+        })
+    }
+
+    async fn send(&self, method: Method, path: &str, resource: Option<&Resource>) -> Result<Bytes, OwnError> {
+        let gone = |reason: String| OwnError::NotReachable { address: self.listen, reason };
+        let body = resource.map(|resource| fhir::print(Format::Json, resource, false)).unwrap_or_default();
+        let target = format!("{}{path}", self.base.path()).replace('|', "%7C").replace(' ', "%20");
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(&target)
+            .header(header::HOST, format!("{}:{}", self.base.host(), self.base.port()))
+            .header(header::ACCEPT, "application/fhir+json");
+        if resource.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/fhir+json");
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| gone(error.to_string()))?;
+        let name = ServerName::try_from(self.base.host().to_owned()).map_err(|error| gone(error.to_string()))?;
+        let connecting = async { self.tls.connect(name, TcpStream::connect(self.listen).await?).await };
+        let stream = tokio::time::timeout(CONNECT_TIME, connecting)
+            .await
+            .map_err(|_| gone("no answer in time".to_owned()))?
+            .map_err(|error| gone(error.to_string()))?;
+        let answer = exchange(stream, request).await.map_err(|error| gone(error.to_string()))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer.into_body());
+        }
+        let outcome = fhir::parse(Format::Json, answer.body(), &fhir::Limits::default()).ok();
+        let text = outcome.map_or_else(String::new, |outcome| {
+            outcome.list("issue").iter().filter_map(|issue| issue.str("diagnostics")).collect::<Vec<_>>().join("; ")
+        });
+        Err(OwnError::Refused { what: format!("{method} {target}"), status, text })
+    }
+}
