@@ -15,7 +15,7 @@ use crate::wait::{until, until_blocking};
 use crate::wire;
 
 /// Time until `demo.json` is there; twelve processes start, on a machine that may compile at the same time.
-const START_TIME: Duration = Duration::from_secs(120);
+const START_TIME: Duration = Duration::from_secs(240);
 /// Time until a killed process is back, the longest pause of the supervisor included.
 const RESTART_TIME: Duration = Duration::from_secs(60);
 
