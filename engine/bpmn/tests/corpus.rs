@@ -18,6 +18,10 @@ const UNFINISHED: [&str; 4] = [
     "dsf-process-tutorial-2.0.0/exercise5_event_based_gateway.bpmn",
 ];
 
+/// A published model with a real deadlock: an error path leaves one branch of a parallel gateway without reaching the
+/// join, which then waits for ever (our host fails such an instance and its Tasks).
+const DEADLOCKS: [&str; 1] = ["dsf-bpe-test-plugins/src_main_resources_bpe_test.bpmn"];
+
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -165,6 +169,7 @@ fn the_published_processes_run_their_main_path_to_the_end() {
 
 #[test]
 fn bpmn_082_random_walks_through_published_models_end_and_leave_no_task() {
+    let mut failures = Vec::new();
     let walks = if std::env::var_os("SCHLEUSE_SLOW").is_some() { 10_000 } else { 15 };
     for (name, bytes) in models() {
         let Ok(model) = Model::parse(&bytes) else { continue };
@@ -177,13 +182,19 @@ fn bpmn_082_random_walks_through_published_models_end_and_leave_no_task() {
                 let path: Vec<&str> = walk.stations.iter().map(|station| &*station.element).collect();
                 // Values that no branch of a gateway expects fail the instance, as they should.
                 let is_expected = match &walk.end {
-                    End::Completed => true,
-                    End::Failed(reason) => reason.contains("no outgoing sequence flow can be taken"),
-                    End::Refused(_) | End::Stuck(_) | End::Endless => false,
+                    End::Completed => walk.unsettled.is_empty(),
+                    End::Failed(reason) => {
+                        walk.unsettled.is_empty() && reason.contains("no outgoing sequence flow can be taken")
+                    }
+                    End::Stuck(_) => DEADLOCKS.contains(&name.as_str()),
+                    End::Refused(_) | End::Endless => false,
                 };
-                assert!(is_expected, "{name} {} from {start}, seed {seed}: {:?} {path:?}", process.id, walk.end);
-                assert!(walk.unsettled.is_empty(), "{name} from {start}, seed {seed}: {:?}", walk.unsettled);
+                if !is_expected {
+                    let (id, end, open) = (&process.id, &walk.end, &walk.unsettled);
+                    failures.push(format!("{name} {id} from {start}, seed {seed}: {end:?} {open:?} {path:?}"));
+                }
             }
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -7,7 +7,7 @@ use super::{PING, init, run, text};
 #[test]
 fn every_command_explains_itself() {
     // The command, and words that somebody who reads its help must find.
-    let commands: [(&str, &[&str]); 19] = [
+    let commands: [(&str, &[&str]); 27] = [
         ("", &["demo", "init", "run", "check", "status", "cert", "audit", "task", "process"]),
         ("demo", &["--once", "--no-run", "--directory", "--sites", "--port", "schleuse demo --once"]),
         ("init", &["--organization-identifier", "--base-url", "https", "/fhir", "Example"]),
@@ -17,6 +17,14 @@ fn every_command_explains_itself() {
         ("cert", &["inspect", "thumbprint"]),
         ("cert inspect", &["PEM or DER", "FILE"]),
         ("cert thumbprint", &["SHA-512", "allow-list"]),
+        ("cert verify", &["handshake", "--anchor", "--crl", "--time"]),
+        ("block", &["THUMBPRINT", "--reason", "--until", "--lift"]),
+        ("matrix", &["interaction", "--caller", "refusal"]),
+        ("diff", &["--candidate", "--before", "decide"]),
+        ("explain", &["X-Correlation-Id", "--certificate", "--request"]),
+        ("replay", &["--policy", "--allow-list", "audit log"]),
+        ("allow-list diff", &["BUNDLE", "Tasks"]),
+        ("allow-list apply", &["own organisation", "--accept-large-change"]),
         ("audit", &["verify"]),
         ("audit verify", &["hash chain", "altered"]),
         ("task", &["start", "list"]),

@@ -183,6 +183,9 @@ impl Reader {
         for parameter in node.inputs.iter().chain(&node.outputs) {
             self.parameter(&parameter.value);
         }
+        for listener in &node.listeners {
+            self.implementation(&listener.implementation);
+        }
         match &node.kind {
             NodeKind::StartEvent(StartTrigger::Event { catch, .. })
             | NodeKind::IntermediateCatchEvent(catch)
@@ -202,6 +205,9 @@ impl Reader {
                     [&task.form_key, &task.assignee, &task.candidate_users, &task.candidate_groups, &task.description]
                 {
                     self.text(expression.as_ref());
+                }
+                for listener in &task.listeners {
+                    self.implementation(&listener.implementation);
                 }
                 for date in [&task.due, &task.follow_up] {
                     self.role(date.as_ref(), Role::Date);
