@@ -319,6 +319,18 @@ fn same_content(a: &Resource, b: &Resource) -> bool {
     same(&a.tree().clone().into(), &b.tree().clone().into())
 }
 
+/// `fhir-api` 1.9: more than 20 million characters of base64 are taken.
+#[test]
+fn a_string_of_tens_of_megabytes_survives_every_way_round() {
+    let mut binary = Resource::new("Binary");
+    binary.set("contentType", "text/plain");
+    binary.set("data", "QUJD".repeat(6 << 20));
+    let printed = print(&binary, false);
+    assert!(printed.len() > 24 << 20);
+    assert!(read(&printed).as_ref() == Ok(&binary));
+    assert!(json::parse(json_of(&binary).as_bytes(), &Limits::default()).as_ref() == Ok(&binary));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
