@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::AbortHandle;
 
@@ -149,6 +149,20 @@ impl Body for Parts {
             }
         };
         Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = |part: &Part| match part {
+            Part::Text(text) => Some(text.len() as u64),
+            Part::Content(length) => Some(*length),
+            Part::Base64(length) => Some(length.div_ceil(3) * 4),
+            Part::Stall => None,
+        };
+        self.parts.iter().map(length).sum::<Option<u64>>().map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

@@ -246,6 +246,16 @@ impl Store {
         self.inner.read_blocking(work)
     }
 
+    /// Folds the log into the file as far as no reader needs it, so that the file ends where its data ends: what
+    /// [`Transaction::shrink`] gives back is still in the file until then. A busy store does it by itself.
+    pub async fn fold_log(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let Ok(_permit) = self.inner.readers.permits.acquire().await else { return Err(StoreError::Closed) };
+        tokio::task::spawn_blocking(move || inner.fold_log())
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+    }
+
     /// Refuses if the disk has no room for more Binary content. A database server keeps watch over its own disk.
     pub fn check_room_for_content(&self) -> Result<(), StoreError> {
         self.inner.directory.as_deref().map_or(Ok(()), crate::disk::check_room)
@@ -381,6 +391,18 @@ fn truncate(time: OffsetDateTime) -> OffsetDateTime {
 // === impl Inner ===
 
 impl Inner {
+    fn fold_log(&self) -> Result<(), StoreError> {
+        let connection = self.readers.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut lease = Lease { readers: &self.readers, connection };
+        match lease.connection.as_mut() {
+            Some(connection) if connection.dialect() == Dialect::Sqlite => {
+                connection.batch("PRAGMA wal_checkpoint(PASSIVE)")
+            }
+            Some(_) => Ok(()),
+            None => Err(StoreError::Closed),
+        }
+    }
+
     fn read_blocking<R, E>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>) -> Result<R, E>
     where
         E: From<StoreError>,

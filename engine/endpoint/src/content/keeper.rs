@@ -41,6 +41,9 @@ async fn keep(store: &Store, is_start: bool) -> Result<(), StoreError> {
         tracing::warn!(abandoned, "uploads that nobody goes on with are given up");
     }
     while store.write(|tx| tx.sweep_uploads()).await? {}
-    while store.write(|tx| tx.shrink()).await? {}
-    Ok(())
+    let mut is_smaller = false;
+    while store.write(|tx| tx.shrink()).await? {
+        is_smaller = true;
+    }
+    if is_smaller { store.fold_log().await } else { Ok(()) }
 }
