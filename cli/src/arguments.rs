@@ -39,17 +39,33 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Cert(Cert),
     /// Say what the policy permits, for everybody and everything
+    ///
+    /// Goes through every caller that the allow-list and [identity] know, every interaction and every type, and says what the
+    /// policy permits: always, under which conditions, or never. Works on files; the node need not run.
     Matrix(Matrix),
     /// Say which decisions and settings a candidate policy changes
+    ///
+    /// Compares two policies by what they decide, not by their text: ids, comments and order make no difference. Callers and
+    /// types in which the same changes are told together, with the conditions before and after; then settings that differ.
     Diff(Diff),
     /// Say why a request was, or would be, decided as it is
+    ///
+    /// Tells the whole derivation: handshake, identity, every rule about the request and why it does or does not apply, and
+    /// the decision with cause and remedy.
     Explain(Explain),
     /// Ask decisions of the audit log again of a candidate policy or allow-list
+    ///
+    /// Reads the gateway's audit log and asks the rules again, in order, so that counted limits and rates are played too. Says
+    /// which decisions would change, for whom, and names one record of each kind. Resource content is not in the log, so what
+    /// depends on it (process authorisation, entries of Bundles) is not judged again.
     Replay(Replay),
     /// Look at changes of the allow-list, bring them in, take them back
     #[command(subcommand)]
     AllowList(AllowList),
     /// Block a certificate at once, on open connections too; without THUMBPRINT list what is blocked
+    ///
+    /// Takes every right from the holder of a certificate, whatever policy and allow-list say: its next request is refused and
+    /// its WebSockets are cut. Nothing has to be signed or reloaded, and the block survives restarts.
     Block(Block),
     /// Work with the audit records of a node
     #[command(subcommand)]
@@ -164,13 +180,15 @@ pub(crate) enum Cert {
     /// Explain every certificate in a file: names, purposes, validity, what a partner would object to
     Inspect(CertFiles),
     /// Say whether the node would let a certificate in, and why not
+    ///
+    /// Judges by the code of the handshake and gives its reasons: chain, revocation, rules of [trust]. Without --anchor the
+    /// trust store, the revocation lists and the policy of the node count; with it the named files alone.
     Verify(CertVerify),
     /// Print the SHA-512 thumbprint by which the allow-list names a certificate
     Thumbprint(CertFiles),
 }
 
-/// Judges a certificate by the code of the handshake and gives its reasons: chain, revocation, rules of [trust]. Without
-/// --anchor the trust store, the revocation lists and the policy of the node count; with it the named files alone.
+/// What is verified, and against what.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse cert verify partner.pem --directory /srv/schleuse        would this node let it in now?\n  schleuse cert verify partner.pem --time 2027-01-01T00:00:00Z      and next year?\n  schleuse cert verify partner.pem --anchor ca.pem --crl ca.crl --revocation hard\n  schleuse cert verify server.pem --purpose server --host dsf.partner.example --anchor ca.pem\n\nExit code 0: accepted; 1: refused, the last line says why."
@@ -205,8 +223,6 @@ pub(crate) struct CertVerify {
     pub(crate) host: Option<String>,
 }
 
-/// Goes through every caller that the allow-list and [identity] know, every interaction and every type, and says what the
-/// policy permits: always, under which conditions, or never. Works on files; the node need not run.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse matrix /srv/schleuse                              everybody, told together where the same holds\n  schleuse matrix /srv/schleuse --caller dic-1.example      one organisation\n  schleuse matrix /srv/schleuse --kinds                     one of each kind, without the allow-list\n\nA refusal here is certain. A permit can still be refused by tags, process authorisation and the state of what is stored."
@@ -223,8 +239,6 @@ pub(crate) struct Matrix {
     pub(crate) kinds: bool,
 }
 
-/// Compares two policies by what they decide, not by their text: ids, comments and order make no difference. Callers and
-/// types in which the same changes are told together, with the conditions before and after; then settings that differ.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse diff /srv/schleuse --candidate new-policies/             the node's policies against a folder\n  schleuse diff . --before policies.2025/ --candidate policies/     two folders, with this node's allow-list\n\nExit code 0: nothing changes; 1: something does."
@@ -241,8 +255,6 @@ pub(crate) struct Diff {
     pub(crate) before: Option<PathBuf>,
 }
 
-/// Tells the whole derivation: handshake, identity, every rule about the request and why it does or does not apply, and
-/// the decision with cause and remedy.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse explain 0190a5d2-... --directory /srv/schleuse           the X-Correlation-Id that a partner was given\n  schleuse explain --certificate partner.pem --url /fhir/Task/1      would it be permitted now?\n  schleuse explain --certificate partner.pem --method POST --url /fhir/Task --body task.json --time 2026-01-31T18:00:00Z\n  schleuse explain --request request.json                            {\"thumbprint\": \"...\", \"method\": \"GET\", \"url\": \"/fhir/Task/1\"}"
@@ -280,9 +292,6 @@ pub(crate) struct Explain {
     pub(crate) request: Option<PathBuf>,
 }
 
-/// Reads the gateway's audit log and asks the rules again, in order, so that counted limits and rates are played too. Says
-/// which decisions would change, for whom, and names one record of each kind. Resource content is not in the log, so what
-/// depends on it (process authorisation, entries of Bundles) is not judged again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse replay /srv/schleuse --policy new-policies/\n  schleuse replay /srv/schleuse --allow-list bundle.xml\n  schleuse replay /srv/schleuse --policy new-policies/ --format json\n\nExit code 0: no decision changes; 1: some do."
@@ -304,6 +313,9 @@ pub(crate) enum AllowList {
     /// Say who gains and loses what by a Bundle, which certificates change, and which running Tasks are affected
     Diff(AllowListDiff),
     /// Bring a Bundle into the running node, keeping the way back
+    ///
+    /// Refuses what is no allow-list: other types, other methods, an entry that is not what its URL names, a certificate that
+    /// two organisations would have, and everything about the own organisation.
     Apply(AllowListApply),
     /// Take the last applied Bundle back
     Rollback(AllowListRollback),
@@ -322,8 +334,6 @@ pub(crate) struct AllowListDiff {
     pub(crate) directory: PathBuf,
 }
 
-/// Refuses what is no allow-list: other types, other methods, an entry that is not what its URL names, a certificate that
-/// two organisations would have, and everything about the own organisation.
 #[derive(Debug, Args)]
 pub(crate) struct AllowListApply {
     /// The Bundle, JSON or XML
@@ -344,8 +354,6 @@ pub(crate) struct AllowListRollback {
     pub(crate) directory: PathBuf,
 }
 
-/// Takes every right from the holder of a certificate, whatever policy and allow-list say: its next request is refused and
-/// its WebSockets are cut. Nothing has to be signed or reloaded, and the block survives restarts.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  schleuse block $(schleuse cert thumbprint partner.pem | cut -d' ' -f1) --reason \"key lost, ticket 4711\"\n  schleuse block THUMBPRINT --reason \"being looked at\" --until 2026-01-31T18:00:00Z\n  schleuse block                        what is blocked\n  schleuse block THUMBPRINT --lift      permit it again"
