@@ -165,7 +165,7 @@ fn findings_of(findings: &[policies::Finding]) -> Failure {
 }
 
 /// A ping as a partner sends it.
-fn ping_task() -> Outcome<Resource> {
+pub(crate) fn ping_task() -> Outcome<Resource> {
     let organization = |name: &str| {
         serde_json::json!({
             "type": "Organization",

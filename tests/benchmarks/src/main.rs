@@ -11,6 +11,7 @@ mod bpmn_engine;
 mod decision;
 mod endpoint_run;
 mod error;
+mod formats;
 mod gateway_run;
 mod limits;
 mod load;
@@ -87,6 +88,8 @@ enum Name {
     Ping,
     /// Content of Binaries in and out, and the memory that it takes
     Binary,
+    /// Reading, printing and validating resources
+    Formats,
     /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
     Endpoint,
     /// The process engine in memory beside SpiffWorkflow, and the size of a waiting instance
@@ -123,6 +126,7 @@ impl Name {
             Self::Start => "start",
             Self::Ping => "ping",
             Self::Binary => "binary",
+            Self::Formats => "formats",
             Self::Endpoint => "endpoint",
             Self::Bpmn => "bpmn",
             Self::Scale => "scale",
@@ -220,6 +224,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Ping => ping::run(run, &mut report).await,
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
+        Name::Formats => formats::run(run, &mut report),
         Name::Bpmn => bpmn_engine::run(run, &mut report),
         Name::Scale => scale::run(run, &mut report).await,
     }?;
