@@ -30,6 +30,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(90);
 pub struct Client {
     host: String,
     port: u16,
+    /// Where connections go; another port than that of the base URL behind something that shares out connections.
+    reached_at: u16,
     base: String,
     tls: Arc<ClientConfig>,
 }
@@ -87,12 +89,8 @@ impl Client {
         let (authority, path) =
             base_url.strip_prefix("https://").and_then(|rest| rest.split_once('/')).expect("base URL");
         let (host, port) = authority.split_once(':').expect("host and port");
-        Self {
-            host: host.to_owned(),
-            port: port.parse().expect("port"),
-            base: format!("/{path}"),
-            tls: Arc::new(config),
-        }
+        let port = port.parse().expect("port");
+        Self { host: host.to_owned(), port, reached_at: port, base: format!("/{path}"), tls: Arc::new(config) }
     }
 
     /// The same client with other TLS settings.
@@ -103,6 +101,12 @@ impl Client {
         config.resumption = rustls::client::Resumption::in_memory_sessions(8);
         change(&mut config);
         Self { tls: Arc::new(config), ..self.clone() }
+    }
+
+    /// The same client, whose connections go to another port of the host.
+    #[must_use]
+    pub fn reached_at(self, port: u16) -> Self {
+        Self { reached_at: port, ..self }
     }
 
     /// `host:port`
@@ -126,7 +130,7 @@ impl Client {
     /// Connects and shakes hands.
     pub async fn connect(&self) -> Result<TlsStream<TcpStream>, NoAnswer> {
         let connect = async {
-            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            let tcp = TcpStream::connect((self.host.as_str(), self.reached_at)).await?;
             tcp.set_nodelay(true)?;
             let name = ServerName::try_from(self.host.clone()).map_err(std::io::Error::other)?;
             TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await

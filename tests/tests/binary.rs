@@ -1,7 +1,12 @@
 //! Binaries through gateway and engine: any size in bounded memory, every form, nothing half stored, space that returns.
 //!
 //! `SCHLEUSE_SLOW=1` takes 4 GiB instead of 256 MiB, and waits for the idle limits of both processes.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::time::{Duration, Instant};
 

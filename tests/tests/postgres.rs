@@ -56,16 +56,17 @@ struct Second {
     guard: Guard,
     client: Client,
     directory: PathBuf,
+    port: u16,
 }
 
+/// Both gateways serve the base URL of the node, as behind something that shares out connections.
 async fn second(network: &Network, node: &Node, place: &Path) -> Second {
     let ports = free_ports();
     let directory = place.join("second");
     database_engine_files(&node.directory, &directory, ports);
     let guard = run_node(&directory, ports.1).await;
-    let base = format!("https://localhost:{}/fhir", ports.0);
-    let client = Client::new(&base, &network.authority().join("ca.pem"), Some(&node.organization));
-    Second { guard, client, directory }
+    let client = network.organization("portal", "portal").reached_at(ports.0);
+    Second { guard, client, directory, port: ports.0 }
 }
 
 fn code_system(name: &str) -> Value {
@@ -144,8 +145,7 @@ async fn two_engines_on_one_database_are_one_endpoint() {
     organization["active"] = json!(false);
     let id = organization["id"].as_str().unwrap().to_owned();
     first.put(&format!("/Organization/{id}"), &organization).await.expect(200);
-    let base = second.client.base().to_owned();
-    let removed = Client::new(&base, &network.authority().join("ca.pem"), Some(&network.node("dic-1").organization));
+    let removed = network.organization("dic-1", "portal").reached_at(second.port);
     until("the removed member to be refused by the other engine", Duration::from_secs(20), async || {
         (removed.get("/metadata").await.status == 403).then_some(())
     })

@@ -118,12 +118,15 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
 }
 
 fn proven_text(proven: Option<Proven>) -> String {
-    proven.map_or("the rules were not proven\n".to_owned(), |proven| {
-        format!(
-            "the rules were proven over {} callers, {} requests and {} moments and addresses: {} decisions\n",
-            proven.callers, proven.requests, proven.contexts, proven.decisions
-        )
-    })
+    proven.map_or_else(
+        || "the rules were not proven\n".to_owned(),
+        |proven| {
+            format!(
+                "the rules were proven over {} callers, {} requests and {} moments and addresses: {} decisions\n",
+                proven.callers, proven.requests, proven.contexts, proven.decisions
+            )
+        },
+    )
 }
 
 /// Lets the running node compare its store, portion by portion.

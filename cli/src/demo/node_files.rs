@@ -130,7 +130,7 @@ mod tests {
         for site in &network.sites {
             match node::load(&site.directory(folder.path())).unwrap().0.store {
                 node::StoreUrl::PostgreSql(database) => assert!(schemas.insert(database.schema)),
-                other => panic!("{other:?}"),
+                other @ node::StoreUrl::Sqlite(_) => panic!("{other:?}"),
             }
         }
         let other = DemoStore::PostgreSql("postgres://a@/c?host=/run/postgresql".to_owned());

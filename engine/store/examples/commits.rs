@@ -36,6 +36,7 @@ async fn main() -> Outcome<()> {
     result
 }
 
+#[allow(clippy::large_enum_variant, reason = "there is one of it")]
 enum Place {
     Sqlite(PathBuf),
     PostgreSql(PostgreSql),

@@ -316,7 +316,7 @@ fn ranges(low: Option<i64>, high: Option<i64>) -> (Vec<Buckets>, Vec<(i64, i64)>
     let edges = first.into_iter().chain(last).filter(|(low, high)| low < high).collect();
     let mut all = Vec::new();
     for level in LEVELS {
-        let is_last = level == LEVELS[LEVELS.len() - 1];
+        let is_last = LEVELS.last() == Some(&level);
         let (above, below) = (up(from, STEP), to >> STEP);
         if is_last || above >= below {
             all.push((level, from, to));

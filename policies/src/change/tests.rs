@@ -41,9 +41,7 @@ fn a_list_played_on_itself_changes_nothing() {
 fn a_new_member_with_its_role_is_told_with_what_it_may_send() {
     let new = "dic-9.example";
     let mut affiliation = affiliation("x", "parent", "x", "x", "DIC", true);
-    for (name, urn) in [("participatingOrganization", "urn:uuid:organization")] {
-        affiliation.set(name, Object::new().with("reference", urn));
-    }
+    affiliation.set("participatingOrganization", Object::new().with("reference", "urn:uuid:organization"));
     affiliation.set("organization", Object::new().with("identifier", identifier(ORGANIZATION_IDENTIFIER, PARENT)));
     affiliation.set("endpoint", vec![Value::from(Object::new().with("reference", "urn:uuid:endpoint"))]);
     let mut endpoint = endpoint("x", "dsf.dic-9.example", "https://dsf.dic-9.example/fhir", "x");

@@ -19,6 +19,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::type_complexity,
+    clippy::needless_pass_by_value,
     reason = "test code: a surprise is a failed test"
 )]
 

@@ -71,9 +71,9 @@ pub(crate) fn start(folder: &Path) {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let id = request.uri().path().strip_prefix("/fhir/Patient/").unwrap_or_default().to_owned();
-    let status = match request.method() {
-        &Method::HEAD if id.starts_with(EXISTING) => StatusCode::OK,
-        &Method::HEAD if id.starts_with(MISSING) => StatusCode::NOT_FOUND,
+    let status = match *request.method() {
+        Method::HEAD if id.starts_with(EXISTING) => StatusCode::OK,
+        Method::HEAD if id.starts_with(MISSING) => StatusCode::NOT_FOUND,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = Response::new(Empty::new());

@@ -224,7 +224,7 @@ async fn fhir_076_an_organisation_keeps_its_name_and_gets_certificates_that_nobo
     newcomer.get("/metadata").await.expect(200);
     let taken = with(&[old.clone(), subject.thumbprint("ext")], &name);
     subject.loc.put(&path, &taken).await.expect(403);
-    subject.loc.put(&path, &with(&[old.clone()], &unique("other.example"))).await.expect(403);
+    subject.loc.put(&path, &with(std::slice::from_ref(&old), &unique("other.example"))).await.expect(403);
     subject.loc.put(&path, &with(&["ABC".to_owned()], &name)).await.expect(403);
     // A certificate that is taken away opens nothing any more.
     subject.loc.put(&path, &with(&[new], &name)).await.expect(200);

@@ -14,6 +14,7 @@ const POSTGRESQL: &str = "SCHLEUSE_TEST_POSTGRES";
 
 /// A database that can be opened again and again.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are few of it")]
 pub(crate) enum Backend {
     Sqlite(PathBuf),
     PostgreSql(PostgreSql),

@@ -93,7 +93,7 @@ impl Bench {
         let identity = Identity::Local(OrganizationIdentity {
             identifier: own.identifier.clone(),
             endpoint: allow_list.local_endpoint().cloned(),
-            thumbprint: own.thumbprints.iter().next().during("a thumbprint")?.clone(),
+            thumbprint: own.thumbprints.first().during("a thumbprint")?.clone(),
         });
         Ok(Self { registry, allow_list, policy: Policy::shipped(), identity, text: start_task(1).to_string() })
     }
