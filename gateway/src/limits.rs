@@ -102,6 +102,11 @@ pub const SLOWEST_BODY_RATE: u64 = 16 * 1024;
 /// Slowest reader of a response, in bytes per second.
 pub const SLOWEST_READER: usize = 1024;
 
+/// Time for which a refused client is heard out before its connection is closed, and how much of what it sends is read.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 8 << 20;
+
 /// Time for running requests to end at stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

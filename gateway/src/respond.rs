@@ -11,7 +11,7 @@ use link::CORRELATION_HEADER;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
-use crate::limits::RETRY_AFTER_SECONDS;
+use crate::limits::{LINGER, LINGER_BYTES, RETRY_AFTER_SECONDS};
 
 /// System of the stable codes in `OperationOutcome.issue.details.coding`.
 pub(crate) const CODE_SYSTEM: &str = "http://schleuse.example/fhir/CodeSystem/refusal";
@@ -96,7 +96,8 @@ impl Answer {
         }
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
         standing.add_to(&mut head, correlation)?;
-        if self.close || !session.as_mut().is_body_done() {
+        let still_sends = !session.as_mut().is_body_done();
+        if self.close || still_sends {
             session.set_keepalive(None);
         }
         let no_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
@@ -104,8 +105,27 @@ impl Answer {
         if !no_body {
             session.write_response_body(Some(body), true).await?;
         }
+        if still_sends && !session.is_http2() {
+            linger(session).await;
+        }
         Ok(())
     }
+}
+
+/// Reads what a client still sends, for a moment and up to a size: a connection that is closed with unread bytes is reset,
+/// and the client loses the answer that says why (RFC 9112, 9.6).
+async fn linger(session: &mut Session) {
+    let read = async {
+        session.as_mut().finish_body().await?;
+        let mut left = LINGER_BYTES;
+        while let Some(part) = session.as_mut().read_request_body().await? {
+            let Some(rest) = left.checked_sub(part.len()) else { break };
+            left = rest;
+        }
+        pingora::Result::<()>::Ok(())
+    };
+    // Neither a broken connection nor a client that goes on sending changes what was decided.
+    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 impl Standing {

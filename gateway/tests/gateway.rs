@@ -454,9 +454,17 @@ async fn management_tells_state_and_nothing_of_fhir() {
         assert_eq!(node.manage(path).await.unwrap().status, status, "{path}");
     }
     node.get(&node.pki.remote, "/fhir/metadata").await;
-    let metrics = node.manage("/metrics").await.unwrap().text();
-    assert!(metrics.contains("schleuse_store_bytes{process=\"engine\"} 5"), "{metrics}");
-    assert!(metrics.contains("schleuse_gateway_requests_total{process=\"gateway\""), "{metrics}");
+    // A request is counted when its answer has left.
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let metrics = node.manage("/metrics").await.unwrap().text();
+        assert!(metrics.contains("schleuse_store_bytes{process=\"engine\"} 5"), "{metrics}");
+        if metrics.contains("schleuse_gateway_requests_total{process=\"gateway\"") {
+            break;
+        }
+        assert!(Instant::now() < end, "{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(node.get(&node.pki.remote, "/fhir/status").await.status >= 400);
 }
 
