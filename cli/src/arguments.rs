@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Cert(Cert),
     /// Say what the policy permits, for everybody and everything
     ///
-    /// Goes through every caller that the allow-list and [identity] know, every interaction and every type, and says what the
+    /// Goes through every caller that the allow-list and the section identity know, every interaction and every type, and says what the
     /// policy permits: always, under which conditions, or never. Works on files; the node need not run.
     Matrix(Matrix),
     /// Say which decisions and settings a candidate policy changes
@@ -181,7 +181,7 @@ pub(crate) enum Cert {
     Inspect(CertFiles),
     /// Say whether the node would let a certificate in, and why not
     ///
-    /// Judges by the code of the handshake and gives its reasons: chain, revocation, rules of [trust]. Without --anchor the
+    /// Judges by the code of the handshake and gives its reasons: chain, revocation, rules of the section trust. Without --anchor the
     /// trust store, the revocation lists and the policy of the node count; with it the named files alone.
     Verify(CertVerify),
     /// Print the SHA-512 thumbprint by which the allow-list names a certificate

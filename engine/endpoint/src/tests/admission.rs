@@ -95,7 +95,7 @@ async fn an_organisation_that_becomes_inactive_is_refused_at_once_and_the_change
     let mut organization = node.get(Who::Loc, &format!("/Organization/{id}")).await.expect(200).json();
     organization["active"] = json!(false);
     node.put(Who::Loc, &format!("/Organization/{id}"), &organization).await.expect(200);
-    assert_eq!(node.hooks.published.load(Ordering::SeqCst), 1);
+    node.assert_published(1);
     node.get(Who::Ext, "/metadata").await.expect_empty(403);
     organization["active"] = json!(true);
     node.put(Who::Loc, &format!("/Organization/{id}"), &organization).await.expect(200);

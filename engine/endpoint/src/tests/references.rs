@@ -1,7 +1,5 @@
 //! References, uniqueness, conditional interactions (cases 67 to 78).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::{Value, json};
 
 use super::support::{
@@ -227,5 +225,5 @@ async fn conditional_creates_updates_and_deletes_look_before_they_write() {
     node.delete(Who::Loc, "/Patient?identifier=http://test.example/sid%7C9").await.expect_empty(204);
     node.delete(Who::Loc, &format!("/Patient?_id={}", created.id())).await.expect(200);
     assert_eq!(node.count(Who::Loc, "/Patient").await, 1);
-    assert_eq!(node.hooks.published.load(Ordering::SeqCst), 0);
+    node.assert_published(0);
 }
