@@ -46,6 +46,13 @@ enum Event<'l> {
         #[serde(skip_serializing_if = "Option::is_none")]
         code: Option<&'l str>,
     },
+    Answered {
+        rule: &'l str,
+        policy_version: &'l str,
+        status: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'l str>,
+    },
     Administration {
         command: &'l str,
         uid: u32,
@@ -94,6 +101,9 @@ impl Audit for Records {
         let event = match record.event {
             AuditEvent::Begun { rule, policy_version } => Event::Begun { rule, policy_version },
             AuditEvent::Ended { status, code } => Event::Ended { status, code },
+            AuditEvent::Answered { rule, policy_version, status, code } => {
+                Event::Answered { rule, policy_version, status, code }
+            }
         };
         let line = Line {
             correlation_id: record.correlation_id.to_string(),

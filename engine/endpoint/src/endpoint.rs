@@ -20,6 +20,7 @@ use crate::content::{Contents, keeper};
 use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
 use crate::limits;
+use crate::meters::Meters;
 use crate::policy_history::PolicyHistory;
 use crate::publication::{self, Publications};
 use crate::refusal::Refusal;
@@ -106,6 +107,7 @@ impl Endpoint {
             publisher: options.publisher,
             remote: options.remote,
             metrics: options.metrics,
+            meters: Meters::default(),
             allow_list: Arc::new(Cache::new()),
             conformance: Arc::new(Cache::new()),
             sockets: Arc::new(Semaphore::new(limits::SOCKETS)),

@@ -50,7 +50,7 @@ pub enum HandlerError {
 
 /// Keeps evidence of what was asked and what was done.
 pub trait Audit: Send + Sync + 'static {
-    /// Appends a record. Called before anything is done and again with the result.
+    /// Appends a record. Called before anything is written and again with the result; once with both for what only reads.
     fn record(&self, record: &AuditRecord<'_>) -> Result<(), AuditError>;
 
     /// Resolves when every record made so far is on disk. Begun when a write begins and awaited before it is answered.
@@ -93,6 +93,17 @@ pub enum AuditEvent<'a> {
     },
     /// The request is over.
     Ended {
+        /// Status of the answer.
+        status: u16,
+        /// Stable code of the refusal, if it was refused.
+        code: Option<&'a str>,
+    },
+    /// A request that changes nothing, from its beginning to its end.
+    Answered {
+        /// Rule of the gateway's policy.
+        rule: &'a str,
+        /// Policy by which the gateway decided.
+        policy_version: &'a str,
         /// Status of the answer.
         status: u16,
         /// Stable code of the refusal, if it was refused.

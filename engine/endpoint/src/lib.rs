@@ -29,6 +29,7 @@ mod hooks;
 mod http_date;
 pub mod limits;
 mod metadata;
+mod meters;
 mod negotiate;
 mod policy_history;
 mod precondition;

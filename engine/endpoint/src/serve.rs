@@ -12,7 +12,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -122,6 +122,9 @@ async fn answer(endpoint: Endpoint, request: Request<Incoming>) -> Response<Body
     // It is not held in memory, and how long it takes depends on its size.
     if endpoint.brings_content(&parts) {
         return endpoint.answer(parts, RequestBody::Coming(body)).await;
+    }
+    if body.is_end_stream() {
+        return endpoint.answer(parts, RequestBody::Whole(Bytes::new())).await;
     }
     let space = endpoint.body_space();
     match read_body(body, &space).await {

@@ -32,7 +32,7 @@ use crate::content::download;
 use crate::hooks::AuditEvent;
 use crate::negotiate::{Negotiated, wants_raw_binary};
 use crate::refusal::{Code, Refusal};
-use crate::reply::{Printed, refuse};
+use crate::reply::{Printed, Reply, refuse};
 use crate::shared::Shared;
 use crate::{Endpoint, limits, websocket};
 use job::Job;
@@ -78,18 +78,14 @@ impl Endpoint {
             if interaction == Interaction::Websocket {
                 return self.upgrade(&mut parts, &caller).await;
             }
-            respond(shared, &caller, &request, &parts, body).await
+            respond(shared, &caller, request, parts, body).await
         }
         .instrument(span)
         .await;
         if let Ok(id) = HeaderValue::from_str(&caller.correlation_id.to_string()) {
             response.headers_mut().insert(CORRELATION_HEADER, id);
         }
-        let status = response.status().as_u16().to_string();
-        metrics::counter!("schleuse_endpoint_requests_total", "interaction" => interaction.as_str(), "status" => status)
-            .increment(1);
-        metrics::histogram!("schleuse_endpoint_request_seconds", "interaction" => interaction.as_str())
-            .record(started.elapsed().as_secs_f64());
+        shared.meters.answered(interaction, response.status().as_u16(), started.elapsed());
         response
     }
 
@@ -178,8 +174,8 @@ fn refused_at_the_door(parts: &Parts, refusal: &Refusal) -> Response<Body> {
 async fn respond(
     shared: &Arc<Shared>,
     caller: &Arc<Caller>,
-    request: &CanonicalRequest,
-    parts: &Parts,
+    request: CanonicalRequest,
+    parts: Parts,
     body: RequestBody,
 ) -> Response<Body> {
     let head = parts.method == http::Method::HEAD;
@@ -196,15 +192,12 @@ async fn respond(
     let job = Job {
         shared: Arc::clone(shared),
         caller: Arc::clone(caller),
-        request: request.clone(),
-        headers: parts.headers.clone(),
+        request: Arc::new(request),
+        headers: parts.headers,
         how,
         is_raw_read,
     };
-    // Carried through even if the connection ends.
-    let result = tokio::spawn(job.run(body).instrument(tracing::Span::current())).await.unwrap_or_else(|error| {
-        Err(Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
-    });
+    let result = if job.may_write() { carried_through(job, body).await } else { job.run(body).await };
     let answered = match result {
         Ok(reply) => body_of(shared, caller, reply.print(&how, &shared.base_url, &caller.contents), head).await,
         Err(refusal) => Err(refusal),
@@ -220,6 +213,13 @@ async fn respond(
             refuse(&refusal, Some(&how), head).map(Body::from)
         }
     }
+}
+
+/// Runs a write in a task of its own, so that it is carried through even if the connection ends.
+async fn carried_through(job: Job, body: RequestBody) -> Result<Reply, Refusal> {
+    tokio::spawn(job.run(body).instrument(tracing::Span::current())).await.unwrap_or_else(|error| {
+        Err(Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
+    })
 }
 
 /// The response with its body; what is read from the store takes a slot.

@@ -12,6 +12,7 @@ use crate::conformance::{self, Conformance};
 use crate::content::slots::Slots;
 use crate::external::RemoteReferences;
 use crate::hooks::{AllowListPublisher, Audit, TaskHandler};
+use crate::meters::Meters;
 use crate::policy_history::PolicyHistory;
 use crate::publication::Publications;
 use crate::serve::PeerCheck;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: Arc<dyn AllowListPublisher>,
     pub(crate) remote: Arc<dyn RemoteReferences>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(crate) meters: Meters,
     pub(crate) allow_list: Arc<Cache<AllowList>>,
     pub(crate) conformance: Arc<Cache<Conformance>>,
     pub(crate) sockets: Arc<Semaphore>,

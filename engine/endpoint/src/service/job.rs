@@ -32,7 +32,7 @@ const PARSE_INLINE_BYTES: usize = 256 * 1024;
 pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) caller: Arc<Caller>,
-    pub(super) request: CanonicalRequest,
+    pub(super) request: Arc<CanonicalRequest>,
     pub(super) headers: http::HeaderMap,
     pub(super) how: Negotiated,
     /// The content of a Binary is asked for instead of the resource.
@@ -40,32 +40,45 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Records, acts, records. The record that a write begins is in the log before anything is done, and goes to disk
-    /// while the write goes to the store; the write is answered when both are there. That it ended is synced later.
-    pub(super) async fn run(self, body: RequestBody) -> Result<Reply, Refusal> {
+    /// Whether anything is written to the store, on its own or in a Bundle.
+    pub(super) fn may_write(&self) -> bool {
         let interaction = self.request.interaction();
-        let name = interaction.as_str();
-        let (resource_type, id) = (self.request.resource_type(), self.request.id().map(|id| id.as_str().to_owned()));
-        let begun = AuditEvent::Begun { rule: &self.caller.rule, policy_version: self.caller.policy.version() };
-        record(&self.shared, &self.caller, name, resource_type, id.as_deref(), begun)?;
-        let on_disk = async {
-            if interaction.is_write() || interaction == Interaction::Bundle {
-                self.shared.audit.on_disk().await
-            } else {
-                Ok(())
-            }
+        interaction.is_write() || interaction == Interaction::Bundle
+    }
+
+    /// Acts and records. The record that a write begins is in the log before anything is done, and goes to disk while the
+    /// write goes to the store; the write is answered when both are there. That it ended is synced later. What only reads
+    /// leaves one record, which is in the log before the answer is given.
+    pub(super) async fn run(self, body: RequestBody) -> Result<Reply, Refusal> {
+        if self.may_write() { self.run_write(body).await } else { self.run_read(body).await }
+    }
+
+    async fn run_write(self, body: RequestBody) -> Result<Reply, Refusal> {
+        self.record(None, AuditEvent::Begun { rule: &self.caller.rule, policy_version: self.caller.policy.version() })?;
+        let (result, on_disk) = tokio::join!(self.act(body), self.shared.audit.on_disk());
+        let (status, code) = match &on_disk {
+            Err(_) => (StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(Code::Audit.as_str())),
+            Ok(()) => outcome_of(&result),
         };
-        let (result, on_disk) = tokio::join!(self.act(body), on_disk);
-        let (status, code) = match (&result, &on_disk) {
-            (_, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(Code::Audit.as_str())),
-            (Ok(reply), Ok(())) => (reply.status.as_u16(), None),
-            (Err(refusal), Ok(())) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
-        };
-        let touched = result.as_ref().ok().and_then(|reply| reply.version.as_ref()).map(|version| version.id.clone());
-        let ended = AuditEvent::Ended { status, code };
-        record(&self.shared, &self.caller, name, resource_type, touched.or(id).as_deref(), ended)?;
+        let touched = result.as_ref().ok().and_then(|reply| reply.version.as_ref()).map(|version| version.id.as_str());
+        self.record(touched, AuditEvent::Ended { status, code })?;
         on_disk.map_err(|error| audit_failed(&error))?;
         result
+    }
+
+    async fn run_read(self, body: RequestBody) -> Result<Reply, Refusal> {
+        let result = self.act(body).await;
+        let (status, code) = outcome_of(&result);
+        let (rule, policy_version) = (self.caller.rule.as_str(), self.caller.policy.version());
+        self.record(None, AuditEvent::Answered { rule, policy_version, status, code })?;
+        result
+    }
+
+    /// Records what happened to the resource that was touched, or that the path names.
+    fn record(&self, touched: Option<&str>, event: AuditEvent<'_>) -> Result<(), Refusal> {
+        let id = touched.or_else(|| self.request.id().map(policies::ResourceId::as_str));
+        let name = self.request.interaction().as_str();
+        record(&self.shared, &self.caller, name, self.request.resource_type(), id, event)
     }
 
     async fn act(&self, body: RequestBody) -> Result<Reply, Refusal> {
@@ -93,34 +106,35 @@ impl Job {
     async fn metadata(&self) -> Result<Reply, Refusal> {
         let conformance = self.shared.conformance().await?;
         let shared = Arc::clone(&self.shared);
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         read(&self.shared, &self.caller, move |session| session.authorize(&request, None)).await?;
         Ok(Reply::resource(StatusCode::OK, None, metadata::capability_statement(&shared, &conformance)))
     }
 
     async fn read(&self) -> Result<Reply, Refusal> {
-        let request = self.request.clone();
-        let headers = self.headers.clone();
-        let is_raw = self.is_raw_read;
+        let preconditions = Preconditions::of(&self.headers);
         if self.request.resource_type() != Some(ResourceType::Binary) {
+            let request = Arc::clone(&self.request);
+            let preconditions = preconditions.clone();
             let small = look(&self.shared, &self.caller, move |session| {
                 session.authorize(&request, None)?;
-                let (resource_type, id) = target(&request)?;
-                let version = request.version().map(policies::VersionId::get);
-                session.read_small(resource_type, &id, version, &Preconditions::of(&headers))
+                let (resource_type, id, version) = target_version(&request)?;
+                session.read_small(resource_type, id, version, &preconditions)
             });
             if let Some(reply) = small.await? {
                 return Ok(reply);
             }
         }
-        let request = self.request.clone();
-        let headers = self.headers.clone();
+        let request = Arc::clone(&self.request);
+        let raw_headers = self.is_raw_read.then(|| self.headers.clone());
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
-            let (resource_type, id) = target(&request)?;
-            let version = request.version().map(policies::VersionId::get);
-            let reply = session.read(resource_type, &id, version, &Preconditions::of(&headers))?;
-            if is_raw { raw_binary::shown(session, reply, &headers, request.query()) } else { Ok(reply) }
+            let (resource_type, id, version) = target_version(&request)?;
+            let reply = session.read(resource_type, id, version, &preconditions)?;
+            match raw_headers {
+                Some(headers) => raw_binary::shown(session, reply, &headers, request.query()),
+                None => Ok(reply),
+            }
         })
         .await
     }
@@ -128,7 +142,7 @@ impl Job {
     async fn snapshot(&self, body: RequestBody) -> Result<Reply, Refusal> {
         let RequestBody::Whole(body) = body else { return Err(not_routed()) };
         let parameters = if body.is_empty() { None } else { Some(self.parse(body).await?) };
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, parameters.as_ref())?;
             session.snapshot(&request, parameters.as_ref())
@@ -137,7 +151,7 @@ impl Job {
     }
 
     async fn search(&self, prefer: Prefer) -> Result<Reply, Refusal> {
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         let summary = self.how.summary;
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
@@ -150,7 +164,7 @@ impl Job {
     }
 
     async fn history(&self) -> Result<Reply, Refusal> {
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         let summary = self.how.summary;
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
@@ -171,7 +185,7 @@ impl Job {
             (Some(_), Some(_)) => return Err(Refusal::bad_request("If-None-Exist is repeated")),
         };
         let options = CreateOptions { if_none_exist, returns: prefer.returns, id: None, in_bundle: false };
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         write(&self.shared, &self.caller, move |session| {
             session.authorize(&request, Some(&prepared.resource))?;
             session.create(prepared, &options)
@@ -183,21 +197,21 @@ impl Job {
         let prepared = self.received(body, true).await?;
         let options =
             UpdateOptions { if_match: if_match(&self.headers), returns: prefer.returns, id: None, in_bundle: false };
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         write(&self.shared, &self.caller, move |session| {
             session.authorize(&request, Some(&prepared.resource))?;
             if request.is_conditional() {
                 session.conditional_update(prepared, &request.raw_query(), &options)
             } else {
                 let (_, id) = target(&request)?;
-                session.update(&prepared, &id, &options)
+                session.update(&prepared, id, &options)
             }
         })
         .await
     }
 
     async fn delete(&self) -> Result<Reply, Refusal> {
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         let reply = write(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
             if request.is_conditional() {
@@ -206,9 +220,9 @@ impl Job {
             }
             let (resource_type, id) = target(&request)?;
             if request.interaction() == Interaction::PermanentDelete {
-                session.delete_permanently(resource_type, &id)
+                session.delete_permanently(resource_type, id)
             } else {
-                session.delete(resource_type, &id)
+                session.delete(resource_type, id)
             }
         })
         .await?;
@@ -272,7 +286,7 @@ impl Job {
 
     /// Refuses a caller who may send no Binary at all.
     async fn may_send(&self, is_update: bool) -> Result<(), Refusal> {
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, None)?;
             session.check_may_send(ResourceType::Binary, is_update)
@@ -349,7 +363,7 @@ impl Job {
 
     /// Judges a request by what is stored now; it is judged again in its own transaction.
     async fn permitted(&self, prepared: Prepared, is_update: bool) -> Result<Prepared, Refusal> {
-        let request = self.request.clone();
+        let request = Arc::clone(&self.request);
         read(&self.shared, &self.caller, move |session| {
             session.authorize(&request, Some(&prepared.resource))?;
             if !is_update {
@@ -361,10 +375,23 @@ impl Job {
     }
 }
 
-fn target(request: &CanonicalRequest) -> Result<(ResourceType, String), Refusal> {
+fn target(request: &CanonicalRequest) -> Result<(ResourceType, &str), Refusal> {
     match (request.resource_type(), request.id()) {
-        (Some(resource_type), Some(id)) => Ok((resource_type, id.as_str().to_owned())),
+        (Some(resource_type), Some(id)) => Ok((resource_type, id.as_str())),
         _ => Err(not_routed()),
+    }
+}
+
+fn target_version(request: &CanonicalRequest) -> Result<(ResourceType, &str, Option<u64>), Refusal> {
+    let (resource_type, id) = target(request)?;
+    Ok((resource_type, id, request.version().map(policies::VersionId::get)))
+}
+
+/// Status and stable code of what an interaction came to.
+fn outcome_of(result: &Result<Reply, Refusal>) -> (u16, Option<&'static str>) {
+    match result {
+        Ok(reply) => (reply.status.as_u16(), None),
+        Err(refusal) => (refusal.status.as_u16(), Some(refusal.code.as_str())),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fhir::ResourceType;
 use http::StatusCode;
+use store::Transaction;
 use time::OffsetDateTime;
 
 use crate::admit::Caller;
@@ -19,15 +20,8 @@ where
     F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
     R: Send + 'static,
 {
-    let noted = note(shared).await?;
-    let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
-    shared
-        .store
-        .read(move |tx| {
-            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Read)?;
-            work(&mut session)
-        })
-        .await
+    let work = on_snapshot(shared, caller, note(shared).await?, work);
+    shared.store.read(work).await
 }
 
 /// Runs `work` on a snapshot, for what takes a few look-ups by key: where that is cheap it runs here and is not handed to
@@ -37,15 +31,21 @@ where
     F: FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
     R: Send + 'static,
 {
-    let noted = note(shared).await?;
-    let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
-    shared
-        .store
-        .look(move |tx| {
-            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Read)?;
-            work(&mut session)
-        })
-        .await
+    let work = on_snapshot(shared, caller, note(shared).await?, work);
+    shared.store.look(work).await
+}
+
+fn on_snapshot<R>(
+    shared: &Arc<Shared>,
+    caller: &Arc<Caller>,
+    noted: Noted,
+    work: impl FnOnce(&mut Session<'_, '_>) -> Result<R, Refusal> + Send + 'static,
+) -> impl FnOnce(&mut Transaction<'_>) -> Result<R, Refusal> + Send + 'static {
+    let (shared, caller) = (Arc::clone(shared), Arc::clone(caller));
+    move |tx| {
+        let mut session = Session::open(tx, &shared, &caller, &noted, Mode::Read)?;
+        work(&mut session)
+    }
 }
 
 /// Runs `work` in a writing transaction, then does what a commit entails.

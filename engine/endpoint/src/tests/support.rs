@@ -98,6 +98,7 @@ impl Audit for Hooks {
         let event = match record.event {
             AuditEvent::Begun { .. } => "begun".to_owned(),
             AuditEvent::Ended { status, .. } => status.to_string(),
+            AuditEvent::Answered { status, .. } => format!("answered {status}"),
         };
         self.records.lock().unwrap().push((record.interaction.to_owned(), event));
         Ok(())
