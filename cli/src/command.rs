@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod status;
 mod task;
+mod user_task;
 
 use crate::admin::AdminError;
 use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Process, Task};
@@ -41,7 +42,11 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Cert(Cert::Thumbprint(files)) => cert::thumbprint(&files.files, format),
         Command::Audit(Audit::Verify(verify)) => audit::verify(&verify.path, format),
         Command::Task(Task::Start(start)) => task::start(&start, format).await,
+        Command::Task(Task::List(list)) if list.open => user_task::list(&list, format).await,
         Command::Task(Task::List(list)) => task::list(&list, format).await,
+        Command::Task(Task::Show(one)) => user_task::show(&one, format).await,
+        Command::Task(Task::Answer(answer)) => user_task::answer_task(&answer, format).await,
+        Command::Task(Task::Reject(one)) => user_task::reject(&one, format).await,
         Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
         Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use endpoint::{HandlerError, TaskHandler};
 use fhir::Resource;
-use processes::{ProcessError, Runtime};
+use processes::{AnswerError, ProcessError, Runtime};
 use store::Transaction;
 
 pub(crate) struct Tasks(pub(crate) Arc<Runtime>);
@@ -14,6 +14,14 @@ impl TaskHandler for Tasks {
         self.0.accept(tx, task).map_err(|error| match error {
             ProcessError::Store(error) => error.into(),
             other => HandlerError::Other(other.to_string()),
+        })
+    }
+
+    fn answered(&self, tx: &mut Transaction<'_>, response: &Resource) -> Result<(), HandlerError> {
+        self.0.answered(tx, response).map_err(|error| match error {
+            AnswerError::Refused(reason) => HandlerError::Refused(reason),
+            AnswerError::Process(ProcessError::Store(error)) => error.into(),
+            AnswerError::Process(other) => HandlerError::Other(other.to_string()),
         })
     }
 

@@ -422,8 +422,9 @@ fn claim<K: Clone + Eq + std::hash::Hash>(claims: &mut HashMap<K, Option<usize>>
         .or_insert(Some(position));
 }
 
-/// The e-mail address of the certificate, else a name made from its thumbprint.
-fn practitioner_identifier(thumbprint: &Thumbprint, email: Option<&str>) -> Option<PractitionerIdentifier> {
+/// The identifier of the person with a certificate: its e-mail address, else a name made from its thumbprint.
+#[must_use]
+pub fn practitioner_identifier(thumbprint: &Thumbprint, email: Option<&str>) -> Option<PractitionerIdentifier> {
     match email {
         Some(email) => email.parse().ok(),
         None => format!("{thumbprint}@certificate.invalid").parse().ok(),

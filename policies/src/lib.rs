@@ -42,7 +42,7 @@ pub mod request;
 pub mod resource_rules;
 pub mod task;
 
-pub use allow_list::AllowList;
+pub use allow_list::{AllowList, practitioner_identifier};
 pub use decision::{
     Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head,
     is_permitted_on_type,

@@ -130,7 +130,7 @@ fn recode(mut refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// Checks the references of everything that was stored and offers new Tasks, once all entries are stored.
+/// Checks the references of everything that was stored and offers new Tasks and answers, once all entries are stored.
 fn finish_writes(session: &mut Session<'_, '_>) -> Result<(), Refusal> {
     let changes: Vec<Change> = session.tx.changes().to_vec();
     for change in &changes {
@@ -138,9 +138,11 @@ fn finish_writes(session: &mut Session<'_, '_>) -> Result<(), Refusal> {
         let old = (change.kind == ChangeKind::Updated).then_some(resource);
         session.check_references(resource, old.map(Arc::as_ref))?;
     }
-    for change in changes.iter().filter(|change| change.kind == ChangeKind::Created) {
-        if let Some(resource) = &change.resource {
-            session.offer_task(resource)?;
+    for change in &changes {
+        match (&change.kind, &change.resource) {
+            (ChangeKind::Created, Some(resource)) => session.offer_task(resource)?,
+            (ChangeKind::Updated, Some(resource)) => session.offer_answer(resource)?,
+            _ => {}
         }
     }
     session.note_changes();

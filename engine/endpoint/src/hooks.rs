@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 /// A future in a box, so that the traits can be objects.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Takes over Tasks that were just accepted.
+/// Takes over Tasks and answers to user tasks that were just accepted.
 pub trait TaskHandler: Send + Sync + 'static {
     /// Called inside the transaction that stored version 1 of a Task with status `requested`. It may write the next
     /// version and the process instance with `tx`; an error undoes the Task too and is answered with 500.
@@ -29,7 +29,13 @@ pub trait TaskHandler: Send + Sync + 'static {
     /// Returns the newest version if it wrote one. The client is answered with version 1 in any case.
     fn task_created(&self, tx: &mut Transaction<'_>, task: &Resource) -> Result<Option<Resource>, HandlerError>;
 
-    /// Called once after the commit of a transaction in which a Task was taken over.
+    /// Called inside the transaction that updated a QuestionnaireResponse to `completed` or `stopped`, after every rule of the
+    /// endpoint. It may write further versions and move a process; an error undoes the update too.
+    fn answered(&self, _: &mut Transaction<'_>, _: &Resource) -> Result<(), HandlerError> {
+        Ok(())
+    }
+
+    /// Called once after the commit of a transaction in which a Task or an answer was taken over.
     fn committed(&self);
 }
 
@@ -37,12 +43,15 @@ pub trait TaskHandler: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaveTasks;
 
-/// Why a Task could not be taken over.
+/// Why a Task or answer could not be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The process does not accept the answer; the text is for the person who gives it.
+    #[error("{0}")]
+    Refused(String),
     /// Anything else; the text is for the log.
     #[error("{0}")]
     Other(String),

@@ -171,6 +171,11 @@ impl Refusal {
         Self::with_outcome(StatusCode::FORBIDDEN, Code::Forbidden, IssueCode::Forbidden, text).because(reason)
     }
 
+    /// 403, the process does not take the answer. Who gives it is local and may know why.
+    pub(crate) fn answer_refused(reason: impl Into<String>) -> Self {
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::Forbidden, IssueCode::Forbidden, reason)
+    }
+
     /// 403, as often as the policy permits in this period.
     pub(crate) fn limit_reached(rule: &policies::RuleId, most: u64, per: policies::clock::Period) -> Self {
         let text = format!("Rule {rule} permits {most} in a {}, and they are used up", per.as_str());

@@ -29,6 +29,7 @@ use crate::admit::Caller;
 use crate::cache;
 use crate::conformance::{Conformance, View};
 use crate::content;
+use crate::hooks::HandlerError;
 use crate::references::clean;
 use crate::refusal::{Code, Refusal};
 use crate::shared::Shared;
@@ -265,11 +266,30 @@ impl<'s, 't> Session<'s, 't> {
         if task.type_name() != "Task" || task.str("status") != Some("requested") {
             return Ok(());
         }
-        self.shared.tasks.task_created(self.tx, task).map_err(|error| {
-            tracing::error!(%error, "task cannot be taken over");
-            Refusal::store(error.to_string())
-        })?;
+        self.shared.tasks.task_created(self.tx, task).map_err(not_taken)?;
         self.effects.task_taken = true;
         Ok(())
+    }
+
+    /// Offers a QuestionnaireResponse that was just updated to the process engine.
+    pub(crate) fn offer_answer(&mut self, response: &Resource) -> Result<(), Refusal> {
+        let is_answer = response.type_name() == "QuestionnaireResponse"
+            && matches!(response.str("status"), Some("completed" | "stopped"));
+        if !is_answer {
+            return Ok(());
+        }
+        self.shared.tasks.answered(self.tx, response).map_err(not_taken)?;
+        self.effects.task_taken = true;
+        Ok(())
+    }
+}
+
+fn not_taken(error: HandlerError) -> Refusal {
+    match error {
+        HandlerError::Refused(reason) => Refusal::answer_refused(reason),
+        HandlerError::Store(_) | HandlerError::Other(_) => {
+            tracing::error!(%error, "what was accepted cannot be taken over");
+            Refusal::store(error.to_string())
+        }
     }
 }

@@ -17,6 +17,7 @@
 //! | [`validate`] | profiles |
 //! | [`binary`] | Binaries whose content does not fit into memory |
 //! | [`outcome`] | what a client is told |
+//! | [`questionnaire`] | items and answers of user tasks |
 
 pub mod base;
 pub mod binary;
@@ -29,6 +30,7 @@ pub mod format;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod questionnaire;
 pub mod reference;
 pub mod resource;
 pub mod resource_type;

@@ -3,13 +3,15 @@
 //! ```text
 //! endpoint ─ Task created ─▶ Runtime::accept ─┐                    ┌─▶ Task versions, instance, jobs, outbox: one transaction
 //! jobs worker ─ due job ────▶ Runtime::run_job ┼─▶ unit::Unit ──────┤
-//! outbox worker ─ delivered ▶ Runtime::settle ─┘   bpmn::step       └─▶ after commit: workers wake up
+//! outbox worker ─ delivered ▶ Unit::delivered ─┤   bpmn::step       └─▶ after commit: workers wake up
+//! work worker ── done ──────▶ Unit::worked ────┘
 //! ```
 //!
 //! Invariants (`process-engine.md` 0.3-0.6, 5.7):
 //! - An accepted Task, the instance that it starts or continues, its timers and its messages are one transaction.
 //! - Steps of a process run inside that transaction and have no effect outside it; sending is done by the outbox after
-//!   the commit, with an identifier that makes a repetition harmless.
+//!   the commit, with an identifier that makes a repetition harmless; long steps are work items, done beside transactions
+//!   by one engine at a time, with their result recorded once.
 //! - A message that arrives before its receiver waits is kept in the inbox for a while and then fails with the
 //!   reference's text.
 //! - Every instance that ends leaves no Task of its own `in-progress`, also one that cannot be read any more.
@@ -30,12 +32,16 @@ pub mod runtime;
 pub mod step;
 pub mod task;
 pub mod terms;
+pub mod user_task;
+pub mod work;
 
 pub use definition::{Definition, Definitions};
 pub use outbox::{Delivery, DeliveryFailure, FailureKind, Messenger};
 pub use plugin::{Plugin, PluginError};
-pub use runtime::{LocalNode, ProcessError, Runtime};
-pub use step::{Listener, Message, SendStep, ServiceStep, StepContext, StepError};
+pub use runtime::{AnswerError, LocalNode, ProcessError, Runtime};
+pub use step::{BoxFuture, Listener, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
+pub use user_task::UserTaskListener;
+pub use work::{ContentReader, ContentWriter, WorkContext};
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,41 @@ pub const DELIVERY_ATTEMPTS: u32 = 3;
 /// Pauses before the second and third attempt.
 pub const DELIVERY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
+/// Long steps that are worked on at the same time. Each waits for the network most of the time; their results share the
+/// writer with everything else.
+pub const WORKING: usize = 16;
+
+/// How long a claim of work holds unless it is renewed. What another engine takes over after a crash waits this long.
+pub const WORK_LEASE: time::Duration = time::Duration::seconds(60);
+
+/// How often a claim is renewed: twice may fail before it is lost.
+pub const WORK_RENEWAL: Duration = Duration::from_secs(20);
+
+/// Attempts at work whose model has no retry cycle.
+pub const WORK_ATTEMPTS: u32 = 6;
+
+/// Seconds before each further attempt without a retry cycle; the last repeats. A partner or server that is restarted is
+/// back after the first, a short outage is over after the last.
+pub const WORK_PAUSES: [u64; 5] = [2, 10, 30, 120, 600];
+
+/// How often the same work may be begun. Work that takes its engine down with it each time ends here.
+pub const WORK_STARTS: u32 = 100;
+
+/// How long work that nobody wants any more, or whose engine stops, may go on before it is cut off.
+pub const WORK_GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes of the input or result of work, as JSON. What is larger belongs into a Binary.
+pub const WORK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Attempts to record a result while the database fails, a second apart; then the work is done again.
+pub const RECORD_ATTEMPTS: u32 = 30;
+
+/// Characters of what work says about its progress.
+pub const PROGRESS_TEXT: usize = 500;
+
+/// Bytes of content that work buffers before it stores them.
+pub const CONTENT_CHUNK: usize = store::limits::CHUNK_BYTES;
+
 /// Attempts to run a job whose transaction fails for a reason that may pass (Camunda: three).
 pub const JOB_ATTEMPTS: u32 = 3;
 
@@ -56,6 +91,12 @@ pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Ended instances that one transaction removes with all their events; other writers wait that long.
 pub const REMOVED_AT_ONCE: usize = 10;
+
+/// Bytes of an answer to a user task, which becomes a variable of its instance.
+pub const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Events of a log that are read at once.
+pub const LOG_PAGE: u32 = 1_000;
 
 /// Instances or Tasks that one transaction of a background worker looks at.
 pub const BATCH: u32 = 200;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use fhir::{Format, Limits, Resource};
 
 use crate::definition::{Definition, DefinitionError};
-use crate::step::{Listener, SendStep, ServiceStep};
+use crate::step::{Listener, SendStep, ServiceStep, WorkStep};
+use crate::user_task::{DEFAULT_LISTENERS, DefaultListener, UserTaskListener};
 
 /// A plug-in.
 pub struct Plugin {
@@ -32,8 +33,10 @@ pub struct Plugin {
 #[derive(Clone, Default)]
 pub struct Implementations {
     pub(crate) services: BTreeMap<&'static str, Arc<dyn ServiceStep>>,
+    pub(crate) works: BTreeMap<&'static str, Arc<dyn WorkStep>>,
     pub(crate) sends: BTreeMap<&'static str, Arc<dyn SendStep>>,
     pub(crate) listeners: BTreeMap<&'static str, Arc<dyn Listener>>,
+    pub(crate) user_tasks: BTreeMap<&'static str, Arc<dyn UserTaskListener>>,
 }
 
 /// Why a plug-in cannot be loaded.
@@ -69,8 +72,8 @@ pub enum PluginError {
         /// Class.
         class: String,
     },
-    /// A model has a user task.
-    #[error("plug-in {plugin}: element {element} is a user task, which this version does not execute")]
+    /// A model has a user task that nobody could answer.
+    #[error("plug-in {plugin}: element {element} is a user task without a form (camunda:formKey)")]
     UserTask {
         /// Name of the plug-in.
         plugin: &'static str,
@@ -102,7 +105,8 @@ impl Plugin {
         let definition =
             Definition::parse(xml.as_bytes()).map_err(|source| PluginError::Model { plugin: self.name, source })?;
         let mut nodes = definition.process().into_iter().flat_map(|process| process.nodes.values());
-        if let Some(node) = nodes.find(|node| matches!(node.kind, bpmn::model::NodeKind::UserTask(_))) {
+        let formless = |node: &&bpmn::model::Node| matches!(&node.kind, bpmn::model::NodeKind::UserTask(task) if task.form_key.is_none());
+        if let Some(node) = nodes.find(formless) {
             return Err(PluginError::UserTask { plugin: self.name, element: node.id.to_string() });
         }
         for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
@@ -151,6 +155,13 @@ impl Implementations {
         self
     }
 
+    /// Adds a service step whose work is done outside of transactions.
+    #[must_use]
+    pub fn with_work(mut self, class: &'static str, step: impl WorkStep + 'static) -> Self {
+        self.works.insert(class, Arc::new(step));
+        self
+    }
+
     /// Adds a send step.
     #[must_use]
     pub fn with_send(mut self, class: &'static str, step: impl SendStep + 'static) -> Self {
@@ -165,14 +176,33 @@ impl Implementations {
         self
     }
 
+    /// Adds a listener that takes part in the creation of user tasks.
+    #[must_use]
+    pub fn with_user_task(mut self, class: &'static str, listener: impl UserTaskListener + 'static) -> Self {
+        self.user_tasks.insert(class, Arc::new(listener));
+        self
+    }
+
+    /// Those that DSF itself brings.
+    pub(crate) fn standard() -> Self {
+        DEFAULT_LISTENERS.into_iter().fold(Self::default(), |all, class| all.with_user_task(class, DefaultListener))
+    }
+
     /// Adds all of another plug-in.
     pub fn extend(&mut self, other: &Self) {
         self.services.extend(other.services.iter().map(|(class, step)| (*class, Arc::clone(step))));
+        self.works.extend(other.works.iter().map(|(class, step)| (*class, Arc::clone(step))));
         self.sends.extend(other.sends.iter().map(|(class, step)| (*class, Arc::clone(step))));
         self.listeners.extend(other.listeners.iter().map(|(class, listener)| (*class, Arc::clone(listener))));
+        self.user_tasks.extend(other.user_tasks.iter().map(|(class, listener)| (*class, Arc::clone(listener))));
     }
 
     fn has(&self, class: &str) -> bool {
-        self.services.contains_key(class) || self.sends.contains_key(class) || self.listeners.contains_key(class)
+        self.services.contains_key(class)
+            || self.works.contains_key(class)
+            || self.sends.contains_key(class)
+            || self.listeners.contains_key(class)
+            || self.user_tasks.contains_key(class)
+            || DEFAULT_LISTENERS.contains(&class)
     }
 }

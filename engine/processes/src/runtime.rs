@@ -1,6 +1,7 @@
 //! The runtime: what accepts Tasks and moves instances. Workers and endpoint share one behind an `Arc`.
 
 mod accept;
+mod answers;
 mod condemn;
 mod environment;
 mod settle;
@@ -20,12 +21,14 @@ use tokio::task::JoinSet;
 use crate::definition::{Definition, Definitions};
 use crate::outbox::Sending;
 use crate::plugin::{Implementations, Plugin, PluginError};
-use crate::{jobs, outbox, retention};
+use crate::work::Working;
+use crate::{jobs, outbox, retention, work};
+pub use answers::AnswerError;
 pub(crate) use condemn::fail_instance;
 pub(crate) use settle::fail as fail_task;
 #[cfg(test)]
 pub(crate) use takeover::take_over;
-pub(crate) use unit::{UNABLE_TO_CORRELATE, Unit};
+pub(crate) use unit::{NO_PLUGIN, UNABLE_TO_CORRELATE, Unit};
 
 /// The worker that ends when it is done.
 const TAKEOVER: &str = "takeover";
@@ -44,13 +47,15 @@ pub struct LocalNode {
 /// Runs processes.
 pub struct Runtime {
     pub(crate) store: Store,
-    pub(crate) node: LocalNode,
+    pub(crate) node: Arc<LocalNode>,
     pub(crate) definitions: Definitions,
     pub(crate) implementations: Implementations,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
     /// Messages on their way.
     pub(crate) sending: Sending,
+    /// Long steps that this engine works on.
+    pub(crate) working: Arc<Working>,
 }
 
 /// Why something could not be done.
@@ -112,7 +117,7 @@ impl Runtime {
     /// Loads the plug-ins, stores their definitions and takes over what an earlier run of this engine had claimed.
     pub async fn start(store: Store, node: LocalNode, plugins: &[Plugin], owner: &str) -> Result<Self, ProcessError> {
         let mut definitions = Definitions::default();
-        let mut implementations = Implementations::default();
+        let mut implementations = Implementations::standard();
         for plugin in plugins {
             for definition in plugin.definitions()? {
                 if definitions.installed(&definition.key, &definition.version).is_some() {
@@ -149,12 +154,25 @@ impl Runtime {
                 }
             }
         }
-        Ok(Self { store, node, definitions, implementations, owner: owner.to_owned(), sending: Sending::default() })
+        Ok(Self {
+            store,
+            node: Arc::new(node),
+            definitions,
+            implementations,
+            owner: owner.to_owned(),
+            sending: Sending::default(),
+            working: Arc::default(),
+        })
     }
 
     /// Takes over a Task that this transaction created with status `requested`; gives its newest version.
     pub fn accept(&self, tx: &mut Transaction<'_>, task: &Resource) -> Result<Option<Resource>, ProcessError> {
         accept::accept(self, tx, task)
+    }
+
+    /// Takes in a QuestionnaireResponse that this transaction has updated: an answer moves the instance that waits for it.
+    pub fn answered(&self, tx: &mut Transaction<'_>, response: &Resource) -> Result<(), AnswerError> {
+        answers::answered(self, tx, response)
     }
 
     /// Installed processes.
@@ -177,6 +195,7 @@ impl Runtime {
         };
         start(TAKEOVER, Box::pin(takeover::work(Arc::clone(&self), stop.clone())));
         start("jobs", Box::pin(jobs::work(Arc::clone(&self), stop.clone())));
+        start("work", Box::pin(work::work(Arc::clone(&self), stop.clone())));
         start("retention", Box::pin(retention::work(Arc::clone(&self), stop.clone())));
         start("outbox", Box::pin(outbox::work(self, messenger, stop.clone())));
         while let Some(ended) = workers.join_next().await {

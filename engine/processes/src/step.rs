@@ -4,7 +4,11 @@
 //! A step runs inside the transaction of its instance and touches nothing but that transaction: it reads resources,
 //! reads and writes variables, adds outputs to the start Task. Sending is split: [`SendStep::message`] builds the message
 //! inside the transaction, the outbox delivers it after the commit, and [`SendStep::delivered`] decides in the next
-//! transaction what the result means to the process.
+//! transaction what the result means to the process. Work that needs time, files or the network is split in the same
+//! way: [`WorkStep`].
+
+use std::future::Future;
+use std::pin::Pin;
 
 use bpmn::{ListenerCall, VariableWrite, Variables};
 use fhir::{Object, Resource};
@@ -14,11 +18,61 @@ use time::OffsetDateTime;
 
 use crate::outbox::DeliveryFailure;
 use crate::runtime::LocalNode;
+use crate::work::WorkContext;
+
+/// A future in a box, so that steps can be objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A service task.
 pub trait ServiceStep: Send + Sync {
     /// Does the work.
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError>;
+}
+
+/// A service task whose work needs time, files or the network: prepared and finished inside transactions, done outside of
+/// them.
+///
+/// ```text
+/// prepare: transaction of the instance ─▶ work item ─▶ work, by one engine at a time ─▶ finish: moves the token on
+///                                            ▲                    │ crash, lost lease, WorkError::Retry
+///                                            └────────────────────┘
+/// ```
+pub trait WorkStep: Send + Sync {
+    /// Says what is to be done, in the transaction that reaches the element. The result is stored and given to
+    /// [`Self::work`]; it should name what is large rather than hold it.
+    fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError>;
+
+    /// Does it. It may be begun again after a crash, so beginning twice must do no harm. When the context is cancelled
+    /// nobody waits for the result any more.
+    fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>>;
+
+    /// Takes the result in, in the transaction that moves the token on. Called once for each work that ends well.
+    fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError>;
+}
+
+/// Why work has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkError {
+    /// It may succeed later: it is tried again as often as the model's retry cycle says, then the step fails.
+    #[error("{message}")]
+    Retry {
+        /// Why.
+        message: String,
+    },
+    /// It would fail again: the step fails.
+    #[error("{message}")]
+    Failed {
+        /// Why.
+        message: String,
+    },
+    /// A BPMN error, which looks for its boundary event.
+    #[error("BPMN error {code}")]
+    Bpmn {
+        /// Code.
+        code: String,
+        /// Message.
+        message: Option<String>,
+    },
 }
 
 /// A send task, message throw or message end event.
@@ -91,6 +145,30 @@ pub struct StepContext<'c, 't> {
     pub(crate) outputs: Vec<Object>,
     /// When the step was asked for; differs from now when a message was delivered in between.
     pub(crate) requested: OffsetDateTime,
+}
+
+// === impl WorkError ===
+
+impl WorkError {
+    /// Fails for good.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into() }
+    }
+
+    /// Fails for now.
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self::Retry { message: message.into() }
+    }
+}
+
+/// A database that does not answer may do so later.
+impl From<StoreError> for WorkError {
+    fn from(error: StoreError) -> Self {
+        match crate::runtime::is_final(&error) {
+            true => Self::failed(error.to_string()),
+            false => Self::retry(error.to_string()),
+        }
+    }
 }
 
 // === impl StepContext ===
@@ -171,6 +249,14 @@ impl<'c, 't> StepContext<'c, 't> {
     /// Adds an output to the start Task; stored with the transaction.
     pub fn add_output(&mut self, output: Object) {
         self.outputs.push(output);
+    }
+
+    /// Stores a Binary with the content that work has written ([`crate::work::ContentWriter`]); gives its id.
+    pub fn create_binary(&mut self, mut binary: Resource, upload: &str) -> Result<String, StepError> {
+        binary.remove("data");
+        let stored = self.tx.create(binary, &uuid::Uuid::new_v4().to_string())?;
+        self.tx.adopt_upload(upload, &stored.id, stored.version)?;
+        Ok(stored.id)
     }
 
     /// The error of a message that could not be sent, in the reference's words (`process-engine.md` 3.5).

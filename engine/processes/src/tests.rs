@@ -14,4 +14,6 @@ mod models;
 mod ping_pong;
 mod support;
 mod takeover;
+mod user_tasks;
 mod wire;
+mod work;

@@ -61,6 +61,8 @@ pub(crate) struct Note {
     pub(crate) jobs: bool,
     /// A message waits to be sent.
     pub(crate) outbox: bool,
+    /// Work was added or became due earlier.
+    pub(crate) work: bool,
 }
 
 // === impl Note ===
@@ -68,10 +70,10 @@ pub(crate) struct Note {
 impl Note {
     /// Of a transaction that changes nothing others wait for.
     pub(crate) const fn silent() -> Self {
-        Self { time: OffsetDateTime::UNIX_EPOCH, changes: false, jobs: false, outbox: false }
+        Self { time: OffsetDateTime::UNIX_EPOCH, changes: false, jobs: false, outbox: false, work: false }
     }
 
     pub(crate) const fn is_silent(&self) -> bool {
-        !(self.changes || self.jobs || self.outbox)
+        !(self.changes || self.jobs || self.outbox || self.work)
     }
 }

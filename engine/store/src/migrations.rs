@@ -32,6 +32,7 @@ pub(crate) const STEPS: &[Step] = &[
     step!(2, "binary-streams", "0002_binary_streams.sql"),
     step!(3, "tally", "0003_tally.sql"),
     step!(4, "snapshots", "0004_snapshots.sql"),
+    step!(5, "work-items", "0005_work_items.sql"),
 ];
 
 const RECORD: &str =

@@ -73,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) jobs: watch::Sender<u64>,
     pub(crate) outbox: watch::Sender<u64>,
+    pub(crate) work: watch::Sender<u64>,
     pub(crate) commits: AtomicU64,
     pub(crate) committed: AtomicU64,
     pub(crate) rolled_back: AtomicU64,
@@ -171,6 +172,7 @@ impl Store {
             changes,
             jobs: watch::channel(0).0,
             outbox: watch::channel(0).0,
+            work: watch::channel(0).0,
             commits: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             rolled_back: AtomicU64::new(0),
@@ -279,6 +281,12 @@ impl Store {
         self.inner.shared.outbox.subscribe()
     }
 
+    /// Changes whenever work was committed that may be due earlier than that before.
+    #[must_use]
+    pub fn watch_work(&self) -> watch::Receiver<u64> {
+        self.inner.shared.work.subscribe()
+    }
+
     /// Counts since the store was opened.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -372,9 +380,9 @@ impl Shared {
         }
     }
 
-    /// Wakes the workers that wait for jobs or messages.
-    pub(crate) fn wake(&self, jobs: bool, outbox: bool) {
-        for (wanted, watched) in [(jobs, &self.jobs), (outbox, &self.outbox)] {
+    /// Wakes the workers that wait for jobs, messages or work.
+    pub(crate) fn wake(&self, jobs: bool, outbox: bool, work: bool) {
+        for (wanted, watched) in [(jobs, &self.jobs), (outbox, &self.outbox), (work, &self.work)] {
             if wanted {
                 watched.send_modify(|count| *count = count.wrapping_add(1));
             }

@@ -28,6 +28,8 @@ pub(crate) struct Effects {
     pub(crate) jobs: bool,
     /// A message waits to be sent.
     pub(crate) outbox: bool,
+    /// Work was added or became due earlier.
+    pub(crate) work: bool,
     /// What the transaction wants done.
     pub(crate) after: Vec<After>,
 }
@@ -91,15 +93,16 @@ impl<'a> Transaction<'a> {
         E: From<StoreError>,
     {
         let effects = &self.effects;
-        let before = (effects.changes.len(), effects.jobs, effects.outbox, effects.after.len(), effects.tally.len());
+        let before = (effects.changes.len(), effects.after.len(), effects.tally.len());
+        let wakes = (effects.jobs, effects.outbox, effects.work);
         self.control(Control::Save(Savepoint::Attempt))?;
         let result = work(self).and_then(|result| Ok(self.sql.settle().map(|()| result)?));
         if result.is_err() {
             self.control(Control::Undo(Savepoint::Attempt))?;
             self.effects.changes.truncate(before.0);
-            (self.effects.jobs, self.effects.outbox) = (before.1, before.2);
-            self.effects.after.truncate(before.3);
-            self.effects.tally.truncate(before.4);
+            (self.effects.jobs, self.effects.outbox, self.effects.work) = wakes;
+            self.effects.after.truncate(before.1);
+            self.effects.tally.truncate(before.2);
         }
         self.control(Control::Release(Savepoint::Attempt))?;
         result

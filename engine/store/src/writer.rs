@@ -247,6 +247,7 @@ impl Thread {
                 group.effects.tally.extend(effects.tally);
                 group.effects.jobs |= effects.jobs;
                 group.effects.outbox |= effects.outbox;
+                group.effects.work |= effects.work;
                 group.effects.after.extend(effects.after);
             }
             (Ok(()), None) => {}
@@ -279,8 +280,8 @@ impl Thread {
                 "another transaction of the same group broke it: the disk is full or failing, or the server was ended";
             return Err(StoreError::RolledBack(text.to_owned()));
         }
-        let Effects { changes, jobs, outbox, .. } = &group.effects;
-        let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox };
+        let Effects { changes, jobs, outbox, work, .. } = &group.effects;
+        let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox, work: *work };
         let started = Instant::now();
         self.connection.commit(&note)?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -305,7 +306,7 @@ impl Thread {
             // Fails only when nobody listens.
             let _ = self.shared.changes.send(Arc::new(change));
         }
-        self.shared.wake(group.effects.jobs, group.effects.outbox);
+        self.shared.wake(group.effects.jobs, group.effects.outbox, group.effects.work);
     }
 
     /// The time of a group: later than that of every group before, unless the clock was wrong by more than a minute.

@@ -68,6 +68,16 @@ pub enum Command {
         /// Variables that the answer brings.
         variables: Vec<VariableWrite>,
     },
+    /// Ends a user task that nobody will complete: a BPMN error looks for its boundary event, and without one the instance
+    /// fails. An end that nobody planned for must not look like a completed task.
+    UserTaskRejected {
+        /// The user task as announced by `UserTaskCreated`.
+        user_task: Id,
+        /// Error code, compared with the `errorCode` of boundary events.
+        code: String,
+        /// Why; the message of the error.
+        reason: String,
+    },
     /// Writes variables from outside, e.g. by an operator. Conditional events react to it.
     SetVariables {
         /// Token whose scope chain is written to; `None` writes to the instance itself.

@@ -30,6 +30,7 @@ impl Engine<'_> {
             Command::Job { job } => self.run_job(&job),
             Command::StepCompleted { step, outcome } => self.complete_step(&step, outcome),
             Command::UserTaskCompleted { user_task, variables } => self.complete_user_task(&user_task, variables),
+            Command::UserTaskRejected { user_task, code, reason } => self.reject_user_task(&user_task, code, reason),
             Command::SetVariables { token, variables } => {
                 if let Some(token) = token {
                     self.token(token)?;
@@ -129,6 +130,17 @@ impl Engine<'_> {
         }
     }
 
+    fn reject_user_task(&mut self, user_task: &str, code: String, reason: String) -> Result<()> {
+        let Some(open) = self.instance.user_tasks.get(user_task).cloned() else {
+            return Err(StepError::NotOpen { kind: "user task", id: user_task.to_owned() }.into());
+        };
+        if self.catches_error(open.token, &code)? {
+            return Ok(self.throw(open.token, code, Some(reason))?);
+        }
+        let (element, evidence) = (Some(open.element), reason.clone());
+        Ok(self.abandon(&reason, |messages| Event::InstanceFailed { element, reason: evidence, messages })?)
+    }
+
     fn run_job(&mut self, job: &str) -> Result<()> {
         let Some(open) = self.instance.jobs.get(job).cloned() else {
             return Err(StepError::NotOpen { kind: "job", id: job.to_owned() }.into());
@@ -178,6 +190,7 @@ impl Command {
             Self::Job { .. } => "job",
             Self::StepCompleted { .. } => "step completed",
             Self::UserTaskCompleted { .. } => "user task completed",
+            Self::UserTaskRejected { .. } => "user task rejected",
             Self::SetVariables { .. } => "set variables",
             Self::Fail { .. } => "fail",
             Self::Cancel { .. } => "cancel",

@@ -42,6 +42,12 @@ impl<'a> Engine<'a> {
         ended.map_err(|stop| stop.into_error(&self.process.id))
     }
 
+    /// Whether something catches the error: here, or perhaps in the process that called this one.
+    pub(super) fn catches_error(&self, token: TokenId, code: &str) -> Result<bool, StepError> {
+        let found = self.find_catch(token, |node| error_catch(node).map(|catch| catch.code.as_deref()), code)?;
+        Ok(found.is_some() || self.instance.caller.is_some())
+    }
+
     fn catch_error(&mut self, catcher: Catcher<'a>, code: String, message: Option<String>) -> Result<()> {
         let (Catcher::Boundary(_, node) | Catcher::EventSubProcess(_, node)) = &catcher;
         let (element, catch) = (Arc::clone(&node.id), error_catch(node).cloned());

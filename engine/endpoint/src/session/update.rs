@@ -100,6 +100,7 @@ impl Session<'_, '_> {
         self.keep_snapshot(&stored, snapshot.as_ref(), options.in_bundle)?;
         if !options.in_bundle {
             self.check_references(&stored.resource, Some(&old.resource))?;
+            self.offer_answer(&stored.resource)?;
         }
         let version = version_of(&stored);
         let shown = if options.returns == Return::Representation {

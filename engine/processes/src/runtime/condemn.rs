@@ -5,10 +5,8 @@ use store::{StoreError, Transaction};
 
 use bpmn::{Caller, Command};
 
-use super::{ProcessError, Runtime, Unit, settle};
-
-/// Rows read at once.
-const PAGE: u32 = 1_000;
+use super::{ProcessError, Runtime, Unit, answers, settle};
+use crate::{limits, user_task};
 
 /// Ends the instance with its Tasks for this reason, in order if it can be read and stored, else by [`condemn`].
 pub(crate) fn fail_instance(
@@ -56,8 +54,8 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
         settle::fail(tx, task, Vec::new(), reason)?;
     }
     loop {
-        let (jobs, messages) = (tx.jobs_of(id)?, tx.outbox_of(id)?);
-        if jobs.is_empty() && messages.is_empty() {
+        let (jobs, messages, work) = (tx.jobs_of(id)?, tx.outbox_of(id)?, tx.work_of(id)?);
+        if jobs.is_empty() && messages.is_empty() && work.is_empty() {
             break;
         }
         for job in jobs {
@@ -66,6 +64,12 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
         for message in messages {
             tx.delete_outbox(&message.id)?;
         }
+        for item in work {
+            tx.delete_work_item(&item.id)?;
+        }
+    }
+    for (_, task) in answers::earlier_tasks(tx, id)? {
+        user_task::close(tx, &task)?;
     }
     tx.set_subscriptions(id, &[], &[])?;
     let event = bpmn::Event::InstanceFailed { element: None, reason: reason.to_owned(), messages: tasks };
@@ -91,7 +95,7 @@ fn caller_of(tx: &mut Transaction<'_>, id: &str) -> Result<Option<Caller>, Store
 fn tasks_of(tx: &mut Transaction<'_>, id: &str) -> Result<Vec<String>, StoreError> {
     let (mut tasks, mut from) = (Vec::new(), 0);
     loop {
-        let page = tx.instance_events(id, from, PAGE)?;
+        let page = tx.instance_events(id, from, limits::LOG_PAGE)?;
         let Some(last) = page.last() else { return Ok(tasks) };
         from = last.position + 1;
         for event in &page {

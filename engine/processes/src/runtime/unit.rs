@@ -14,6 +14,7 @@ mod inbox;
 pub(super) mod rows;
 mod signals;
 mod steps;
+mod user_tasks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::limits;
 pub(crate) const UNABLE_TO_CORRELATE: &str = "Unable to correlate Task";
 
 /// The reference's text for an instance whose plug-in was removed.
-const NO_PLUGIN: &str = "Plugin for process not found, unable to continue execution";
+pub(crate) const NO_PLUGIN: &str = "Plugin for process not found, unable to continue execution";
 
 /// Commands, and the instances that they have reached.
 pub(crate) struct Unit<'u, 't> {

@@ -16,7 +16,7 @@ async fn waiting(node: &Node) -> String {
 }
 
 /// Makes the state of every living instance unreadable.
-async fn damage(node: &Node) {
+pub(super) async fn damage(node: &Node) {
     for instance in node.instances(false).await {
         let update =
             InstanceUpdate { alternative_business_key: None, state: InstanceState::Running, data: b"damaged".to_vec() };

@@ -1,4 +1,5 @@
-//! `kill -9` of a process in which two nodes ping each other, again and again, at random moments.
+//! `kill -9` of a process in which two nodes ping each other and one works on long steps, again and again, at random
+//! moments.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,11 +10,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::support::{Clock, Network, results_of, start_ping};
+use super::work;
 use crate::{task, terms};
 
 const DIRECTORY: &str = "SCHLEUSE_TEST_KILLED_DIRECTORY";
 const PINGS: usize = 200;
+const WORKS: usize = 200;
 const KILLS: u32 = 15;
+
+fn is_work(task: &fhir::Resource) -> bool {
+    task.str("instantiatesCanonical").is_some_and(|process| process.starts_with("http://test.org/"))
+}
 
 fn is_ping(task: &fhir::Resource) -> bool {
     task::message_input(task, terms::MESSAGE_NAME) == Some("startPing")
@@ -24,7 +31,7 @@ fn is_ping(task: &fhir::Resource) -> bool {
 #[ignore = "started by the other test of this file"]
 async fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
-    let network = Network::open(&directory, &["a", "b"], Vec::new, Clock::of_the_machine()).await;
+    let network = Network::open(&directory, &["a", "b"], work::plugins, Clock::of_the_machine()).await;
     let (stop, stopping) = watch::channel(false);
     let workers: Vec<_> = network
         .nodes
@@ -35,10 +42,17 @@ async fn child() {
         .collect();
     let a = &network.nodes[0];
     loop {
-        let pings: Vec<_> = a.tasks().await.into_iter().filter(is_ping).collect();
-        if pings.len() < PINGS {
+        let tasks = a.tasks().await;
+        let works = tasks.iter().filter(|task| is_work(task)).count();
+        if works < WORKS {
+            a.create(work::start("done", &works.to_string())).await;
+        }
+        if tasks.iter().filter(|task| is_ping(task)).count() < PINGS {
             a.create(start_ping()).await;
-        } else if a.instances(false).await.is_empty() && network.nodes[1].instances(false).await.is_empty() {
+        } else if works == WORKS
+            && a.instances(false).await.is_empty()
+            && network.nodes[1].instances(false).await.is_empty()
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(15)).await;
@@ -72,7 +86,7 @@ async fn no_task_is_lost_stuck_or_doubled_by_kills_at_random_moments() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let network = Network::open(directory.path(), &["a", "b"], Vec::new, Clock::of_the_machine()).await;
+    let network = Network::open(directory.path(), &["a", "b"], work::plugins, Clock::of_the_machine()).await;
     println!("{} Tasks after {KILLS} kills", network.nodes[0].tasks().await.len());
     for node in &network.nodes {
         node.kill().await;
@@ -92,7 +106,7 @@ async fn no_task_is_lost_stuck_or_doubled_by_kills_at_random_moments() {
     };
     assert!(status.success());
 
-    let network = Network::open(directory.path(), &["a", "b"], Vec::new, Clock::of_the_machine()).await;
+    let network = Network::open(directory.path(), &["a", "b"], work::plugins, Clock::of_the_machine()).await;
     network.assert_quiet().await;
     let (a, b) = (&network.nodes[0], &network.nodes[1]);
     let pings: Vec<_> = a.tasks().await.into_iter().filter(is_ping).collect();
@@ -105,6 +119,12 @@ async fn no_task_is_lost_stuck_or_doubled_by_kills_at_random_moments() {
     let keys: BTreeSet<_> =
         answered.iter().map(|ping| task::message_input(ping, terms::CORRELATION_KEY).unwrap()).collect();
     assert_eq!((answered.len(), keys.len()), (PINGS, PINGS), "one ping for each start");
-    assert_eq!(a.tasks().await.len(), 2 * PINGS, "one pong for each ping");
-    assert_eq!((a.instances(true).await.len(), b.instances(true).await.len()), (PINGS, PINGS));
+    let works: Vec<_> = a.tasks().await.into_iter().filter(is_work).collect();
+    assert_eq!(works.len(), WORKS);
+    for done in &works {
+        assert_eq!(a.history(done.id().unwrap()).await, ["requested", "in-progress", "completed"]);
+        assert_eq!(work::notes(done), ["done"], "the result is recorded once");
+    }
+    assert_eq!(a.tasks().await.len(), 2 * PINGS + WORKS, "one pong for each ping");
+    assert_eq!((a.instances(true).await.len(), b.instances(true).await.len()), (PINGS + WORKS, PINGS));
 }

@@ -21,7 +21,7 @@ async fn a_plug_in_that_cannot_be_executed_is_refused_with_the_element() {
     let start_event = r#"<startEvent id="start"><messageEventDefinition messageRef="m"/></startEvent><sequenceFlow id="f1" sourceRef="start" targetRef="do"/>"#;
     let cases = [
         (r#"<serviceTask id="do" camunda:class="Unknown"/>"#, "needs the implementation Unknown"),
-        (r#"<userTask id="do"/>"#, "is a user task"),
+        (r#"<userTask id="do"/>"#, "is a user task without a form"),
         (r#"<scriptTask id="do"/>"#, "do"),
     ];
     for (element, expected) in cases {

@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use crate::outbox::{self, Delivery, DeliveryFailure, FailureKind, Messenger};
 use crate::plugin::Plugin;
 use crate::runtime::{LocalNode, ProcessError, Runtime};
-use crate::{jobs, ping_pong, task, terms};
+use crate::{jobs, ping_pong, task, terms, work};
 
 /// A clock that the test moves; at zero it is the clock of the machine.
 #[derive(Clone, Debug)]
@@ -305,6 +305,17 @@ impl Node {
         any
     }
 
+    /// Does the work that is due, one after the other; true if there was some.
+    pub(super) async fn run_work(&self) -> bool {
+        let runtime = self.runtime();
+        let items = work::claim(&runtime, 100).await.unwrap();
+        let any = !items.is_empty();
+        for item in items {
+            work::run(Arc::clone(&runtime), item).await;
+        }
+        any
+    }
+
     /// Runs the jobs that are due; true if there were some.
     pub(super) async fn run_jobs(&self) -> bool {
         let runtime = self.runtime();
@@ -361,6 +372,7 @@ impl Network {
                 if node.is_up() {
                     any |= node.run_jobs().await;
                     any |= node.send().await;
+                    any |= node.run_work().await;
                 }
             }
             if !any {
@@ -394,6 +406,7 @@ impl Network {
             assert!(node.instances(false).await.is_empty(), "{} has instances", node.name);
             let left = node.write(|tx| Ok((tx.count_outbox()?, tx.next_job()?, tx.next_inbox_expiry()?))).await;
             assert_eq!(left, (0, None, None), "{}", node.name);
+            assert_eq!(node.write(|tx| tx.count_work_items()).await, [], "{}", node.name);
         }
     }
 }

@@ -374,8 +374,9 @@ impl Connection for PostgreSqlConnection {
         let time = to_millis(note.time);
         if !note.is_silent() {
             let flag = |set: bool, letter: char| if set { letter } else { '-' };
-            let (changes, jobs, outbox) = (flag(note.changes, 'c'), flag(note.jobs, 'j'), flag(note.outbox, 'o'));
-            let text = format!("{} {time} {changes}{jobs}{outbox}", self.database.owner());
+            let (changes, jobs) = (flag(note.changes, 'c'), flag(note.jobs, 'j'));
+            let (outbox, work) = (flag(note.outbox, 'o'), flag(note.work, 'w'));
+            let text = format!("{} {time} {changes}{jobs}{outbox}{work}", self.database.owner());
             if note.changes {
                 self.database.remember_own(time);
             }

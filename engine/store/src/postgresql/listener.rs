@@ -35,7 +35,8 @@ const VERSIONS: &str = "SELECT last_updated, type, id, version, content FROM res
 
 /// Who has claimed work.
 const OWNERS: &str = "SELECT locked_by FROM job WHERE locked_by IS NOT NULL
-    UNION SELECT locked_by FROM outbox WHERE locked_by IS NOT NULL";
+    UNION SELECT locked_by FROM outbox WHERE locked_by IS NOT NULL
+    UNION SELECT locked_by FROM work_item WHERE locked_by IS NOT NULL AND kind = 'step'";
 
 /// The thread that listens.
 pub(crate) struct Listener {
@@ -59,6 +60,7 @@ pub(super) struct Heard {
     pub(super) changes: bool,
     pub(super) jobs: bool,
     pub(super) outbox: bool,
+    pub(super) work: bool,
 }
 
 /// Why listening ended.
@@ -173,7 +175,7 @@ impl Ear {
         // From here on notifications arrive; what was committed before is read.
         self.announce(client, &versions, self.heard, i64::MAX).await.map_err(text)?;
         let caught_up = self.heard;
-        self.shared.wake(true, true);
+        self.shared.wake(true, true, true);
         let _ = ready.send(());
         *pause = limits::RECONNECT_PAUSE;
         let mut look = tokio::time::interval(limits::PRESENCE);
@@ -207,7 +209,7 @@ impl Ear {
             if heard.changes {
                 self.announce(client, versions, heard.time - 1, heard.time).await?;
             }
-            self.shared.wake(heard.jobs, heard.outbox);
+            self.shared.wake(heard.jobs, heard.outbox, heard.work);
         }
         self.heard = heard.time;
         Ok(())
@@ -293,13 +295,14 @@ impl Heard {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(' ');
         let (owner, time, flags) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-        let is_whole = parts.next().is_none() && !owner.is_empty() && flags.len() == 3;
+        let is_whole = parts.next().is_none() && !owner.is_empty() && flags.len() == 4;
         is_whole.then(|| Self {
             owner: owner.to_owned(),
             time,
             changes: flags.contains('c'),
             jobs: flags.contains('j'),
             outbox: flags.contains('o'),
+            work: flags.contains('w'),
         })
     }
 }

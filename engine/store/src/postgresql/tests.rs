@@ -42,9 +42,11 @@ fn settings_that_cannot_be_used_are_refused_with_the_key() {
 
 #[test]
 fn a_notification_is_read_whole_or_not_at_all() {
-    let heard = Heard { owner: "engine-1".to_owned(), time: 17, changes: true, jobs: false, outbox: true };
-    assert_eq!(Heard::parse("engine-1 17 c-o"), Some(heard));
-    for text in ["", "engine-1", "engine-1 17", "engine-1 x c-o", " 17 c-o", "engine-1 17 c-", "engine-1 17 c-o more"] {
+    let heard = Heard { owner: "engine-1".to_owned(), time: 17, changes: true, jobs: false, outbox: true, work: false };
+    assert_eq!(Heard::parse("engine-1 17 c-o-"), Some(heard));
+    for text in
+        ["", "engine-1", "engine-1 17", "engine-1 x c-o-", " 17 c-o-", "engine-1 17 c-o", "engine-1 17 c-o- more"]
+    {
         assert_eq!(Heard::parse(text), None, "{text}");
     }
 }

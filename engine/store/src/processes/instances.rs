@@ -283,13 +283,14 @@ impl Transaction<'_> {
         )
     }
 
-    /// Removes the instance with its events, jobs and subscriptions. Messages of it that wait to be sent stay.
+    /// Removes the instance with its events, jobs, work and subscriptions. Messages of it that wait to be sent stay.
     pub fn delete_instance(&mut self, id: &str) -> Result<bool, StoreError> {
         for sql in [
             "DELETE FROM instance_event WHERE instance = ?1",
             "DELETE FROM message_subscription WHERE instance = ?1",
             "DELETE FROM signal_subscription WHERE instance = ?1",
             "DELETE FROM job WHERE instance = ?1",
+            "DELETE FROM work_item WHERE instance = ?1",
         ] {
             self.put(sql, &[id.into()])?;
         }

@@ -162,11 +162,12 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Gives up every lock on jobs and messages of `owner`: at its start, an engine that alone has its name takes over
+    /// Gives up every lock on jobs, messages and work of `owner`: at its start, an engine that alone has its name takes over
     /// what it held when it was killed.
     pub fn release_locks(&mut self, owner: &str) -> Result<(), StoreError> {
         self.put("UPDATE job SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
         self.put("UPDATE outbox SET locked_by = NULL, locked_until = 0 WHERE locked_by = ?1", &[owner.into()])?;
+        self.release_work(owner)?;
         self.effects().jobs = true;
         self.effects().outbox = true;
         Ok(())

@@ -1,11 +1,11 @@
 //! What an event of an instance asks of its host.
 
-use bpmn::{Command, Event, StepKind};
+use bpmn::{Event, StepKind};
 use store::processes::{InstanceState, NewInstance, NewJob};
 
 use super::{Unit, rows, settle};
-use crate::limits;
 use crate::runtime::ProcessError;
+use crate::{limits, user_task};
 
 /// Revision of a row that was just inserted.
 const FIRST_REVISION: u64 = 1;
@@ -20,7 +20,7 @@ impl Unit<'_, '_> {
             Event::InstanceStarted { .. } => self.insert(id),
             Event::StepRequested(step) if step.kind == StepKind::Service => self.service(id, step),
             Event::StepRequested(step) => self.send(id, step),
-            Event::StepCancelled { step } => Ok(self.tx.delete_outbox(step).map(drop)?),
+            Event::StepCancelled { step } => self.step_cancelled(step),
             Event::JobCreated(job) => self.job_created(id, job),
             Event::JobCompleted { job } | Event::JobCancelled { job } => Ok(self.tx.delete_job(job).map(drop)?),
             Event::SubscriptionOpened(_) | Event::SubscriptionRekeyed { .. } => {
@@ -40,12 +40,8 @@ impl Unit<'_, '_> {
                 self.returned(caller, outcome);
                 Ok(())
             }
-            Event::UserTaskCreated(task) => {
-                // Plug-ins with user tasks are refused when they are loaded; an older definition may still have one.
-                let reason = "user tasks cannot be executed".to_owned();
-                self.enqueue(id, Command::Fail { element: Some(task.element.clone()), reason });
-                Ok(())
-            }
+            Event::UserTaskCreated(task) => self.user_task_created(id, task),
+            Event::UserTaskCancelled { user_task } => Ok(user_task::close(self.tx, user_task)?),
             Event::EndEventReached { messages, .. } | Event::InstanceCompleted { messages } => self.complete(messages),
             Event::InstanceFailed { reason, messages, element } => {
                 tracing::warn!(instance = id, element = element.as_deref(), reason, "instance failed");

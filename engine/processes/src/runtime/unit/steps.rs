@@ -1,26 +1,38 @@
-//! Steps: what the classes of the model do, inside the transaction of their instance.
+//! Steps: what the classes of the model do, inside the transaction of their instance. Messages and long work are queued
+//! here and answered in a later transaction.
 
 use std::sync::Arc;
 
 use bpmn::{Command, StepOutcome};
 use fhir::Resource;
-use store::processes::NewOutboxMessage;
+use serde_json::Value;
+use store::processes::{NewOutboxMessage, NewWorkItem, WorkItem, WorkKind};
 use time::OffsetDateTime;
 
 use super::{NO_PLUGIN, Unit};
 use crate::outbox::{self, DeliveryFailure};
 use crate::runtime::{ProcessError, is_final};
-use crate::step::{Message, StepContext, StepError};
-use crate::task;
+use crate::step::{Message, StepContext, StepError, WorkError};
+use crate::work::Order;
+use crate::{limits, task};
 
 impl Unit<'_, '_> {
     pub(super) fn service(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        if self.runtime.implementations.works.contains_key(step.class.as_str()) {
+            return self.order_work(id, step);
+        }
         let implementation = self.runtime.implementations.services.get(step.class.as_str()).map(Arc::clone);
         let requested = self.tx.now();
         let outcome = match implementation {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.execute(context))?.1,
             None => no_plugin(step),
         };
+        self.answer(id, step, outcome);
+        Ok(())
+    }
+
+    /// Answers a service step; a failure gets the reference's text.
+    fn answer(&mut self, id: &str, step: &bpmn::Step, outcome: StepOutcome) {
         let outcome = match outcome {
             StepOutcome::Failed { reason } if reason != NO_PLUGIN => {
                 StepOutcome::Failed { reason: self.fatal(id, step, &reason) }
@@ -28,11 +40,106 @@ impl Unit<'_, '_> {
             other => other,
         };
         self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+    }
+
+    /// Stores the work of a long step, or answers the step when there is none to do.
+    fn order_work(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        let implementation = self.runtime.implementations.works.get(step.class.as_str()).map(Arc::clone);
+        let requested = self.tx.now();
+        let (input, outcome) = match implementation {
+            Some(implementation) => self.in_context(id, step, requested, |context| implementation.prepare(context))?,
+            None => (None, no_plugin(step)),
+        };
+        let order = input.ok_or_else(|| outcome.clone()).and_then(|input| {
+            let order = Order { input, retry: step.retry.clone() };
+            order.stored().map_err(|reason| StepOutcome::Failed { reason })
+        });
+        let input = match order {
+            Ok(input) => input,
+            Err(outcome) => {
+                self.answer(id, step, outcome);
+                return Ok(());
+            }
+        };
+        self.write_variables(id, step, outcome);
+        let retries = step.retry.as_ref().map_or(limits::WORK_ATTEMPTS, |retry| retry.attempts.max(1));
+        self.insert_work(id, step, WorkKind::Step, &step.class, Some(retries), input)
+    }
+
+    /// Stores work of a step.
+    pub(super) fn insert_work(
+        &mut self,
+        id: &str,
+        step: &bpmn::Step,
+        kind: WorkKind,
+        topic: &str,
+        retries: Option<u32>,
+        input: Vec<u8>,
+    ) -> Result<(), ProcessError> {
+        let Some(loaded) = self.loaded.get(id) else { return Ok(()) };
+        let item = NewWorkItem {
+            id: step.step.to_string(),
+            instance: self.stored_id(id),
+            element: step.element.to_string(),
+            process_key: loaded.definition.key.clone(),
+            version_tag: loaded.definition.version.clone(),
+            business_key: loaded.business_key.clone(),
+            kind,
+            topic: topic.to_owned(),
+            priority: 0,
+            retries,
+            due: self.tx.now(),
+            input,
+        };
+        Ok(self.tx.insert_work_item(&item)?)
+    }
+
+    /// What a step wrote while it goes on.
+    pub(super) fn write_variables(&mut self, id: &str, step: &bpmn::Step, outcome: StepOutcome) {
+        if let StepOutcome::Completed { variables } = outcome
+            && !variables.is_empty()
+        {
+            self.enqueue(id, Command::SetVariables { token: Some(step.token), variables });
+        }
+    }
+
+    /// Answers a long step with what came of its work. The work itself is recorded by the caller.
+    pub(crate) fn worked(&mut self, item: &WorkItem, result: Result<Value, WorkError>) -> Result<(), ProcessError> {
+        let id = &item.instance;
+        if !self.load(id)? {
+            return Ok(());
+        }
+        let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(&item.id).cloned());
+        let Some(step) = pending else { return Ok(()) };
+        let outcome = match result {
+            Ok(output) => match self.runtime.implementations.works.get(step.class.as_str()).map(Arc::clone) {
+                Some(implementation) => {
+                    let finish = |context: &mut StepContext<'_, '_>| implementation.finish(context, output);
+                    self.in_context(id, &step, item.created, finish)?.1
+                }
+                None => no_plugin(&step),
+            },
+            Err(WorkError::Bpmn { code, message }) => StepOutcome::BpmnError { code, message, variables: Vec::new() },
+            Err(WorkError::Failed { message } | WorkError::Retry { message }) => {
+                StepOutcome::Failed { reason: message }
+            }
+        };
+        self.answer(id, &step, outcome);
+        Ok(())
+    }
+
+    /// A step that nobody waits for any more: its message is not sent, its work not done.
+    pub(super) fn step_cancelled(&mut self, step: &bpmn::Id) -> Result<(), ProcessError> {
+        self.tx.delete_outbox(step)?;
+        if self.tx.delete_work_item(step)? {
+            let (working, step) = (Arc::clone(&self.runtime.working), Arc::clone(step));
+            self.tx.after_commit(move || working.cancel(&step));
+        }
         Ok(())
     }
 
     /// The reference's text for a step that failed.
-    fn fatal(&self, id: &str, step: &bpmn::Step, reason: &str) -> String {
+    pub(super) fn fatal(&self, id: &str, step: &bpmn::Step, reason: &str) -> String {
         let process =
             self.loaded.get(id).map(|loaded| format!("{}|{}", loaded.definition.key, loaded.definition.version));
         format!("Process {} has fatal error in step {}, reason: {reason}", process.unwrap_or_default(), step.element)
@@ -46,10 +153,7 @@ impl Unit<'_, '_> {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.message(context))?,
             None => (None, no_plugin(step)),
         };
-        let writes = match &outcome {
-            StepOutcome::Completed { variables } => variables.clone(),
-            StepOutcome::BpmnError { .. } | StepOutcome::Failed { .. } => Vec::new(),
-        };
+        let written = outcome.clone();
         let built = message.ok_or(outcome).and_then(|message| {
             let business_key = self.loaded.get(id).map(|loaded| loaded.business_key.clone()).unwrap_or_default();
             outbox::build_task(&self.runtime.node, step, &business_key, &message, requested)
@@ -58,9 +162,7 @@ impl Unit<'_, '_> {
         });
         match built {
             Ok((message, task)) => {
-                if !writes.is_empty() {
-                    self.enqueue(id, Command::SetVariables { token: Some(step.token), variables: writes });
-                }
+                self.write_variables(id, step, written);
                 self.queue_message(id, step, &message, &task)
             }
             Err(outcome) => {
@@ -117,7 +219,7 @@ impl Unit<'_, '_> {
     }
 
     /// Runs code of a step and collects what it wrote.
-    fn in_context<R>(
+    pub(super) fn in_context<R>(
         &mut self,
         id: &str,
         step: &bpmn::Step,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fhir::ResourceType::{self, Organization, Patient};
 use time::OffsetDateTime;
 
-use crate::processes::{InstanceState, NewInstance, NewJob, NewOutboxMessage};
+use crate::processes::{ExternalFetch, InstanceState, NewInstance, NewJob, NewOutboxMessage, NewWorkItem, WorkKind};
 use crate::tests::support::{new_id, on_postgresql, patient, resource};
 use crate::{Change, ChangeKind, PostgreSql, Store, StoreError, StoreOptions, Transaction};
 
@@ -172,6 +172,23 @@ fn message(id: &str, next_attempt: OffsetDateTime) -> NewOutboxMessage {
     }
 }
 
+fn step(id: &str, kind: WorkKind, due: OffsetDateTime) -> NewWorkItem {
+    NewWorkItem {
+        id: id.to_owned(),
+        instance: "i1".to_owned(),
+        element: "task".to_owned(),
+        process_key: "example_ping".to_owned(),
+        version_tag: "1.0".to_owned(),
+        business_key: "b".to_owned(),
+        kind,
+        topic: "Query".to_owned(),
+        priority: 0,
+        retries: None,
+        due,
+        input: Vec::new(),
+    }
+}
+
 async fn work(store: &Store, count: usize) {
     write(store, move |tx| {
         let now = tx.now();
@@ -188,6 +205,7 @@ async fn work(store: &Store, count: usize) {
         for number in 0..count {
             tx.insert_job(&job(&format!("j{number}"), now))?;
             tx.insert_outbox(&message(&format!("m{number}"), now))?;
+            tx.insert_work_item(&step(&format!("s{number}"), WorkKind::Step, now))?;
         }
         Ok(())
     })
@@ -195,10 +213,10 @@ async fn work(store: &Store, count: usize) {
 }
 
 #[tokio::test]
-async fn each_job_and_message_is_claimed_by_one_engine() {
+async fn each_job_message_and_step_is_claimed_by_one_engine() {
     on_postgresql(|database| async move {
         let engines = [open(&database).await, open(&database).await];
-        let mut woken = [engines[1].watch_jobs(), engines[1].watch_outbox()];
+        let mut woken = [engines[1].watch_jobs(), engines[1].watch_outbox(), engines[1].watch_work()];
         work(&engines[0], 60).await;
         for watch in &mut woken {
             let woken = tokio::time::timeout(Duration::from_secs(10), watch.changed()).await;
@@ -213,8 +231,10 @@ async fn each_job_and_message_is_claimed_by_one_engine() {
                     let (now, lock) = (tx.now(), time::Duration::minutes(5));
                     let jobs = tx.claim_jobs(&owner, now, lock, 10)?;
                     let messages = tx.claim_outbox(&owner, now, lock, 10)?;
+                    let steps = tx.claim_steps(&owner, now, lock, 10)?;
                     let ids = jobs.into_iter().map(|job| job.id);
-                    Ok::<Vec<String>, StoreError>(ids.chain(messages.into_iter().map(|message| message.id)).collect())
+                    let ids = ids.chain(messages.into_iter().map(|message| message.id));
+                    Ok::<Vec<String>, StoreError>(ids.chain(steps.into_iter().map(|step| step.id)).collect())
                 };
                 store.write(claim).await.unwrap()
             });
@@ -223,7 +243,7 @@ async fn each_job_and_message_is_claimed_by_one_engine() {
         claimed.sort_unstable();
         let before = claimed.len();
         claimed.dedup();
-        assert_eq!((before, claimed.len()), (120, 120));
+        assert_eq!((before, claimed.len()), (180, 180));
         for store in engines {
             store.close().await;
         }
@@ -240,11 +260,20 @@ async fn what_an_engine_that_is_gone_had_claimed_is_taken_over_and_a_living_one_
             let owner = store.owner().to_owned();
             let claimed = write(store, move |tx| {
                 let now = tx.now();
+                tx.claim_steps(&owner, now, time::Duration::minutes(5), 1)?;
                 tx.claim_jobs(&owner, now, time::Duration::minutes(5), 1)
             })
             .await;
             assert_eq!(claimed[0].id, job);
         }
+        // The name of a worker is no sign of an engine.
+        write(&other, |tx| {
+            let now = tx.now();
+            tx.insert_work_item(&step("e0", WorkKind::External, now))?;
+            let fetch = ExternalFetch { topic: "Query".to_owned(), ..ExternalFetch::default() };
+            tx.fetch_external("worker", &fetch, now, time::Duration::minutes(5), 1)
+        })
+        .await;
         let mut woken = other.watch_jobs();
         woken.borrow_and_update();
         // What the server sees of a killed process: its sessions end.
@@ -255,6 +284,13 @@ async fn what_an_engine_that_is_gone_had_claimed_is_taken_over_and_a_living_one_
             async move { other.read(move |tx| tx.job(id)).await.unwrap().unwrap().locked_by }
         };
         assert_eq!(owner("j0").await, None);
+        let holder = |id: &'static str| {
+            let other = other.clone();
+            async move { other.read(move |tx| tx.work_item(id)).await.unwrap().unwrap().locked_by }
+        };
+        assert_eq!(holder("s0").await, None);
+        assert_eq!(holder("s1").await.as_deref(), Some(alive.owner()));
+        assert_eq!(holder("e0").await.as_deref(), Some("worker"));
         assert_eq!(owner("j1").await.as_deref(), Some(alive.owner()));
         alive.close().await;
         other.close().await;
