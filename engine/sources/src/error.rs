@@ -1,0 +1,118 @@
+//! What goes wrong with a source, in words that an administrator can act on.
+
+use std::path::PathBuf;
+
+/// A folder cannot be indexed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Lines that are no resources; the list is cut.
+    #[error("the folder has content that cannot be indexed, so the index before stays in force:\n{}", problems.join("\n"))]
+    Content {
+        /// File, line and what is wrong.
+        problems: Vec<String>,
+    },
+    /// The folder has no resource at all.
+    #[error("{0} holds no resource; put .ndjson files (one resource a line) or .json Bundles there")]
+    Empty(PathBuf),
+    /// More than the format of the index can hold.
+    #[error("{what} exceeds {limit}")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Bound.
+        limit: u64,
+    },
+    /// Somebody else writes the index.
+    #[error("{0} is being written by another process; wait for it, or stop it")]
+    InUse(PathBuf),
+}
+
+/// An index cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is none.
+    #[error("{0} holds no index; run `schleuse source index`")]
+    NoIndex(PathBuf),
+    /// A file of it cannot be read.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of it is not what it should be.
+    #[error("{path} is damaged ({reason}); remove the folder of the index and run `schleuse source index`")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of the source changed after it was indexed.
+    #[error("{0} has changed since it was indexed; run `schleuse source index`")]
+    Changed(PathBuf),
+    /// A stored resource cannot be read.
+    #[error("{origin}: {reason}")]
+    Resource {
+        /// File and position.
+        origin: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The definition cannot be answered.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+}
+
+/// A cohort definition that cannot be answered by this source.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// Not a definition.
+    #[error("the cohort definition cannot be read: {0}")]
+    Unreadable(String),
+    /// More than a source evaluates.
+    #[error("the cohort definition has more than {limit} {what}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Bound.
+        limit: usize,
+    },
+    /// No mapping from the criterion to resources.
+    #[error("there is no mapping for the code {code} of {system} in context {context}")]
+    NoMapping {
+        /// Context.
+        context: String,
+        /// Code system.
+        system: String,
+        /// Code.
+        code: String,
+    },
+    /// The code system has no such code.
+    #[error("the code {code} is unknown in {system}")]
+    UnknownCode {
+        /// Code system.
+        system: String,
+        /// Code.
+        code: String,
+    },
+    /// The criterion asks for something that its resources do not have.
+    #[error("the criterion {criterion} has {what}, which its mapping does not know")]
+    Unsupported {
+        /// Code of the criterion.
+        criterion: String,
+        /// Filter.
+        what: String,
+    },
+}
