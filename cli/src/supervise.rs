@@ -162,8 +162,9 @@ pub(crate) async fn run_node(
                     Order::Reload(_) if changed.is_ok() => {
                         engine.signal(Signal::HUP);
                         gateway.signal(Signal::HUP);
-                        if let Some(refresh) = &refresh {
-                            refresh.signal(Signal::HUP);
+                        // The confinement of the refresher is made for its sources: others need a new start.
+                        if let Some(refresh) = &mut refresh {
+                            refresh.stop().await;
                         }
                     }
                     _ => {
@@ -222,7 +223,8 @@ impl Keeper {
             State::Running { child, since, .. } => {
                 let status = child.wait().await;
                 let code = status.as_ref().ok().and_then(std::process::ExitStatus::code);
-                if code == Some(EXIT_CONFIGURATION) {
+                // Without the refresher the node serves with the lists that it has; the log says what is wrong.
+                if code == Some(EXIT_CONFIGURATION) && self.program != Program::Refresh {
                     let directory = self.directory.clone();
                     return Err(SuperviseError::Configuration { program: self.program.file_name(), directory });
                 }

@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Load and check the configuration, print the findings as JSON, and exit
     #[arg(long)]
     pub check: bool,
+    /// Try what the confinement by the kernel forbids, print what came of it as JSON, and exit
+    #[arg(long)]
+    pub prove_confinement: bool,
 }
 
 /// Why the process cannot begin.

@@ -1,13 +1,17 @@
 //! What `schleuse-gateway` and `schleuse-engine` have in common as operating-system processes: arguments, the working
-//! directory, the log, reasons to stop, the word to the service manager, and exit codes.
+//! directory, the log, the confinement by the kernel, reasons to stop, the word to the service manager, and exit codes.
 
 mod arguments;
+mod confinement;
 mod notify;
 mod stop;
+mod watchdog;
 
 pub use arguments::{Arguments, EnterError, enter};
+pub use confinement::{confine, confinement_findings, prove};
 pub use notify::{notify, notify_ready};
 pub use stop::{Reloads, stopped};
+pub use watchdog::{keep_watchdog, watchdog_interval};
 
 /// Exit code for anything that is not a configuration error.
 pub const EXIT_FAILURE: u8 = 1;

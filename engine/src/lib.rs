@@ -16,6 +16,7 @@ mod administration;
 mod base_resources;
 mod bootstrap;
 mod configuration;
+mod confinement;
 mod database;
 mod initial_bundle;
 mod messenger;
@@ -25,4 +26,4 @@ mod snapshots;
 mod tasks;
 
 pub use configuration::{Configuration, ConfigurationError};
-pub use run::{RunError, check, run};
+pub use run::{RunError, check, prove_confinement, run};

@@ -15,6 +15,9 @@ fn main() -> ExitCode {
     if arguments.check {
         return engine::check();
     }
+    if arguments.prove_confinement {
+        return engine::prove_confinement();
+    }
     match engine::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -28,6 +28,7 @@ use crate::administration::Administration;
 use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError};
+use crate::confinement;
 use crate::database;
 use crate::initial_bundle::{self, InitialBundleError};
 use crate::messenger::{Outgoing, client_settings};
@@ -39,6 +40,9 @@ use crate::tasks::Tasks;
 const AUDIT_FILE_BYTES: u64 = 256 << 20;
 /// Time that the parts have to finish what they are doing.
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// What the kernel says of users without a number (`/proc/sys/kernel/overflowuid`, which is never changed in practice and
+/// which a confined process cannot read).
+const UNMAPPED_USER: u32 = 65_534;
 /// Entries of a page when the client names no number (DSF: 20).
 const PAGE_COUNT: u32 = 20;
 
@@ -48,6 +52,9 @@ pub enum RunError {
     /// The configuration is refused.
     #[error(transparent)]
     Configuration(#[from] ConfigurationError),
+    /// The kernel does not confine the engine as the node requires.
+    #[error("node.sandbox: {0}; {remedy}", remedy = .0.remedy())]
+    Confinement(#[from] confine::ConfineError),
     /// The outgoing client cannot be made.
     #[error("outgoing connections cannot be made: {0}; {remedy}", remedy = .0.remedy())]
     Client(#[from] client::SettingsError),
@@ -123,6 +130,7 @@ impl RunError {
         matches!(
             self,
             Self::Configuration(_)
+                | Self::Confinement(_)
                 | Self::Client(_)
                 | Self::Database(_)
                 | Self::Bootstrap(BootstrapError::OtherAddress { .. })
@@ -142,6 +150,19 @@ pub fn check() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Tries what the confinement forbids and prints what came of it.
+#[must_use]
+pub fn prove_confinement() -> ExitCode {
+    let root = std::env::current_dir().unwrap_or_else(|_| std::path::PathBuf::from("."));
+    match node::load(&node::Directory::new(&root)) {
+        Ok((settings, _)) => daemon::prove(&confinement::profile(&settings), &confinement::attempts(&settings)),
+        Err(findings) => {
+            findings.iter().for_each(|finding| eprintln!("schleuse-engine: {finding}"));
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
+    }
+}
+
 fn print_findings(findings: &[Finding]) {
     println!("{}", serde_json::to_string(findings).unwrap_or_else(|_| "[]".to_owned()));
 }
@@ -150,6 +171,9 @@ fn print_findings(findings: &[Finding]) {
 pub fn run(arguments: &Arguments) -> Result<(), RunError> {
     let configuration = Configuration::load()?;
     let system = |what| move |source| RunError::System { what, source };
+    let settings = &configuration.settings;
+    settings.directory.prepare(settings.gateway_user.as_ref()).map_err(system("the folders of the node"))?;
+    confinement::enter(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(configuration.settings.workers.engine)
         .enable_all()
@@ -165,11 +189,6 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     for warning in &configuration.warnings {
         tracing::warn!(finding = %warning, "configuration");
     }
-    configuration
-        .settings
-        .directory
-        .create()
-        .map_err(|source| RunError::System { what: "the folders of the node", source })?;
     let metrics = record_metrics()?;
     let _lock = database::lock(&configuration.settings)?;
     let store = database::open(&configuration.settings).await?;
@@ -195,7 +214,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
         software: software(),
         store: store.clone(),
         policies: Arc::clone(&policies),
-        peers: own_user(),
+        peers: gateway_peer(settings),
         tasks: task_handler(settings.engine.processes, &processes),
         audit: Arc::new(records.clone()),
         publisher: Arc::clone(&snapshots) as Arc<dyn endpoint::AllowListPublisher>,
@@ -221,6 +240,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     );
     let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
     let organization = settings.organization_identifier.clone();
+    let (gateway, mode) = (gateway_peer(settings), link_mode(settings));
     let reload = Reload {
         settings: configuration.settings,
         policies,
@@ -231,12 +251,17 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     };
 
     let mut parts = Parts::default();
-    parts.start("publication of the allow-list", snapshots.serve(listen(link::socket::SNAPSHOT)?, own_user()));
-    parts.start("administration", administration.serve(listen(link::socket::ADMIN)?, stopping.clone()));
+    parts.start("publication of the allow-list", snapshots.serve(listen(link::socket::SNAPSHOT, mode)?, gateway));
+    parts.start("administration", administration.serve(listen(link::socket::ADMIN, 0o600)?, stopping.clone()));
     parts.start("processes", processes.work(messenger, stopping.clone()));
-    parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE)?, endpoint, closed(stopping)));
+    parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, closed(stopping)));
     parts.start("audit", records.keep_on_disk());
     parts.start("reload", reload.serve(reloads));
+    let watched = store.clone();
+    // A pass through the store's reader: what hangs or fails there serves nobody.
+    parts.start("watchdog", async move {
+        daemon::keep_watchdog(|| async { watched.read(|tx| tx.count_outbox()).await.is_ok() }).await;
+    });
     daemon::notify_ready().map_err(|source| RunError::System { what: "the word to the service manager", source })?;
     tracing::info!(milliseconds = started.elapsed().as_millis() as u64, %organization, "engine is ready");
 
@@ -249,7 +274,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
         part = parts.first_ended() => Err(RunError::Part { part }),
     };
     stop.send_replace(true);
-    parts.finish(&["publication of the allow-list", "audit", "reload"]).await;
+    parts.finish(&["publication of the allow-list", "audit", "reload", "watchdog"]).await;
     store.close().await;
     result
 }
@@ -333,21 +358,46 @@ fn software() -> Software {
     }
 }
 
-/// Run as one user, the engine accepts its own user.
-fn own_user() -> endpoint::PeerCheck {
-    peer_uids(vec![rustix::process::getuid().as_raw()])
+/// The one user that is believed to be the gateway: its own, or where both run as one user, the engine's. In a user
+/// namespace of its own (`PrivateUsers=`) the engine sees the gateway's user without a number; there it believes those whom
+/// the modes of socket and folder let through, which [`listen`] demands to be the group alone.
+fn gateway_peer(settings: &Settings) -> endpoint::PeerCheck {
+    let own = || rustix::process::getuid().as_raw();
+    let uid = settings.gateway_user.as_ref().map_or_else(own, |user| user.uid);
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    peer_uids(vec![if is_mapped(uid, &map) { uid } else { UNMAPPED_USER }])
+}
+
+/// Whether a user of the machine has a number in this process's user namespace.
+fn is_mapped(uid: u32, map: &str) -> bool {
+    map.is_empty()
+        || map.lines().any(|line| {
+            let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            matches!(numbers.as_slice(), [_, outside, count] if (*outside..outside.saturating_add(*count)).contains(&u64::from(uid)))
+        })
+}
+
+/// A gateway of another user reaches the sockets through the group of the folder; who it is, its credentials tell.
+fn link_mode(settings: &Settings) -> u32 {
+    if settings.gateway_user.is_some() { 0o660 } else { 0o600 }
 }
 
 /// Replaces a socket that an earlier run left. The lock of the store or of the directory makes
 /// sure that no other engine listens there.
-fn listen(path: &'static str) -> Result<UnixListener, RunError> {
+fn listen(path: &'static str, mode: u32) -> Result<UnixListener, RunError> {
     let fail = |source| RunError::Socket { path, source };
+    let folder = Path::new(path).parent().unwrap_or_else(|| Path::new("."));
+    let reachable = std::fs::metadata(folder).map_err(fail)?.permissions().mode() & 0o007;
+    if reachable != 0 {
+        let text = format!("the folder {} is open to other users; chmod o-rwx {}", folder.display(), folder.display());
+        return Err(fail(std::io::Error::new(std::io::ErrorKind::PermissionDenied, text)));
+    }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(fail)?;
-    std::fs::set_permissions(Path::new(path), std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    std::fs::set_permissions(Path::new(path), std::fs::Permissions::from_mode(mode)).map_err(fail)?;
     Ok(listener)
 }
 
@@ -413,6 +463,8 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
     let changed = [
         ("node.organization-identifier", before.organization_identifier != now.organization_identifier),
         ("node.base-url", before.base_url != now.base_url),
+        ("node.sandbox", before.sandbox != now.sandbox),
+        ("node.gateway-user", before.gateway_user != now.gateway_user),
         ("node.endpoint-identifier", before.endpoint_identifier != now.endpoint_identifier),
         ("store", before.store != now.store),
         ("workers.engine", before.workers.engine != now.workers.engine),

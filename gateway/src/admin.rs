@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use audit::Log;
 use bytes::Bytes;
+use confine::Confinement;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
@@ -40,6 +41,7 @@ pub struct Management {
     audit: Arc<Log>,
     metrics: PrometheusHandle,
     engine_socket: PathBuf,
+    confinement: Confinement,
     stop: watch::Receiver<bool>,
 }
 
@@ -53,9 +55,10 @@ impl Management {
         audit: Arc<Log>,
         metrics: PrometheusHandle,
         engine_socket: PathBuf,
+        confinement: Confinement,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        Arc::new(Self { active, audit, metrics, engine_socket, stop })
+        Arc::new(Self { active, audit, metrics, engine_socket, confinement, stop })
     }
 
     /// Serves until told to stop.
@@ -118,6 +121,7 @@ impl Management {
                 "allow-list-version": basis.snapshot.as_ref().map(|snapshot| snapshot.version()),
                 "blocked": basis.blocked.iter().collect::<Vec<_>>(),
                 "revocation-lists": crate::withdrawn::report(&self.active.tls()),
+                "confinement": self.confinement,
             }),
         )
     }

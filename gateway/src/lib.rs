@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod allow_list;
+mod confinement;
 mod correlation;
 mod deadline;
 pub mod decide;
@@ -31,5 +32,5 @@ mod workers;
 
 /// The audit log and its verifier.
 pub use audit;
-pub use run::{Failure, check, run};
+pub use run::{Failure, check, prove_confinement, run};
 pub use workers::Workers;

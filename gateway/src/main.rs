@@ -16,6 +16,9 @@ fn main() -> ExitCode {
     if arguments.check {
         return gateway::check();
     }
+    if arguments.prove_confinement {
+        return gateway::prove_confinement();
+    }
     match gateway::run(arguments.supervised) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use audit::{Log, Options};
+use confine::Confinement;
 use daemon::Reloads;
 use listenfd::ListenFd;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use node::{Directory, Settings};
+use node::{Directory, Sandbox, Settings};
 use pingora::apps::ServerApp as _;
 use policies::Finding;
 use time::OffsetDateTime;
@@ -26,7 +27,7 @@ use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
 use crate::withdrawn::{self, Withdrawn};
 use crate::workers::Workers;
-use crate::{allow_list, expiry, forward};
+use crate::{allow_list, confinement, expiry, forward};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +47,8 @@ pub enum Failure {
 
 /// The sockets that partners and monitoring connect to.
 struct Sockets {
-    partners: TcpListener,
-    management: TcpListener,
+    partners: std::net::TcpListener,
+    management: std::net::TcpListener,
 }
 
 // === impl Failure ===
@@ -88,10 +89,41 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
     }
     let metrics = install_metrics()?;
     let loaded = reload::load(&settings, OffsetDateTime::now_utc())?;
+    prepare_folders(&settings)?;
+    // All sockets of the network are opened here; the confinement that follows lets no further one be made.
+    let sockets = Sockets::open(&settings)?;
+    let confinement = confine(&settings)?;
     // Accepts and looks after the rest; the workers serve.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| no_threads(&error))?;
-    runtime.block_on(serve(settings, loaded, metrics, supervised))
+    runtime.block_on(serve(settings, loaded, sockets, confinement, metrics, supervised))
+}
+
+fn prepare_folders(settings: &Settings) -> Result<(), Failure> {
+    let directory = &settings.directory;
+    directory.prepare(settings.gateway_user.as_ref()).map_err(|error| {
+        let text = format!("folders of {} cannot be made: {error}", directory.root().display());
+        Failure::environment(text, "make the directory writable for the gateway's user")
+    })
+}
+
+fn confine(settings: &Settings) -> Result<Confinement, Failure> {
+    let is_required = settings.sandbox == Sandbox::Required;
+    daemon::confine(&confinement::profile(settings), is_required)
+        .map_err(|error| Failure::Configuration(format!("node.sandbox: {error}\n  remedy: {}", error.remedy())))
+}
+
+/// Tries what the confinement forbids and prints what came of it.
+#[must_use]
+pub fn prove_confinement() -> ExitCode {
+    let root = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    match node::load(&Directory::new(&root)) {
+        Ok((settings, _)) => daemon::prove(&confinement::profile(&settings), &confinement::attempts(&settings)),
+        Err(findings) => {
+            findings.iter().for_each(|finding| eprintln!("schleuse-gateway: {finding}"));
+            ExitCode::from(daemon::EXIT_CONFIGURATION)
+        }
+    }
 }
 
 /// Loads everything that a start loads and prints all findings as JSON; exit code 78 if one is an error.
@@ -100,6 +132,8 @@ pub fn check() -> ExitCode {
     let directory = Directory::new(Path::new("."));
     let findings = match node::load(&directory) {
         Ok((settings, mut findings)) => {
+            let is_required = settings.sandbox == Sandbox::Required;
+            findings.extend(daemon::confinement_findings(&confinement::profile(&settings), is_required));
             match reload::load(&settings, OffsetDateTime::now_utc()) {
                 Ok(loaded) => {
                     findings.extend(loaded.policy.warnings().iter().cloned());
@@ -123,17 +157,14 @@ pub fn check() -> ExitCode {
 async fn serve(
     settings: Settings,
     loaded: reload::Loaded,
+    sockets: Sockets,
+    confinement: Confinement,
     metrics: PrometheusHandle,
     supervised: bool,
 ) -> Result<(), Failure> {
     let mut reloads = Reloads::new().map_err(|error| no_signals(&error))?;
     let directory = settings.directory.clone();
-    directory.create().map_err(|error| {
-        let text = format!("folders of {} cannot be made: {error}", directory.root().display());
-        Failure::environment(text, "make the directory writable for the gateway's user")
-    })?;
     let audit = open_audit(&directory.audit().join("gateway.log"))?;
-    let sockets = Sockets::open(&settings)?;
     let copy = directory.snapshot_copy();
     let active = Active::new(settings.base_url.clone(), loaded, allow_list::last_good(&copy));
     let withdrawn = Withdrawn::load(&settings, &active).map_err(|findings| {
@@ -157,11 +188,14 @@ async fn serve(
     tokio::spawn(expiry::watch(Arc::clone(&active), stopped.clone()));
     tokio::spawn(keep_up(metrics.clone()));
     tokio::spawn(withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
-    let management = Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, stopped.clone());
-    let management = tokio::spawn(management.run(sockets.management));
+    let management =
+        Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, confinement, stopped.clone());
+    let management = tokio::spawn(management.run(serving(sockets.management)?));
     let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
-    let accepting = tokio::spawn(Arc::clone(&listener).run(sockets.partners));
+    let accepting = tokio::spawn(Arc::clone(&listener).run(serving(sockets.partners)?));
+    let watched = Arc::clone(&listener);
+    tokio::spawn(async move { daemon::keep_watchdog(|| async { watched.workers_turn().await }).await });
     tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
     notify("READY=1");
 
@@ -258,17 +292,36 @@ fn unix_seconds() -> f64 {
 // === Parts ===
 
 impl Sockets {
-    /// Takes the sockets that systemd passed (first partners, then management), or opens them.
+    /// Takes the sockets that systemd passed, by their names `partners` and `management` (without names in this order), or
+    /// opens them.
     fn open(settings: &Settings) -> Result<Self, Failure> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut inherited = ListenFd::from_env();
+        let partners = position(&names, "partners").unwrap_or(0);
+        let management = position(&names, "management").unwrap_or(1);
         Ok(Self {
-            partners: listen(&mut inherited, 0, settings.listen, "listen")?,
-            management: listen(&mut inherited, 1, settings.management.address, "management")?,
+            partners: listen(&mut inherited, partners, settings.listen, "listen")?,
+            management: listen(&mut inherited, management, settings.management.address, "management")?,
         })
     }
 }
 
-fn listen(inherited: &mut ListenFd, index: usize, address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+/// Where a socket stands among the inherited ones; units of two sockets come in no order that one could rely on.
+fn position(names: &str, name: &str) -> Option<usize> {
+    names.split(':').position(|known| known == name)
+}
+
+fn serving(socket: std::net::TcpListener) -> Result<TcpListener, Failure> {
+    TcpListener::from_std(socket)
+        .map_err(|error| Failure::environment(format!("a socket cannot be served: {error}"), "report this"))
+}
+
+fn listen(
+    inherited: &mut ListenFd,
+    index: usize,
+    address: SocketAddr,
+    key: &str,
+) -> Result<std::net::TcpListener, Failure> {
     const REMEDY: &str = "stop the program that uses the address, or choose another in node.toml";
     let unusable = |error: std::io::Error| {
         Failure::environment(format!("[{key}] address {address} cannot be opened: {error}"), REMEDY)
@@ -278,7 +331,7 @@ fn listen(inherited: &mut ListenFd, index: usize, address: SocketAddr, key: &str
         None => std::net::TcpListener::bind(address).map_err(unusable)?,
     };
     socket.set_nonblocking(true).map_err(unusable)?;
-    TcpListener::from_std(socket).map_err(unusable)
+    Ok(socket)
 }
 
 fn open_audit(path: &Path) -> Result<Arc<Log>, Failure> {

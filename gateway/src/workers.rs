@@ -48,6 +48,16 @@ impl Workers {
         Ok(Self { workers })
     }
 
+    /// Resolves when every thread has had a turn.
+    pub(crate) async fn turn(&self) {
+        for worker in &self.workers {
+            // A thread that ended drops the task: then nobody would ever be served there.
+            if worker.runtime.spawn(async {}).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Runs a connection on the thread with the fewest; `connection` is called there.
     pub(crate) fn serve<F>(&self, connection: impl FnOnce() -> F + Send + 'static)
     where

@@ -493,7 +493,7 @@ async fn stop_drains_and_the_copy_of_the_allow_list_survives() {
     node.signal(Signal::TERM);
     assert_eq!(node.ended().await, Some(0));
     assert!(started.elapsed() < Duration::from_secs(9), "idle connections do not hold up the end");
-    assert!(gateway::allow_list::last_good(&node.path("data/gateway-snapshot.json")).is_some());
+    assert!(gateway::allow_list::last_good(&node.path("gateway/snapshot.json")).is_some());
     let report = audit::verify(&node.path("audit/gateway.log")).unwrap();
     assert!(report.records >= 3 && report.unfinished_bytes == 0);
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::GatewayUser;
+use crate::blocks::BLOCKS_TOML;
+
 /// File name of the administrator's settings.
 pub const NODE_TOML: &str = "node.toml";
 
@@ -54,10 +57,11 @@ impl Directory {
         self.root.join("crl")
     }
 
-    /// `blocks.toml`, certificates that are blocked at once.
+    /// `blocks/blocks.toml`, certificates that are blocked at once. In a folder of its own, which the confined gateway may
+    /// read while the file is replaced.
     #[must_use]
     pub fn blocks(&self) -> PathBuf {
-        self.root.join("blocks.toml")
+        self.root.join("blocks").join(BLOCKS_TOML)
     }
 
     /// `data/`, the store and the last good snapshot.
@@ -66,10 +70,28 @@ impl Directory {
         self.root.join("data")
     }
 
-    /// `data/gateway-snapshot.json`, the gateway's last good copy of the allow-list.
+    /// `gateway/`, what the gateway keeps; it has no access to `data/`.
+    #[must_use]
+    pub fn gateway(&self) -> PathBuf {
+        self.root.join("gateway")
+    }
+
+    /// `gateway/snapshot.json`, the gateway's last good copy of the allow-list.
     #[must_use]
     pub fn snapshot_copy(&self) -> PathBuf {
-        self.data().join("gateway-snapshot.json")
+        self.gateway().join("snapshot.json")
+    }
+
+    /// `refresh/`, what the refresher keeps.
+    #[must_use]
+    pub fn refresh(&self) -> PathBuf {
+        self.root.join("refresh")
+    }
+
+    /// `refresh/state.json`, how the fetching of revocation lists went.
+    #[must_use]
+    pub fn refresh_state(&self) -> PathBuf {
+        self.refresh().join("state.json")
     }
 
     /// `audit/`, the hash chains of both processes.
@@ -92,13 +114,16 @@ impl Directory {
 
     /// The folders that must exist before a node runs; those with keys, data or sockets are for the owner alone.
     #[must_use]
-    pub fn folders(&self) -> [(PathBuf, u32); 7] {
+    pub fn folders(&self) -> [(PathBuf, u32); 10] {
         [
             (self.policies(), 0o755),
             (self.certificates(), 0o700),
             (self.trust(), 0o755),
             (self.revocation_lists(), 0o755),
+            (self.root.join("blocks"), 0o755),
             (self.data(), 0o700),
+            (self.gateway(), 0o700),
+            (self.refresh(), 0o755),
             (self.audit(), 0o700),
             (self.run(), 0o700),
         ]
@@ -110,6 +135,21 @@ impl Directory {
         for (folder, mode) in self.folders() {
             std::fs::DirBuilder::new().recursive(true).mode(mode).create(&folder)?;
             std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+
+    /// Creates the folders of a node whose processes all run as one user. Where they have users of their own, whoever
+    /// installed the node made the folders and gave them to their owners; a process could not.
+    pub fn prepare(&self, gateway_user: Option<&GatewayUser>) -> std::io::Result<()> {
+        if gateway_user.is_none() {
+            return self.create();
+        }
+        for (folder, _) in self.folders() {
+            std::fs::metadata(&folder).map_err(|error| {
+                let text = format!("{}: {error}; systemd-tmpfiles --create makes it", folder.display());
+                std::io::Error::new(error.kind(), text)
+            })?;
         }
         Ok(())
     }

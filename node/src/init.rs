@@ -32,9 +32,11 @@ organization-identifier = {organization}
 base-url = {base_url}
 # Identifier of this node's Endpoint resource, by convention its domain name.
 endpoint-identifier = {endpoint}
-# Whether the processes must confine themselves with the help of the kernel. This version cannot, so "required" (which is
-# also meant when the key is missing) is refused; "best-effort" starts without.
-sandbox = "best-effort"
+# Whether the processes must be able to confine themselves with the help of the kernel (Landlock, seccomp). "required",
+# which is also meant when the key is missing, refuses a start without; "best-effort" starts and reports what is missing.
+sandbox = "required"
+# The gateway's user, where it is another than the engine's (the package and the appliance set it).
+# gateway-user = "schleuse-gateway"
 
 [listen]
 # Where the gateway accepts partners. The only port that a firewall may let through.

@@ -15,7 +15,7 @@ pub use directory::{Directory, NODE_TOML};
 pub use init::{Template, node_toml};
 pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
-    Address, Engine, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Revocation, Sandbox, Settings,
-    StoreUrl, TrustStores, Workers, load,
+    Address, Engine, GatewayUser, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Revocation,
+    Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
 };
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

@@ -4,6 +4,7 @@
 //! file; whether certificates and policies are usable is checked by those who use them.
 
 mod store;
+mod user;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use policies::{EndpointIdentifier, OrganizationIdentifier};
 use settings::{Finding, Item, Reader, Section};
 
+use crate::blocks::BLOCKS_TOML;
 use crate::{Directory, NODE_TOML};
 pub use store::{PostgreSqlStore, StoreUrl};
 
@@ -29,6 +31,8 @@ pub struct Settings {
     pub endpoint_identifier: EndpointIdentifier,
     /// Whether confinement by the kernel is required.
     pub sandbox: Sandbox,
+    /// The gateway's user where it is not the engine's.
+    pub gateway_user: Option<GatewayUser>,
     /// Where the gateway listens.
     pub listen: SocketAddr,
     /// Server certificate.
@@ -94,10 +98,19 @@ pub struct Revocation {
 /// Whether confinement by the kernel is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
-    /// Refuse to start without it; the default, and an error in this version, which has none.
+    /// Refuse to start without it; the default.
     Required,
     /// Start and report.
     BestEffort,
+}
+
+/// The user that the gateway runs as, beside an engine with a user of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayUser {
+    /// As written.
+    pub name: String,
+    /// Its number.
+    pub uid: u32,
 }
 
 /// Outgoing connections.
@@ -228,6 +241,11 @@ pub(crate) fn parse(directory: &Directory, text: &str) -> Result<(Settings, Vec<
     let mut reader = Reader::new(NODE_TOML, text);
     let document = reader.parse();
     let settings = read(&mut reader, directory, document.root());
+    // Where earlier versions kept it: a block must not be lost by an update.
+    if directory.root().join(BLOCKS_TOML).is_file() {
+        let text = format!("{BLOCKS_TOML} stands in the node's directory, where it is not read any more");
+        reader.error(&(0..0), BLOCKS_TOML, text, format!("move it to {}", directory.blocks().display()));
+    }
     let usable = !reader.has_errors();
     let findings = reader.into_findings();
     match settings {
@@ -248,14 +266,15 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let workers = read_workers(root.section(reader, "workers"), reader);
     let engine = read_engine(root.section(reader, "engine"), reader, directory);
     root.finish(reader);
-    let (organization_identifier, base_url, endpoint_identifier, sandbox) = node?;
+    let node = node?;
     let (server_certificate, client_certificate) = certificates?;
     Some(Settings {
         directory: directory.clone(),
-        organization_identifier,
-        base_url,
-        endpoint_identifier,
-        sandbox,
+        organization_identifier: node.organization_identifier,
+        base_url: node.base_url,
+        endpoint_identifier: node.endpoint_identifier,
+        sandbox: node.sandbox,
+        gateway_user: node.gateway_user,
         listen: listen?,
         server_certificate,
         client_certificate,
@@ -269,10 +288,16 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     })
 }
 
-fn read_node(
-    mut node: Section<'_>,
-    reader: &mut Reader<'_>,
-) -> Option<(OrganizationIdentifier, Address, EndpointIdentifier, Sandbox)> {
+/// `[node]`
+struct NodeSection {
+    organization_identifier: OrganizationIdentifier,
+    base_url: Address,
+    endpoint_identifier: EndpointIdentifier,
+    sandbox: Sandbox,
+    gateway_user: Option<GatewayUser>,
+}
+
+fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<NodeSection> {
     let remedy = "write the identifier under which the allow-list names your organisation";
     let identifier = node.required_string(reader, "organization-identifier", remedy).and_then(|item| {
         let identifier = item.value.parse::<OrganizationIdentifier>().ok();
@@ -300,18 +325,30 @@ fn read_node(
         }
     };
     let choices = [("required", Sandbox::Required), ("best-effort", Sandbox::BestEffort)];
-    let sandbox = node.choice(reader, "sandbox", &choices);
-    if sandbox.as_ref().is_none_or(|item| item.value == Sandbox::Required) {
-        // Missing means required: whoever does without says so.
-        let span = sandbox.as_ref().map_or_else(|| node.span(), |item| item.span.clone());
-        let text = "cannot be met: the processes of this version do not confine themselves";
-        let remedy =
-            "write sandbox = \"best-effort\", and confine the processes from outside (systemd units, containers)";
-        reader.error(&span, &node.key("sandbox"), text, remedy);
-    }
-    let sandbox = sandbox.map_or(Sandbox::Required, |item| item.value);
+    // Missing means required: whoever does without says so.
+    let sandbox = node.choice(reader, "sandbox", &choices).map_or(Sandbox::Required, |item| item.value);
+    let gateway_user = node.string(reader, "gateway-user");
+    let is_shared = gateway_user.is_some();
+    let gateway_user = gateway_user.and_then(|item| {
+        let user = user::find(&item.value);
+        if user.is_none() {
+            let remedy =
+                "make the user (systemd-sysusers does, from the file that the package brings), or name another";
+            reader.refuse(&item, "is no user of this machine", remedy);
+        }
+        user
+    });
     node.finish(reader);
-    Some((identifier?, base_url?, endpoint_identifier?, sandbox))
+    if is_shared && gateway_user.is_none() {
+        return None;
+    }
+    Some(NodeSection {
+        organization_identifier: identifier?,
+        base_url: base_url?,
+        endpoint_identifier: endpoint_identifier?,
+        sandbox,
+        gateway_user,
+    })
 }
 
 fn read_listen(mut listen: Section<'_>, reader: &mut Reader<'_>) -> Option<SocketAddr> {

@@ -4,7 +4,9 @@
 //! in the gateway. It connects to the addresses of `[revocation] sources` and nowhere else, through the forward proxy if
 //! there is one, within limits of size and time. A list replaces a file in `crl/` only if an authority of the trust store
 //! signed it and it is not older than the one in place; the gateway watches that folder and verifies everything again.
-//! What went well and what did not stands in `run/refresh.json`.
+//! What went well and what did not stands in `refresh/state.json`.
+
+pub mod confinement;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,7 +112,7 @@ impl Refresher {
             sources: settings.revocation.sources.clone(),
             interval: settings.revocation.interval,
             folder,
-            report: settings.directory.run().join("refresh.json"),
+            report: settings.directory.refresh_state(),
             pause: None,
             states,
         })
@@ -231,10 +233,12 @@ fn file_name(source: &str) -> String {
 /// Replaces the file at once: a reader sees the old or the new one.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let temporary = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
     file.write_all(bytes)?;
+    // Lists are public, and the gateway reads them as another user, whatever the mask of this process.
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)
 }

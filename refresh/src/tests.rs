@@ -125,7 +125,7 @@ async fn a_round_reports_each_source_and_fails_alone() {
     let mut refresher = lab.refresher("\"127.0.0.1\"");
     lab.answers.send(list(&lab.authority, 1)).unwrap();
     refresher.round().await;
-    let report = std::fs::read_to_string(lab.folder.path().join("run/refresh.json")).unwrap();
+    let report = std::fs::read_to_string(lab.folder.path().join("refresh/state.json")).unwrap();
     assert!(report.contains("last-success") && report.contains("test.crl"), "{report}");
     assert_eq!(refresher.pause, Some(refresher.interval));
 }

@@ -78,15 +78,15 @@ async fn edge_t18_a_block_acts_at_once(portal: &Node, dic: &Node, remote: &Clien
     let listed = schleuse(portal, &["block", "--format", "json"]);
     assert_eq!(listed.expect(0).json()["blocks"][0]["reason"], json!("key lost"));
     // A damaged file changes nothing.
-    let good = portal.text("blocks.toml");
-    std::fs::write(portal.path("blocks.toml"), "[[block]\n").unwrap();
+    let good = portal.text("blocks/blocks.toml");
+    std::fs::write(portal.path("blocks/blocks.toml"), "[[block]\n").unwrap();
     until("the alarm", TIME, async || {
         let failures = portal.metric("schleuse_withdrawn_failures_total").await.unwrap_or(0.0);
         (failures > 0.0).then_some(())
     })
     .await;
     remote.get("/metadata").await.expect(403);
-    std::fs::write(portal.path("blocks.toml"), good).unwrap();
+    std::fs::write(portal.path("blocks/blocks.toml"), good).unwrap();
     schleuse(portal, &["block", &print, "--lift"]).expect(0);
     remote.get("/metadata").await.expect(200);
 }

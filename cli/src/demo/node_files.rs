@@ -13,6 +13,9 @@ use crate::arguments::DemoStore;
 /// The store of a new node.
 const SQLITE: &str = "url = \"sqlite:data/engine.db\"";
 
+/// What a demonstration does without where the kernel is too old, and says so in its logs.
+const SANDBOX: &str = "sandbox = \"required\"";
+
 /// Writes what is missing of every node.
 pub(crate) fn write_all(root: &Path, network: &Network, store: &DemoStore) -> Result<(), (PathBuf, std::io::Error)> {
     // Tells the schemas of this network from those of others in the database.
@@ -22,7 +25,10 @@ pub(crate) fn write_all(root: &Path, network: &Network, store: &DemoStore) -> Re
         let log = directory.log();
         std::fs::create_dir_all(&log).map_err(|error| (log, error))?;
         let settings = directory.node_toml();
-        write_missing(&settings, || with_store(&node::node_toml(&template(site)), store, network_id, site))?;
+        write_missing(&settings, || {
+            let text = replace(&node::node_toml(&template(site)), SANDBOX, "sandbox = \"best-effort\"")?;
+            with_store(&text, store, network_id, site)
+        })?;
         check_store(&settings, store).map_err(|error| (settings, error))?;
         for (name, text) in policies::default_files() {
             let path = directory.policies().join(name);

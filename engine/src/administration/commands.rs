@@ -49,6 +49,7 @@ impl Administration {
             "organization-identifier": self.identity.organization().map(ToString::to_string),
             "base-url": self.base_url,
             "version": env!("CARGO_PKG_VERSION"),
+            "confinement": crate::confinement::in_force(),
             "uptime-seconds": self.started.elapsed().as_secs(),
             "gateways-connected": self.snapshots.gateways(),
             "policy-version": self.policies.active().version(),

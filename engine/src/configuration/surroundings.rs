@@ -41,6 +41,7 @@ pub(super) fn findings(
         private_file("store.password-file", password, &mut findings);
     }
     findings.extend(crate::database::findings(&settings.store));
+    findings.extend(confinement(settings));
     let data = settings.directory.data();
     let data = match &settings.store {
         StoreUrl::Sqlite(file) => file.parent(),
@@ -53,6 +54,22 @@ pub(super) fn findings(
     }
     for folder in [data, Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
         writable(folder, &mut findings);
+    }
+    findings
+}
+
+/// Whether the kernel confines both processes, and whether they are kept apart.
+fn confinement(settings: &Settings) -> Vec<Finding> {
+    use crate::confinement::{in_force, is_required, profile};
+    // A process that is confined already reads its configuration again; it could not try it a second time.
+    let mut findings = match in_force() {
+        Some(_) => Vec::new(),
+        None => daemon::confinement_findings(&profile(settings), is_required(settings)),
+    };
+    if settings.gateway_user.is_none() {
+        let text = "node.gateway-user: gateway and engine run as one user, so file modes do not keep them apart";
+        let remedy = "install the package, which gives each a user of its own, or accept it for a trial";
+        findings.push(warning(text, remedy));
     }
     findings
 }

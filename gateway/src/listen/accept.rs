@@ -118,6 +118,12 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         }
     }
 
+    /// True once every thread that serves connections has had a turn; for the service manager's watchdog.
+    pub async fn workers_turn(&self) -> bool {
+        self.workers.turn().await;
+        true
+    }
+
     /// Waits until all connections have ended, at most for the drain time; returns how many are left.
     pub async fn drained(&self) -> usize {
         let all = u32::try_from(limits::CONNECTIONS).unwrap_or(u32::MAX);

@@ -97,12 +97,31 @@ fn a_proxy_needs_user_and_password_together() {
 }
 
 #[test]
-fn a_sandbox_that_cannot_be_had_is_refused_whether_written_or_missing() {
-    let line = "sandbox = \"best-effort\"";
-    for text in [template().replace(line, "sandbox = \"required\""), template().replace(line, "")] {
-        let found = read(&text).unwrap_err();
-        assert!(found.len() == 1 && found[0].contains("node.sandbox: cannot be met"), "{found:#?}");
+fn a_sandbox_is_required_unless_whoever_does_without_says_so() {
+    let line = "sandbox = \"required\"";
+    for text in [template(), template().replace(line, "")] {
+        assert_eq!(read(&text).unwrap().sandbox, crate::Sandbox::Required);
     }
+    let without = template().replace(line, "sandbox = \"best-effort\"");
+    assert_eq!(read(&without).unwrap().sandbox, crate::Sandbox::BestEffort);
+    assert!(read(&template().replace(line, "sandbox = \"off\"")).unwrap_err()[0].contains("node.sandbox"));
+}
+
+#[test]
+fn a_gateway_user_must_exist() {
+    let with =
+        |user: &str| template().replace("# gateway-user = \"schleuse-gateway\"", &format!("gateway-user = \"{user}\""));
+    assert_eq!(read(&template()).unwrap().gateway_user, None);
+    assert_eq!(read(&with("root")).unwrap().gateway_user.unwrap().uid, 0);
+    assert!(read(&with("nobody-of-this-name")).unwrap_err()[0].contains("node.gateway-user"));
+}
+
+#[test]
+fn blocks_at_their_old_place_are_not_overlooked() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("blocks.toml"), "").unwrap();
+    let found = parse(&Directory::new(folder.path()), &template()).unwrap_err();
+    assert!(found[0].remedy.contains("blocks/blocks.toml"), "{found:#?}");
 }
 
 #[test]
