@@ -173,6 +173,10 @@ pub(crate) struct Init {
     /// that network. Write it after the directory of the node
     #[arg(long, value_name = "AUTHORITY_DIR", num_args = 0..=1, default_missing_value = "")]
     pub(crate) development_certificates: Option<String>,
+    /// Write a node for the units of the package: gateway and engine with users of their own. The package has made the
+    /// folders of /var/lib/schleuse
+    #[arg(long)]
+    pub(crate) service: bool,
 }
 
 #[derive(Debug, Subcommand)]

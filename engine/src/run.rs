@@ -173,16 +173,18 @@ pub fn run(arguments: &Arguments) -> Result<(), RunError> {
     let system = |what| move |source| RunError::System { what, source };
     let settings = &configuration.settings;
     settings.directory.prepare(settings.gateway_user.as_ref()).map_err(system("the folders of the node"))?;
+    // What the confined process can no longer read.
+    let gateway = gateway_uid(settings);
     confinement::enter(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(configuration.settings.workers.engine)
         .enable_all()
         .build()
         .map_err(system("threads"))?;
-    runtime.block_on(run_in(configuration, arguments.supervised))
+    runtime.block_on(run_in(configuration, gateway, arguments.supervised))
 }
 
-async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), RunError> {
+async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) -> Result<(), RunError> {
     let started = Instant::now();
     // First of all: until it is taken over, the signal ends the process.
     let reloads = Reloads::new().map_err(|source| RunError::System { what: "SIGHUP", source })?;
@@ -214,7 +216,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
         software: software(),
         store: store.clone(),
         policies: Arc::clone(&policies),
-        peers: gateway_peer(settings),
+        peers: peer_uids(vec![gateway]),
         tasks: task_handler(settings.engine.processes, &processes),
         audit: Arc::new(records.clone()),
         publisher: Arc::clone(&snapshots) as Arc<dyn endpoint::AllowListPublisher>,
@@ -240,7 +242,7 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     );
     let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
     let organization = settings.organization_identifier.clone();
-    let (gateway, mode) = (gateway_peer(settings), link_mode(settings));
+    let mode = link_mode(settings);
     let reload = Reload {
         settings: configuration.settings,
         policies,
@@ -251,7 +253,10 @@ async fn run_in(configuration: Configuration, supervised: bool) -> Result<(), Ru
     };
 
     let mut parts = Parts::default();
-    parts.start("publication of the allow-list", snapshots.serve(listen(link::socket::SNAPSHOT, mode)?, gateway));
+    parts.start(
+        "publication of the allow-list",
+        snapshots.serve(listen(link::socket::SNAPSHOT, mode)?, peer_uids(vec![gateway])),
+    );
     parts.start("administration", administration.serve(listen(link::socket::ADMIN, 0o600)?, stopping.clone()));
     parts.start("processes", processes.work(messenger, stopping.clone()));
     parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, closed(stopping)));
@@ -361,11 +366,11 @@ fn software() -> Software {
 /// The one user that is believed to be the gateway: its own, or where both run as one user, the engine's. In a user
 /// namespace of its own (`PrivateUsers=`) the engine sees the gateway's user without a number; there it believes those whom
 /// the modes of socket and folder let through, which [`listen`] demands to be the group alone.
-fn gateway_peer(settings: &Settings) -> endpoint::PeerCheck {
+fn gateway_uid(settings: &Settings) -> u32 {
     let own = || rustix::process::getuid().as_raw();
     let uid = settings.gateway_user.as_ref().map_or_else(own, |user| user.uid);
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    peer_uids(vec![if is_mapped(uid, &map) { uid } else { UNMAPPED_USER }])
+    if is_mapped(uid, &map) { uid } else { UNMAPPED_USER }
 }
 
 /// Whether a user of the machine has a number in this process's user namespace.

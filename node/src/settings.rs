@@ -330,7 +330,7 @@ fn read_node(mut node: Section<'_>, reader: &mut Reader<'_>) -> Option<NodeSecti
     let gateway_user = node.string(reader, "gateway-user");
     let is_shared = gateway_user.is_some();
     let gateway_user = gateway_user.and_then(|item| {
-        let user = user::find(&item.value);
+        let user = GatewayUser::find(&item.value);
         if user.is_none() {
             let remedy =
                 "make the user (systemd-sysusers does, from the file that the package brings), or name another";

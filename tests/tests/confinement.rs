@@ -170,3 +170,16 @@ fn required_confinement_that_cannot_be_had_refuses_the_start_and_best_effort_rep
         assert!(text.contains("files not confined") && text.contains("warning"), "{program}: {text}");
     }
 }
+
+#[test]
+fn a_node_for_the_units_needs_what_the_package_makes() {
+    let folder = folder();
+    let directory = folder.path().join("node");
+    let arguments = ["--organization-identifier", "a.example", "--base-url", "https://localhost:1/fhir", "--service"];
+    let mut all: Vec<&std::ffi::OsStr> = vec!["init".as_ref(), directory.as_os_str()];
+    all.extend(arguments.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
+    let output = Schleuse::run(&all).expect(1);
+    let said = ["the user schleuse-gateway is not there", "systemd-tmpfiles --create makes it"];
+    assert!(said.iter().any(|text| output.err.contains(text)), "{}", output.err);
+    assert!(!directory.join("node.toml").exists());
+}

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use node::{Address, Directory, Template};
+use node::{Address, Directory, GatewayUser, Template};
 use serde_json::json;
 
 use super::fail;
 use crate::arguments::{Format, Init};
 use crate::demo::{development_certificates, files};
 use crate::output::answer;
+
+/// The gateway's user of the package (`systemd/schleuse.sysusers`).
+const SERVICE_USER: &str = "schleuse-gateway";
+/// The line of the template that names it, behind a comment sign.
+const GATEWAY_USER: &str = "# gateway-user = \"schleuse-gateway\"";
 
 #[derive(Debug, thiserror::Error)]
 enum InitError {
@@ -26,6 +31,12 @@ enum InitError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "the user {SERVICE_USER} is not there; --service is for the Debian package or the appliance, which make it, so install one of them or leave --service out"
+    )]
+    NoUser,
+    #[error("the template of node.toml has no line {0}")]
+    Template(&'static str),
     #[error("development certificates: {0}")]
     Certificates(String),
 }
@@ -43,9 +54,11 @@ pub(super) fn run(arguments: &Init, format: Format) -> u8 {
                         "Put the certificates and trusted authorities where {directory}/node.toml names them.\n"
                     ),
                 };
-                format!(
-                    "Created {directory}.\n{certificates}Then: schleuse check {directory} && schleuse run {directory}\n"
-                )
+                let start = match arguments.service {
+                    true => "systemctl enable --now schleuse.target".to_owned(),
+                    false => format!("schleuse run {directory}"),
+                };
+                format!("Created {directory}.\n{certificates}Then: schleuse check {directory} && {start}\n")
             };
             answer(format, text, || json!({ "directory": arguments.directory, "thumbprint": thumbprint }));
             0
@@ -70,7 +83,11 @@ fn create(arguments: &Init) -> Result<Option<String>, InitError> {
         let path = path.to_owned();
         move |source| InitError::File { path, source }
     };
-    directory.create().map_err(fail(directory.root()))?;
+    let service_user = match arguments.service {
+        true => Some(GatewayUser::find(SERVICE_USER).ok_or(InitError::NoUser)?),
+        false => None,
+    };
+    directory.prepare(service_user.as_ref()).map_err(fail(directory.root()))?;
     let listen = arguments.listen.clone().unwrap_or_else(|| format!("0.0.0.0:{}", address.port()));
     let template = Template {
         organization_identifier: organization.clone(),
@@ -93,7 +110,12 @@ fn create(arguments: &Init) -> Result<Option<String>, InitError> {
     let thumbprint = certificates(arguments, &directory, &address)?;
     // Last, so that an interrupted init can be repeated.
     let path = directory.node_toml();
-    files::write(&path, node::node_toml(&template).as_bytes(), 0o644).map_err(fail(&path))?;
+    let mut text = node::node_toml(&template);
+    if service_user.is_some() {
+        let line = text.find(GATEWAY_USER).ok_or(InitError::Template(GATEWAY_USER))?;
+        text.replace_range(line..line + "# ".len(), "");
+    }
+    files::write(&path, text.as_bytes(), 0o644).map_err(fail(&path))?;
     Ok(thumbprint)
 }
 

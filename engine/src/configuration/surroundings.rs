@@ -3,7 +3,7 @@
 //! An error is what the engine cannot run with. What partners would refuse, or what others on the machine could read, is
 //! a warning: the node still answers, and the administrator is told by `check` and in the log of every start.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,9 @@ fn private_file(key: &str, path: &Path, findings: &mut Vec<Finding>) {
     // A file that cannot be read is reported by who reads it.
     let Ok(metadata) = std::fs::metadata(path) else { return };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // A credential of the service manager belongs to root and lets this user in as a group does.
+    let strangers = if metadata.uid() == rustix::process::geteuid().as_raw() { 0o077 } else { 0o007 };
+    if mode & strangers != 0 {
         let text = format!("{key}: {} can be read by other users (mode {mode:03o})", path.display());
         findings.push(warning(text, format!("chmod 600 {}", path.display())));
     }

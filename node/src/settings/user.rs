@@ -8,12 +8,15 @@ use super::GatewayUser;
 /// Where the users of services stand.
 const PASSWD: &str = "/etc/passwd";
 
-/// Finds a user; a number need not have a name.
-pub(super) fn find(name: &str) -> Option<GatewayUser> {
-    let found = |uid| Some(GatewayUser { name: name.to_owned(), uid });
-    match name.parse() {
-        Ok(uid) => found(uid),
-        Err(_) => found(number_of(name, &std::fs::read_to_string(PASSWD).ok()?)?),
+impl GatewayUser {
+    /// Finds a user of this machine; a number need not have a name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        let found = |uid| Some(Self { name: name.to_owned(), uid });
+        match name.parse() {
+            Ok(uid) => found(uid),
+            Err(_) => found(number_of(name, &std::fs::read_to_string(PASSWD).ok()?)?),
+        }
     }
 }
 
@@ -41,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_number_needs_no_name() {
-        assert_eq!(find("4294967000").map(|user| user.uid), Some(4_294_967_000));
-        assert_eq!(find("no-such-user-here"), None);
+        assert_eq!(GatewayUser::find("4294967000").map(|user| user.uid), Some(4_294_967_000));
+        assert_eq!(GatewayUser::find("no-such-user-here"), None);
     }
 }
