@@ -14,6 +14,7 @@ mod error;
 mod formats;
 mod gateway_run;
 mod limits;
+mod linkage_run;
 mod load;
 mod machine;
 mod node_directory;
@@ -96,6 +97,8 @@ enum Name {
     Bpmn,
     /// Searches and histories in a store with very many Tasks
     Scale,
+    /// Record linkage: quality on FEBRL and on generated families, and its speed
+    Linkage,
 }
 
 /// How a benchmark is to run.
@@ -130,6 +133,7 @@ impl Name {
             Self::Endpoint => "endpoint",
             Self::Bpmn => "bpmn",
             Self::Scale => "scale",
+            Self::Linkage => "linkage",
         }
     }
 }
@@ -227,6 +231,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Formats => formats::run(run, &mut report),
         Name::Bpmn => bpmn_engine::run(run, &mut report),
         Name::Scale => scale::run(run, &mut report).await,
+        Name::Linkage => linkage_run::run(run, &mut report),
     }?;
     report.finish(&run.results)
 }
