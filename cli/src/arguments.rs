@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Check(Check),
     /// Show how a running node is doing
     Status(Directory),
+    /// Look at machine, node and partners, and say the remedy for everything that is wrong
+    ///
+    /// Configuration, confinement by the kernel, clock, disk, names, TPM, engine, gateway, port, certificates, allow-list, and
+    /// every partner of the allow-list, asked as the own organisation. Changes nothing. Exit code 1 if there is a problem.
+    Doctor(Doctor),
     /// Look at certificates as partners see them
     #[command(subcommand)]
     Cert(Cert),
@@ -177,6 +182,16 @@ pub(crate) struct Init {
     /// folders of /var/lib/schleuse
     #[arg(long)]
     pub(crate) service: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Directory of the node
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Ask no partner
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ mod audit;
 mod block;
 mod cert;
 mod check;
+mod doctor;
 mod explain;
 mod fhir;
 mod init;
@@ -28,6 +29,7 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Init(init) => init::run(&init, format),
         Command::Run(directory) => run::run(&directory.directory).await,
         Command::Check(check) => check::run(&check, format).await,
+        Command::Doctor(doctor) => doctor::run(&doctor, format).await,
         Command::Status(directory) => status::run(&directory.directory, format).await,
         Command::Cert(Cert::Inspect(files)) => cert::inspect(&files.files, format),
         Command::Cert(Cert::Verify(verify)) => cert::verify(&verify, format),

@@ -70,6 +70,12 @@ impl Own {
         Ok(Self { tls, target, base: settings.base_url.clone(), author })
     }
 
+    /// A partner's node, as the own organisation.
+    pub(crate) fn at_partner(settings: &Settings, base: Address) -> Result<Self, OwnError> {
+        let own = Self::new(settings)?;
+        Ok(Self { target: (base.host().to_owned(), base.port()), base, ..own })
+    }
+
     /// The node at a URL, as the person with a certificate.
     pub(crate) fn as_person(
         url: &str,

@@ -18,17 +18,17 @@ use crate::supervise::{Program, SuperviseError};
 /// A finding as both programs print it (crate `settings`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Found {
-    file: String,
-    line: usize,
-    severity: String,
-    key: String,
-    text: String,
-    remedy: String,
+pub(super) struct Found {
+    pub(super) file: String,
+    pub(super) line: usize,
+    pub(super) severity: String,
+    pub(super) key: String,
+    pub(super) text: String,
+    pub(super) remedy: String,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum CheckError {
+pub(super) enum CheckError {
     #[error(transparent)]
     Program(#[from] SuperviseError),
     #[error("{program} gave no findings: {reason}")]
@@ -64,13 +64,10 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
         );
         return 78;
     }
-    let mut findings = Vec::new();
-    for program in [Program::Engine, Program::Gateway] {
-        match ask(program, directory).await {
-            Ok(found) => findings.extend(found),
-            Err(error) => return fail(&error, 1),
-        }
-    }
+    let mut findings = match findings(directory).await {
+        Ok(findings) => findings,
+        Err(error) => return fail(&error, 1),
+    };
     let proof = Local::load(directory).ok().map(|local| {
         let list = local.allow_list_or_own();
         policies::proof::prove(&local.policy, &list)
@@ -161,6 +158,17 @@ fn store_text(compared: &Compared) -> String {
         problems.len()
     ));
     text
+}
+
+/// What the programs find; what several say is said once.
+pub(super) async fn findings(directory: &Path) -> Result<Vec<Found>, CheckError> {
+    let mut findings = Vec::new();
+    for program in [Program::Engine, Program::Gateway, Program::Refresh] {
+        findings.extend(ask(program, directory).await?);
+    }
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
 }
 
 async fn ask(program: Program, directory: &Path) -> Result<Vec<Found>, CheckError> {

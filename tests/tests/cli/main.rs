@@ -8,6 +8,7 @@
 
 mod certificates;
 mod configuration;
+mod doctor;
 mod fhir;
 mod running;
 mod usage;
