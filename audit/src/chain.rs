@@ -50,6 +50,9 @@ pub enum LineError {
     /// The line before is not the one that it names.
     #[error("record does not follow the one before it")]
     Previous,
+    /// What stands in the record is wrong.
+    #[error("{0}")]
+    Content(String),
     /// A number is missing or repeated.
     #[error("sequence is {found} where {expected} is due")]
     Sequence {

@@ -6,9 +6,11 @@
 //!
 //! Every line carries the SHA-256 of itself and, through the `previous` field, of everything before it, over rotated
 //! files too. [`verify()`] reads the files again and names the first line that was changed, removed or inserted. What a
-//! chain alone cannot show is a cut at the very end: compare [`Report::last_hash`] with a copy kept elsewhere.
+//! chain alone cannot show is a cut at the very end: compare [`Report::last_hash`] with a copy kept elsewhere. A chain that
+//! was made anew is told by its signed checkpoints ([`checkpoint`]).
 
 mod chain;
+pub mod checkpoint;
 pub mod limits;
 mod log;
 mod verify;

@@ -104,6 +104,8 @@ struct State {
     refused: u64,
     /// Newest record that somebody waits for.
     wanted: u64,
+    /// The last checkpoint.
+    checkpoint: u64,
     closing: bool,
 }
 
@@ -147,6 +149,7 @@ impl Log {
             failed: None,
             refused: 0,
             wanted: 0,
+            checkpoint: 0,
             closing: false,
         };
         let shared =
@@ -202,6 +205,20 @@ impl Log {
     #[must_use]
     pub fn newest(&self) -> Position {
         Position(self.shared.lock().next.saturating_sub(1))
+    }
+
+    /// Number and hash of the newest record.
+    pub(crate) fn head(&self) -> (u64, Hash) {
+        let state = self.shared.lock();
+        (state.next.saturating_sub(1), state.previous)
+    }
+
+    pub(crate) fn is_checkpoint(&self, sequence: u64) -> bool {
+        self.shared.lock().checkpoint == sequence
+    }
+
+    pub(crate) fn note_checkpoint(&self, position: Position) {
+        self.shared.lock().checkpoint = position.0;
     }
 
     /// The error because of which nothing is recorded now; tries again if it need not last.

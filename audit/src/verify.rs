@@ -65,8 +65,16 @@ pub enum VerifyError {
     },
 }
 
+/// Looks at a record that is part of the chain: its number, its hash and its line. The error is what is wrong with it.
+pub(crate) type Look<'l> = dyn FnMut(u64, &str, &[u8]) -> Result<(), String> + 'l;
+
 /// Verifies the chain of the log at `path` with the rotated files beside it.
 pub fn verify(path: &Path) -> Result<Report, VerifyError> {
+    verify_with(path, &mut |_, _, _| Ok(()))
+}
+
+/// The same, with a look at every record.
+pub(crate) fn verify_with(path: &Path, look: &mut Look<'_>) -> Result<Report, VerifyError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| VerifyError::Io { path, source }
@@ -94,12 +102,12 @@ pub fn verify(path: &Path) -> Result<Report, VerifyError> {
     };
     let newest = files.len().saturating_sub(1);
     for (index, file) in files.iter().enumerate() {
-        verify_file(file, index == newest, &mut report)?;
+        verify_file(file, index == newest, &mut report, look)?;
     }
     Ok(report)
 }
 
-fn verify_file(path: &Path, newest: bool, report: &mut Report) -> Result<(), VerifyError> {
+fn verify_file(path: &Path, newest: bool, report: &mut Report, look: &mut Look<'_>) -> Result<(), VerifyError> {
     let io = |source| VerifyError::Io { path: path.to_owned(), source };
     let mut reader = BufReader::with_capacity(limits::LINE_BYTES, File::open(path).map_err(io)?);
     let mut line = Vec::new();
@@ -121,6 +129,7 @@ fn verify_file(path: &Path, newest: bool, report: &mut Report) -> Result<(), Ver
             return Err(broken(LineError::Form));
         }
         follow(&line, report).map_err(broken)?;
+        look(report.last_sequence, &report.last_hash, &line).map_err(|text| broken(LineError::Content(text)))?;
     }
 }
 

@@ -264,7 +264,7 @@ fn signature_algorithm_id(certificate: &[u8]) -> Option<&[u8]> {
 }
 
 /// Algorithm and key bits of a SubjectPublicKeyInfo.
-fn public_key(info: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn public_key(info: &[u8]) -> Option<(&[u8], &[u8])> {
     let outer = der::element(info)?;
     let algorithm = der::element(outer.content)?;
     let bits = der::element(algorithm.rest)?;

@@ -63,6 +63,12 @@ impl Credentials {
         &self.own
     }
 
+    /// The private key, for signatures.
+    #[must_use]
+    pub const fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
     /// The own certificate and its issuing CAs, without a root.
     pub fn chain(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.own).chain(&self.issuers)

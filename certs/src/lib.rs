@@ -22,6 +22,7 @@ pub mod name;
 pub mod pem;
 pub mod revocation;
 pub mod rules;
+pub mod signature;
 pub mod trust;
 pub mod verdict;
 
@@ -37,6 +38,7 @@ pub use name::Name;
 pub use pem::{PrivateKey, read_certificates, read_private_key};
 pub use revocation::{LiveRevocation, Revocation, RevocationList, RevocationMode};
 pub use rules::{CertificateRefusal, CertificateRules};
+pub use signature::{Signature, SignatureError, SignedPurpose};
 pub use trust::{ClientVerifier, TrustStore, client_verifier, server_verifier};
 pub use verdict::{ClientTrust, Verdict};
 

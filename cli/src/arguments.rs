@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// which decisions would change, for whom, and names one record of each kind. Resource content is not in the log, so what
     /// depends on it (process authorisation, entries of Bundles) is not judged again.
     Replay(Replay),
+    /// Sign policies as a security officer, put them in force, go back
+    #[command(subcommand)]
+    Policy(Policy),
     /// Look at changes of the allow-list, bring them in, take them back
     #[command(subcommand)]
     AllowList(AllowList),
@@ -328,6 +331,94 @@ pub(crate) struct Replay {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Sign the draft in policies/ as one of the officers of node.toml
+    ///
+    /// Signs the number and every byte of the files, and writes signatures.json beside them. Several officers sign one after
+    /// the other; with a copy of the files it works away from the node as well.
+    Sign(PolicySign),
+    /// Say whether a signed policy holds, and if not which file or signature was changed
+    Verify(PolicyVerify),
+    /// Put the signed draft in force
+    ///
+    /// Verifies the signatures, proves the rules and lets both programs try the policy; then the running node is told. A
+    /// policy with a number that is not above the one in force is refused.
+    Activate(PolicyActivate),
+    /// Bring an older policy back, under the next number and signed anew
+    ///
+    /// With several officers each runs the command once; the last signature that is needed puts the policy in force. The
+    /// draft in policies/ is not touched.
+    Rollback(PolicyRollback),
+}
+
+/// The officer who signs.
+#[derive(Debug, Args)]
+pub(crate) struct OfficerKey {
+    /// PEM file of the officer's certificate, as node.toml names it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// PEM file of its private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) private_key: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse policy sign /srv/schleuse --certificate me.pem --private-key me.key\n  schleuse policy sign --policies copy/ --organization-identifier hospital.example --number 7 --certificate me.pem --private-key me.key"
+)]
+pub(crate) struct PolicySign {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: OfficerKey,
+    /// Folder with the policy files instead of DIR/policies
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) policies: Option<PathBuf>,
+    /// Number of the policy [default: one above the highest that was activated]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) number: Option<u64>,
+    /// Organisation of the node, where there is no node.toml
+    #[arg(long, value_name = "IDENTIFIER")]
+    pub(crate) organization_identifier: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyVerify {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Folder with policy files and signatures.json instead of the policy in force
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) policies: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyActivate {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Further signatures of officers who signed copies of the same files
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signatures: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  schleuse policy rollback /srv/schleuse --to 6 --certificate me.pem --private-key me.key"
+)]
+pub(crate) struct PolicyRollback {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: OfficerKey,
+    /// Number of the policy that comes back [default: the one before the newest]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) to: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AllowList {
     /// Say who gains and loses what by a Bundle, which certificates change, and which running Tasks are affected
     Diff(AllowListDiff),
@@ -338,6 +429,53 @@ pub(crate) enum AllowList {
     Apply(AllowListApply),
     /// Take the last applied Bundle back
     Rollback(AllowListRollback),
+    /// Show changes that wait for approval; with --digest everything that one of them stores
+    ///
+    /// With `approval` in the section allow-list of the policy every change of an Organization, an Endpoint or an
+    /// OrganizationAffiliation waits here, whoever sent it and however.
+    Pending(AllowListPending),
+    /// Approve a change as one of the officers of node.toml; the last approval that is needed brings it into force
+    Approve(AllowListApprove),
+    /// Drop a change that waits
+    Reject(AllowListReject),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AllowListPending {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Beginning of the digest of one change
+    #[arg(long)]
+    pub(crate) digest: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  schleuse allow-list approve 3f2a --certificate me.pem --private-key me.key --directory /srv/schleuse"
+)]
+pub(crate) struct AllowListApprove {
+    /// Beginning of the digest, as `schleuse allow-list pending` shows it
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: String,
+    #[command(flatten)]
+    pub(crate) key: OfficerKey,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AllowListReject {
+    /// Beginning of the digest
+    #[arg(value_name = "DIGEST")]
+    pub(crate) digest: String,
+    /// Why; stands in the audit log
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Directory of the node
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -404,8 +542,12 @@ pub(crate) struct CertFiles {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Recompute the hash chains; says at which record a chain was altered, cut or reordered
+    /// Recompute the hash chains and verify the signed checkpoints; names the record that was altered, cut or reordered
     Verify(AuditVerify),
+    /// Find records of both processes, newest last
+    Search(AuditSearch),
+    /// Write records as JSON lines or as FHIR AuditEvents, one a line
+    Export(AuditExport),
 }
 
 #[derive(Debug, Args)]
@@ -413,6 +555,82 @@ pub(crate) struct AuditVerify {
     /// Directory of a node, or one audit file
     #[arg(default_value = ".", value_name = "DIR|FILE")]
     pub(crate) path: PathBuf,
+    /// Certificates that the node had before, whose checkpoints count too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Vec<PathBuf>,
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+pub(crate) struct AuditFilter {
+    /// Records of one request: the X-Correlation-Id that the caller was given
+    #[arg(long, value_name = "ID")]
+    pub(crate) correlation_id: Option<String>,
+    /// Records about this organisation, or organisation/person
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Records about a certificate, by the beginning of its thumbprint
+    #[arg(long)]
+    pub(crate) thumbprint: Option<String>,
+    /// permit, deny, refuse, answered, failed, begun, ended, administration, reloaded, blocks, ...
+    #[arg(long)]
+    pub(crate) event: Option<String>,
+    /// Records with this code of a refusal, such as GW-POL-012
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Decisions of this rule
+    #[arg(long)]
+    pub(crate) rule: Option<String>,
+    /// Requests about this resource type
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) resource_type: Option<String>,
+    /// From this moment on, such as 2026-01-31T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Before this moment
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse audit search /srv/schleuse --correlation-id 0190a5d2-...       everything about one request\n  schleuse audit search /srv/schleuse --event deny --since 2026-01-31T00:00:00Z\n\nExit code 0: something was found; 1: nothing."
+)]
+pub(crate) struct AuditSearch {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    #[command(flatten)]
+    pub(crate) filter: AuditFilter,
+    /// At most this many, the newest
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportForm {
+    /// The lines of the log, with the name of their chain
+    JsonLines,
+    /// FHIR R4 AuditEvent
+    Fhir,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  schleuse audit export /srv/schleuse --form fhir --since 2026-01-01T00:00:00Z --output january.ndjson"
+)]
+pub(crate) struct AuditExport {
+    /// Directory of the node
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// What to write
+    #[arg(long, value_enum, default_value_t = ExportForm::JsonLines)]
+    pub(crate) form: ExportForm,
+    #[command(flatten)]
+    pub(crate) filter: AuditFilter,
+    /// File to write to instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The commands, one module each. Every one returns its exit code and has printed its own answer or error.
 
 mod allow_list;
+mod approval;
 mod audit;
 mod block;
 mod cert;
@@ -10,6 +11,7 @@ mod explain;
 mod fhir;
 mod init;
 mod matrix;
+mod policy;
 mod process;
 mod replay;
 mod run;
@@ -18,7 +20,7 @@ mod task;
 mod user_task;
 
 use crate::admin::AdminError;
-use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Process, Task};
+use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Policy, Process, Task};
 use crate::output::printable;
 
 /// Runs what was typed.
@@ -40,9 +42,18 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::AllowList(AllowList::Diff(arguments)) => allow_list::diff(&arguments, format).await,
         Command::AllowList(AllowList::Apply(arguments)) => allow_list::apply(&arguments, format).await,
         Command::AllowList(AllowList::Rollback(arguments)) => allow_list::rollback(&arguments, format).await,
+        Command::AllowList(AllowList::Pending(arguments)) => approval::pending(&arguments, format).await,
+        Command::AllowList(AllowList::Approve(arguments)) => approval::approve(&arguments, format).await,
+        Command::AllowList(AllowList::Reject(arguments)) => approval::reject(&arguments, format).await,
+        Command::Policy(Policy::Sign(arguments)) => policy::sign(&arguments, format),
+        Command::Policy(Policy::Verify(arguments)) => policy::verify(&arguments, format),
+        Command::Policy(Policy::Activate(arguments)) => policy::activate(&arguments, format).await,
+        Command::Policy(Policy::Rollback(arguments)) => policy::rollback(&arguments, format).await,
         Command::Block(block) => block::run(&block, format).await,
         Command::Cert(Cert::Thumbprint(files)) => cert::thumbprint(&files.files, format),
-        Command::Audit(Audit::Verify(verify)) => audit::verify(&verify.path, format),
+        Command::Audit(Audit::Verify(verify)) => audit::verify(&verify, format),
+        Command::Audit(Audit::Search(search)) => audit::search(&search, format),
+        Command::Audit(Audit::Export(export)) => audit::export(&export),
         Command::Task(Task::Start(start)) => task::start(&start, format).await,
         Command::Task(Task::List(list)) if list.open => user_task::list(&list, format).await,
         Command::Task(Task::List(list)) => task::list(&list, format).await,

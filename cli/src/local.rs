@@ -39,8 +39,8 @@ impl Local {
     pub(crate) fn load(directory: &Path) -> Result<Self, LocalError> {
         let directory = Directory::new(directory);
         let (settings, _) = node::load(&directory).map_err(LocalError::Findings)?;
-        let files = node::read_policy_files(&directory).map_err(LocalError::Findings)?;
-        let policy = Policy::load(&files).map_err(LocalError::Findings)?;
+        let policy = node::read_policy(&settings).map_err(LocalError::Findings)?;
+        let policy = Policy::load(&policy.files).map_err(LocalError::Findings)?;
         let allow_list = snapshot(&directory)?.map(|snapshot| snapshot.allow_list().clone());
         Ok(Self { directory, settings, policy, allow_list })
     }
@@ -52,10 +52,18 @@ impl Local {
 
     /// The allow-list, or one in which only this node is named.
     pub(crate) fn allow_list_or_own(&self) -> AllowList {
-        self.allow_list.clone().unwrap_or_else(|| {
-            AllowList::empty(self.settings.organization_identifier.clone(), self.settings.base_url.as_str())
-        })
+        self.allow_list.clone().unwrap_or_else(|| own_list(&self.settings))
     }
+
+    /// The same of a node whose policy is not read.
+    pub(crate) fn allow_list_of(settings: &Settings) -> Result<AllowList, LocalError> {
+        let list = snapshot(&settings.directory)?.map(|snapshot| snapshot.allow_list().clone());
+        Ok(list.unwrap_or_else(|| own_list(settings)))
+    }
+}
+
+fn own_list(settings: &Settings) -> AllowList {
+    AllowList::empty(settings.organization_identifier.clone(), settings.base_url.as_str())
 }
 
 fn snapshot(directory: &Directory) -> Result<Option<Snapshot>, LocalError> {
@@ -78,7 +86,14 @@ pub(crate) fn policy_at(path: &Path) -> Result<Policy, LocalError> {
         })?;
         vec![(name, text)]
     } else {
-        let below = Directory::new(path).policies();
+        let node = Directory::new(path);
+        if let Ok((settings, _)) = node::load(&node)
+            && settings.officers.is_some()
+        {
+            let policy = node::read_policy(&settings).map_err(LocalError::Findings)?;
+            return Policy::load(&policy.files).map_err(LocalError::Findings);
+        }
+        let below = node.policies();
         let folder = if below.is_dir() { below } else { path.to_owned() };
         node::read_policy_folder(&folder).map_err(LocalError::Findings)?
     };

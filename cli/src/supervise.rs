@@ -141,13 +141,8 @@ pub(crate) async fn run_node(
     };
     let mut engine = Keeper::start(Program::Engine, &directory, log(Program::Engine))?;
     let mut gateway = Keeper::start(Program::Gateway, &directory, log(Program::Gateway))?;
-    // What the lists need is said once, at the start; a node without sources has no third process.
-    let has_sources = node::load(&node::Directory::new(&directory))
-        .is_ok_and(|(settings, _)| !settings.revocation.sources.is_empty());
-    let mut refresh = match has_sources {
-        true => Some(Keeper::start(Program::Refresh, &directory, log(Program::Refresh))?),
-        false => None,
-    };
+    let mut refresh = None;
+    follow_sources(&mut refresh, &directory, log(Program::Refresh)).await?;
     loop {
         pids.send_replace(Pids { engine: engine.pid(), gateway: gateway.pid() });
         tokio::select! {
@@ -162,10 +157,7 @@ pub(crate) async fn run_node(
                     Order::Reload(_) if changed.is_ok() => {
                         engine.signal(Signal::HUP);
                         gateway.signal(Signal::HUP);
-                        // The confinement of the refresher is made for its sources: others need a new start.
-                        if let Some(refresh) = &mut refresh {
-                            refresh.stop().await;
-                        }
+                        follow_sources(&mut refresh, &directory, log(Program::Refresh)).await?;
                     }
                     _ => {
                         if let Some(refresh) = &mut refresh {
@@ -180,6 +172,28 @@ pub(crate) async fn run_node(
             }
         }
     }
+}
+
+/// A node that fetches nothing has no third process; whether it does may change with a reload. Settings that cannot be read
+/// change nothing.
+async fn follow_sources(
+    refresh: &mut Option<Keeper>,
+    directory: &Path,
+    log: Option<PathBuf>,
+) -> Result<(), SuperviseError> {
+    let Ok((settings, _)) = node::load(&node::Directory::new(directory)) else { return Ok(()) };
+    let is_needed = !settings.revocation.sources.is_empty();
+    match refresh {
+        // Its confinement is made for its sources: others need a new start, which the keeper gives it.
+        Some(running) if is_needed => running.stop().await,
+        Some(running) => {
+            running.stop().await;
+            *refresh = None;
+        }
+        None if is_needed => *refresh = Some(Keeper::start(Program::Refresh, directory, log)?),
+        None => {}
+    }
+    Ok(())
 }
 
 /// The next change of a process that may not be there.

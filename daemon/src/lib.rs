@@ -1,15 +1,18 @@
 //! What `schleuse-gateway` and `schleuse-engine` have in common as operating-system processes: arguments, the working
-//! directory, the log, the confinement by the kernel, reasons to stop, the word to the service manager, and exit codes.
+//! directory, the log, the confinement by the kernel, supervised parts, reasons to stop, the word to the service manager,
+//! and exit codes.
 
 mod arguments;
 mod confinement;
 mod notify;
+mod parts;
 mod stop;
 mod watchdog;
 
 pub use arguments::{Arguments, EnterError, enter};
 pub use confinement::{confine, confinement_findings, prove};
 pub use notify::{notify, notify_ready};
+pub use parts::Parts;
 pub use stop::{Reloads, stopped};
 pub use watchdog::{keep_watchdog, watchdog_interval};
 

@@ -4,6 +4,7 @@
 //! the audit chain before it is done. Nothing of the FHIR interface is reachable here except what a command does in the
 //! name of the node's own organisation, by the same rules as a request of that organisation.
 
+mod approvals;
 mod commands;
 
 use std::convert::Infallible;
@@ -22,11 +23,12 @@ use processes::Runtime;
 use serde_json::{Value, json};
 use store::{Store, StoreError};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::bootstrap::own_identity;
 use crate::configuration::Configuration;
 use crate::records::Records;
+use crate::run::ReloadAnswer;
 use crate::snapshots::Snapshots;
 
 /// Largest command.
@@ -50,6 +52,7 @@ pub(crate) struct Administration {
     snapshots: Arc<Snapshots>,
     policies: Arc<PolicyHistory>,
     records: Records,
+    reload: mpsc::Sender<ReloadAnswer>,
     started: Instant,
 }
 
@@ -90,6 +93,7 @@ impl Administration {
         policies: &Arc<PolicyHistory>,
         records: &Records,
         client_certificate: &Arc<ArcSwap<certs::Certificate>>,
+        reload: mpsc::Sender<ReloadAnswer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity: own_identity(configuration),
@@ -101,6 +105,7 @@ impl Administration {
             snapshots: Arc::clone(snapshots),
             policies: Arc::clone(policies),
             records: records.clone(),
+            reload,
             started: Instant::now(),
         })
     }
@@ -180,10 +185,15 @@ impl Administration {
             (Method::GET, "/processes") => self.list_processes().await,
             (Method::GET, "/tasks") => self.list_tasks(head.uri.query().unwrap_or_default()).await,
             (Method::POST, "/tasks") => self.start_task(&body).await,
+            (Method::POST, "/reload") => self.reload().await,
             (Method::GET, "/store/check") => self.check_store(head.uri.query().unwrap_or_default()).await,
-            (Method::GET, path) => match path.strip_prefix("/tasks/") {
-                Some(id) => self.show_task(id).await,
-                None => Err(CommandError::Unknown),
+            (Method::GET, "/allow-list/pending") => self.pending_changes().await,
+            (Method::POST, "/allow-list/approve") => self.approve_change(&body, uid).await,
+            (Method::POST, "/allow-list/reject") => self.reject_change(&body, uid).await,
+            (Method::GET, path) => match (path.strip_prefix("/tasks/"), path.strip_prefix("/allow-list/pending/")) {
+                (Some(id), _) => self.show_task(id).await,
+                (None, Some(digest)) => self.pending_change(digest).await,
+                (None, None) => Err(CommandError::Unknown),
             },
             _ => Err(CommandError::Unknown),
         }

@@ -77,7 +77,7 @@ pub(crate) async fn own_node(
         (Some(organization), Some(_)) => with_thumbprint(organization, configuration),
         _ => first_bundle(configuration),
     };
-    let result = endpoint.execute_local(own_identity(configuration), bundle).await;
+    let result = endpoint.execute_own_node(own_identity(configuration), bundle).await;
     result.map(drop).map_err(|source| BootstrapError::Refused {
         what: "the node's own Organization and Endpoint".to_owned(),
         source,

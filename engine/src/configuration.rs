@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use certs::Credentials;
-use node::{Directory, Settings};
+use node::{Directory, PolicyInForce, PolicyMemory, Settings, SignedBy};
 use policies::{Policy, Thumbprint};
 use settings::{Finding, Severity};
 use time::OffsetDateTime;
 
 mod surroundings;
+
+/// Name of this process in files of the node.
+pub(crate) const PROCESS: &str = "engine";
 
 /// Everything that comes from files.
 pub struct Configuration {
@@ -18,6 +21,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// `policies/`.
     pub policy: Arc<Policy>,
+    /// Who signed it; none if the node has no officers.
+    pub signed: Option<SignedBy>,
     /// The organisation's certificate.
     pub credentials: Credentials,
     /// Its thumbprint.
@@ -34,12 +39,18 @@ pub struct ConfigurationError(pub Vec<Finding>);
 // === impl Configuration ===
 
 impl Configuration {
+    /// From here on no older signed policy is accepted.
+    pub(crate) fn remember(&self) -> Result<(), ConfigurationError> {
+        let memory = PolicyMemory::of(&self.settings.directory, PROCESS);
+        memory.remember(self.signed.as_ref()).map_err(|finding| ConfigurationError(vec![finding]))
+    }
+
     /// Reads the configuration of the node in the working directory.
     pub fn load() -> Result<Self, ConfigurationError> {
         let directory = Directory::new(Path::new("."));
         let mut findings = Vec::new();
         let settings = take(&mut findings, node::load(&directory));
-        let policy = load_policy(&directory);
+        let policy = load_policy(&directory, settings.as_ref());
         let policy = match policy {
             Ok(policy) => Some(policy),
             Err(errors) => {
@@ -49,23 +60,30 @@ impl Configuration {
         };
         let credentials = settings.as_ref().and_then(|settings| load_credentials(settings, &mut findings));
         match (settings, policy, credentials) {
-            (Some(settings), Some(policy), Some((credentials, thumbprint))) => {
+            (Some(settings), Some((policy, signed)), Some((credentials, thumbprint))) => {
                 findings.extend(policy.warnings().iter().cloned());
                 findings.extend(surroundings::findings(&settings, &policy, &credentials, OffsetDateTime::now_utc()));
                 if findings.iter().any(Finding::is_error) {
                     return Err(ConfigurationError(findings));
                 }
-                Ok(Self { settings, policy: Arc::new(policy), credentials, thumbprint, warnings: findings })
+                let policy = Arc::new(policy);
+                Ok(Self { settings, policy, signed, credentials, thumbprint, warnings: findings })
             }
             _ => Err(ConfigurationError(findings)),
         }
     }
 }
 
-/// Reads every `*.toml` below `policies/`.
-fn load_policy(directory: &Directory) -> Result<Policy, Vec<Finding>> {
-    let files = node::read_policy_files(directory)?;
-    Policy::load(&files)
+/// The policy that the node obeys; if the settings are not known, the files in `policies/`, for their findings.
+fn load_policy(directory: &Directory, settings: Option<&Settings>) -> Result<(Policy, Option<SignedBy>), Vec<Finding>> {
+    let PolicyInForce { files, signed } = match settings {
+        Some(settings) => node::read_policy(settings)?,
+        None => PolicyInForce { files: node::read_policy_files(directory)?, signed: None },
+    };
+    if settings.is_some() {
+        PolicyMemory::of(directory, PROCESS).admit(signed.as_ref()).map_err(|finding| vec![finding])?;
+    }
+    Ok((Policy::load(&files)?, signed))
 }
 
 fn load_credentials(settings: &Settings, findings: &mut Vec<Finding>) -> Option<(Credentials, Thumbprint)> {

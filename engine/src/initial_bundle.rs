@@ -153,12 +153,17 @@ pub(crate) async fn apply(
         return Ok(());
     }
     let refused = |source| InitialBundleError::Refused { path: path.clone(), source };
-    let answer = endpoint
-        .execute_local(own_identity(configuration), bundle)
-        .await
-        .map_err(|error| refused(RefusedBundle::Whole(error)))?;
-    if let Some(entry) = first_failure(&answer) {
-        return Err(refused(entry));
+    match endpoint.execute_local(own_identity(configuration), bundle).await {
+        // It is kept, and comes into force when it is approved; sending it again at each start would change nothing.
+        Err(error) if error.code == endpoint::Code::Approval.as_str() => {
+            tracing::warn!(path = %path.display(), reason = error.diagnostics, "initial bundle waits for approval");
+        }
+        Err(error) => return Err(refused(RefusedBundle::Whole(error))),
+        Ok(answer) => {
+            if let Some(entry) = first_failure(&answer) {
+                return Err(refused(entry));
+            }
+        }
     }
     store.write(move |tx| tx.set_setting(SETTING, &digest)).await?;
     tracing::info!(path = %path.display(), "initial bundle carried out");

@@ -1,18 +1,15 @@
 //! Start, work, stop.
 
-use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use audit::Log;
 use client::Client;
-use daemon::{Arguments, EXIT_CONFIGURATION, Reloads};
+use daemon::{Arguments, EXIT_CONFIGURATION, Parts, Reloads};
 use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandler, peer_uids};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use node::{Processes, Settings};
@@ -21,13 +18,12 @@ use processes::{LocalNode, Plugin, ProcessError, Runtime, ping_pong};
 use settings::Finding;
 use store::{Store, StoreError};
 use tokio::net::UnixListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::administration::Administration;
 use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
-use crate::configuration::{Configuration, ConfigurationError};
+use crate::configuration::{Configuration, ConfigurationError, PROCESS};
 use crate::confinement;
 use crate::database;
 use crate::initial_bundle::{self, InitialBundleError};
@@ -38,8 +34,6 @@ use crate::tasks::Tasks;
 
 /// Size at which the next audit file is begun.
 const AUDIT_FILE_BYTES: u64 = 256 << 20;
-/// Time that the parts have to finish what they are doing.
-const STOP_TIME: Duration = Duration::from_secs(10);
 /// What the kernel says of users without a number (`/proc/sys/kernel/overflowuid`, which is never changed in practice and
 /// which a confined process cannot read).
 const UNMAPPED_USER: u32 = 65_534;
@@ -193,12 +187,14 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
     }
     let metrics = record_metrics()?;
     let _lock = database::lock(&configuration.settings)?;
+    configuration.remember()?;
     let store = database::open(&configuration.settings).await?;
     crate::base_resources::store_missing(&store).await?;
 
     let audit_file = configuration.settings.directory.audit().join("engine.log");
     let log = Arc::new(Log::open(&audit_file, audit::Options { file_bytes: AUDIT_FILE_BYTES })?);
-    let records = Records::new(log);
+    let records = Records::new(Arc::clone(&log));
+    let key = Arc::new(node::ProcessKey::new(configuration.settings.client_certificate.clone()));
     let settings = &configuration.settings;
     let empty = AllowList::empty(settings.organization_identifier.clone(), settings.base_url.as_str());
     let allow_list = Arc::new(ArcSwap::from_pointee(empty));
@@ -229,6 +225,7 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
     endpoint.publish_allow_list().await;
 
     let (stop, stopping) = watch::channel(false);
+    let (ask_reload, reload_asked) = mpsc::channel(1);
     let certificate = Arc::new(ArcSwap::from_pointee(configuration.credentials.certificate().clone()));
     let administration = Administration::new(
         &configuration,
@@ -239,6 +236,7 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
         &policies,
         &records,
         &certificate,
+        ask_reload,
     );
     let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
     let organization = settings.organization_identifier.clone();
@@ -250,6 +248,7 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
         endpoint: endpoint.clone(),
         store: store.clone(),
         certificate,
+        snapshots: Arc::clone(&snapshots),
     };
 
     let mut parts = Parts::default();
@@ -261,7 +260,8 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
     parts.start("processes", processes.work(messenger, stopping.clone()));
     parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, closed(stopping)));
     parts.start("audit", records.keep_on_disk());
-    parts.start("reload", reload.serve(reloads));
+    parts.start("checkpoints", audit::checkpoint::keep(log, PROCESS, key));
+    parts.start("reload", reload.serve(reloads, reload_asked));
     let watched = store.clone();
     // A pass through the store's reader: what hangs or fails there serves nobody.
     parts.start("watchdog", async move {
@@ -279,45 +279,9 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
         part = parts.first_ended() => Err(RunError::Part { part }),
     };
     stop.send_replace(true);
-    parts.finish(&["publication of the allow-list", "audit", "reload", "watchdog"]).await;
+    parts.finish(&["publication of the allow-list", "audit", "checkpoints", "reload", "watchdog"]).await;
     store.close().await;
     result
-}
-
-/// The tasks that the engine consists of.
-#[derive(Default)]
-struct Parts {
-    running: Vec<(&'static str, JoinHandle<()>)>,
-}
-
-impl Parts {
-    fn start(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.running.push((name, tokio::spawn(work)));
-    }
-
-    /// Resolves when one has ended, normally or by a panic.
-    async fn first_ended(&mut self) -> &'static str {
-        std::future::poll_fn(|context| {
-            let mut running = self.running.iter_mut();
-            let ended = running.find_map(|(name, task)| Pin::new(task).poll(context).is_ready().then_some(*name));
-            let Some(ended) = ended else { return Poll::Pending };
-            self.running.retain(|(name, _)| *name != ended);
-            Poll::Ready(ended)
-        })
-        .await
-    }
-
-    /// Waits for those that end by themselves when told to, and ends the others.
-    async fn finish(self, endless: &[&str]) {
-        let deadline = tokio::time::Instant::now() + STOP_TIME;
-        for (name, task) in self.running {
-            if endless.contains(&name) {
-                task.abort();
-            } else if tokio::time::timeout_at(deadline, task).await.is_err() {
-                tracing::warn!(name, "did not stop in time");
-            }
-        }
-    }
 }
 
 fn record_metrics() -> Result<PrometheusHandle, RunError> {
@@ -423,22 +387,39 @@ struct Reload {
     endpoint: Endpoint,
     store: Store,
     certificate: Arc<ArcSwap<certs::Certificate>>,
+    snapshots: Arc<Snapshots>,
 }
 
+/// What an administrator's reload is answered with: the version of the policy in force, or why it is the one before.
+pub(crate) type ReloadAnswer = oneshot::Sender<Result<String, String>>;
+
 impl Reload {
-    async fn serve(self, mut reloads: Reloads) {
+    /// A signal concerns each process for itself; a command is passed on to the gateways when the engine is done.
+    async fn serve(self, mut reloads: Reloads, mut asked: mpsc::Receiver<ReloadAnswer>) {
         loop {
-            reloads.next().await;
-            match self.reload().await {
+            let answer = tokio::select! {
+                () = reloads.next() => None,
+                Some(answer) = asked.recv() => Some(answer),
+            };
+            let result = match self.reload().await {
                 Ok(policy_version) => {
                     metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
                     tracing::info!(policy_version, "configuration reloaded");
+                    Ok(policy_version)
                 }
                 Err(error) => {
                     metrics::counter!("schleuse_reload_failures_total").increment(1);
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(%error, cause, "configuration not reloaded; the one before stays in force");
+                    Err(error.to_string())
                 }
+            };
+            if let Some(answer) = answer {
+                if result.is_ok() {
+                    self.snapshots.reload_gateways();
+                }
+                // Who has asked may be gone.
+                let _ = answer.send(result);
             }
         }
     }
@@ -456,6 +437,7 @@ impl Reload {
         // A renewed certificate is on the own allow-list before it is shown to anybody.
         Client::new(outgoing.clone())?;
         bootstrap::own_node(&configuration, &self.endpoint, &self.store).await?;
+        configuration.remember()?;
         self.outgoing.client.reload(outgoing)?;
         self.certificate.store(Arc::new(configuration.credentials.certificate().clone()));
         self.policies.activate(Arc::clone(&configuration.policy));

@@ -34,6 +34,8 @@ pub(crate) struct Snapshots {
     changed: watch::Sender<u64>,
     connections: AtomicU64,
     publishing: tokio::sync::Mutex<()>,
+    /// Counts the reloads that gateways are asked for.
+    reloads: watch::Sender<u64>,
 }
 
 impl Snapshots {
@@ -47,12 +49,18 @@ impl Snapshots {
             changed: watch::channel(0).0,
             connections: AtomicU64::new(0),
             publishing: tokio::sync::Mutex::new(()),
+            reloads: watch::channel(0).0,
         })
     }
 
     /// Number of connected gateways.
     pub(crate) fn gateways(&self) -> usize {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Asks every connected gateway to read its files again.
+    pub(crate) fn reload_gateways(&self) {
+        self.reloads.send_modify(|count| *count += 1);
     }
 
     /// Accepts gateways until the task is dropped.
@@ -98,9 +106,23 @@ impl Snapshots {
         let mut newest = self.newest.subscribe();
         newest.mark_changed();
         let mut changed = self.changed.subscribe();
+        let mut reloads = self.reloads.subscribe();
         let (mut reader, mut writer) = stream.split();
         let send = async {
-            while newest.changed().await.is_ok() {
+            loop {
+                let next = tokio::select! {
+                    next = newest.changed() => next,
+                    asked = reloads.changed() => {
+                        if asked.is_err() {
+                            break;
+                        }
+                        in_time("reload", frame::write(&mut writer, &FromEngine::Reload)).await?;
+                        continue;
+                    }
+                };
+                if next.is_err() {
+                    break;
+                }
                 let snapshot = newest.borrow_and_update().clone();
                 let Some(snapshot) = snapshot else { continue };
                 let version = snapshot.version();

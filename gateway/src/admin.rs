@@ -118,6 +118,7 @@ impl Management {
                 "ready": reasons.is_empty(),
                 "reasons": reasons,
                 "policy-version": basis.policy.version(),
+                "policy-number": basis.signed.as_ref().map(|signed| signed.number),
                 "allow-list-version": basis.snapshot.as_ref().map(|snapshot| snapshot.version()),
                 "blocked": basis.blocked.iter().collect::<Vec<_>>(),
                 "revocation-lists": crate::withdrawn::report(&self.active.tls()),

@@ -12,7 +12,7 @@ use audit::Log;
 use link::frame::{self, FrameError, FromEngine, FromGateway};
 use link::{Snapshot, SnapshotError};
 use tokio::net::UnixStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::limits::{ENGINE_START, SNAPSHOT_RECONNECT};
 use crate::record::Happened;
@@ -37,83 +37,90 @@ enum LinkError {
     Closed,
 }
 
-/// Keeps the link to the engine until told to stop.
-pub async fn follow(
-    active: Arc<Active>,
-    audit: Arc<Log>,
-    socket: PathBuf,
-    copy: PathBuf,
-    mut stop: watch::Receiver<bool>,
-) {
-    let (first, longest) = SNAPSHOT_RECONNECT;
-    let mut pause = first;
-    let mut reported = false;
-    let started = Instant::now();
-    loop {
-        let error = tokio::select! {
-            error = session(&active, &audit, &socket, &copy, &mut pause) => error,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        let was_up = active.is_link_up();
-        active.set_link(false);
-        // At a start the engine may come a moment later; that is no fault. Then one line when the link is lost or does not
-        // come up, not one per attempt.
-        reported &= !was_up;
-        let is_start = matches!(error, LinkError::Connect(_)) && !was_up && started.elapsed() < ENGINE_START;
-        if reported || is_start {
-            tracing::debug!(%error, "link to the engine is down");
-        } else {
-            tracing::warn!(%error, "link to the engine is down");
-            reported = true;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        pause = pause.saturating_mul(2).min(longest);
-    }
+/// What the link to the engine needs.
+pub struct Link {
+    /// What snapshots replace.
+    pub active: Arc<Active>,
+    /// Where that is recorded.
+    pub audit: Arc<Log>,
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// The last good copy.
+    pub copy: PathBuf,
+    /// Told when the engine has put other policies in force.
+    pub reload: Arc<Notify>,
 }
 
-/// One connection; returns why it ended.
-async fn session(active: &Active, audit: &Log, socket: &Path, copy: &Path, pause: &mut Duration) -> LinkError {
-    match serve(active, audit, socket, copy, pause).await {
-        Ok(()) => LinkError::Closed,
-        Err(error) => error,
-    }
-}
+// === impl Link ===
 
-async fn serve(
-    active: &Active,
-    audit: &Log,
-    socket: &Path,
-    copy: &Path,
-    pause: &mut Duration,
-) -> Result<(), LinkError> {
-    let mut newest = 0;
-    let mut stream = UnixStream::connect(socket).await.map_err(LinkError::Connect)?;
-    frame::write(&mut stream, &FromGateway::Hello { build: link::BUILD.to_owned() }).await?;
-    while let Some(message) = frame::read::<FromEngine>(&mut stream).await? {
-        match message {
-            FromEngine::Refused { build } => return Err(LinkError::Refused(build)),
-            FromEngine::Snapshot(snapshot) => {
-                let snapshot = snapshot.verified()?;
-                let version = snapshot.version();
-                // Within a connection versions grow. A new connection may begin lower: the engine was restored.
-                if version < std::mem::replace(&mut newest, version) {
-                    return Err(LinkError::Older(version));
+impl Link {
+    /// Keeps the link to the engine until told to stop.
+    pub async fn follow(self, mut stop: watch::Receiver<bool>) {
+        let (first, longest) = SNAPSHOT_RECONNECT;
+        let mut pause = first;
+        let mut reported = false;
+        let started = Instant::now();
+        loop {
+            let error = tokio::select! {
+                error = self.session(&mut pause) => error,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let was_up = self.active.is_link_up();
+            self.active.set_link(false);
+            // At a start the engine may come a moment later; that is no fault. Then one line when the link is lost or does
+            // not come up, not one per attempt.
+            reported &= !was_up;
+            let is_start = matches!(error, LinkError::Connect(_)) && !was_up && started.elapsed() < ENGINE_START;
+            if reported || is_start {
+                tracing::debug!(%error, "link to the engine is down");
+            } else {
+                tracing::warn!(%error, "link to the engine is down");
+                reported = true;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            pause = pause.saturating_mul(2).min(longest);
+        }
+    }
+
+    /// One connection; returns why it ended.
+    async fn session(&self, pause: &mut Duration) -> LinkError {
+        match self.serve(pause).await {
+            Ok(()) => LinkError::Closed,
+            Err(error) => error,
+        }
+    }
+
+    async fn serve(&self, pause: &mut Duration) -> Result<(), LinkError> {
+        let mut newest = 0;
+        let mut stream = UnixStream::connect(&self.socket).await.map_err(LinkError::Connect)?;
+        frame::write(&mut stream, &FromGateway::Hello { build: link::BUILD.to_owned() }).await?;
+        while let Some(message) = frame::read::<FromEngine>(&mut stream).await? {
+            match message {
+                FromEngine::Refused { build } => return Err(LinkError::Refused(build)),
+                FromEngine::Reload => self.reload.notify_one(),
+                FromEngine::Snapshot(snapshot) => {
+                    let snapshot = snapshot.verified()?;
+                    let version = snapshot.version();
+                    // Within a connection versions grow. A new connection may begin lower: the engine was restored.
+                    if version < std::mem::replace(&mut newest, version) {
+                        return Err(LinkError::Older(version));
+                    }
+                    record(&self.active, &self.audit, &snapshot)?;
+                    let json = snapshot.to_json()?;
+                    self.active.replace_snapshot(snapshot);
+                    self.active.set_link(true);
+                    *pause = SNAPSHOT_RECONNECT.0;
+                    frame::write(&mut stream, &FromGateway::Acknowledged { version }).await?;
+                    tracing::info!(version, "allow-list in force");
+                    keep(&self.copy, json).await;
                 }
-                record(active, audit, &snapshot)?;
-                let json = snapshot.to_json()?;
-                active.replace_snapshot(snapshot);
-                active.set_link(true);
-                *pause = SNAPSHOT_RECONNECT.0;
-                frame::write(&mut stream, &FromGateway::Acknowledged { version }).await?;
-                tracing::info!(version, "allow-list in force");
-                keep(copy, json).await;
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Records by which list is decided from here on, if it is another one.

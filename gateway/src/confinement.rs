@@ -1,4 +1,4 @@
-//! What the gateway needs of the machine: its policy, its key and the trusted authorities to read, its audit chain and its
+//! What the gateway needs of the machine: its policy and who signs it, its key and the trusted authorities to read, its audit chain and its
 //! copy of the allow-list to write, sockets that were opened before. No data, no way out, no other program.
 
 use std::path::{Path, PathBuf};
@@ -14,11 +14,15 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
     let server = &settings.server_certificate;
     let mut profile = Profile::new(Network::Inherited)
         .with(directory.policies(), Access::Read)
+        .with(directory.signed_policies(), Access::Read)
         .with(directory.blocks().parent().unwrap_or(root), Access::Read)
         .with(directory.gateway(), Access::Write)
         .with(directory.audit(), Access::Write);
     for file in [&server.certificate, &server.private_key].into_iter().chain(&settings.trust_stores.client) {
         profile = profile.with_file(root, file, &[client_key]);
+    }
+    for officer in settings.officers.iter().flat_map(|officers| &officers.certificates) {
+        profile = profile.with_file(root, officer, &[client_key]);
     }
     for list in &settings.revocation.lists {
         profile = profile.with(list, Access::Read);

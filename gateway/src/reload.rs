@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use certs::CertificateRules;
 use http::HeaderValue;
 use link::Snapshot;
-use node::Address;
+use node::{Address, SignedBy};
 use policies::{Policy, Thumbprint};
 use tokio::sync::watch;
 
@@ -53,6 +53,8 @@ pub struct Basis {
     pub snapshot: Option<Arc<Snapshot>>,
     /// Certificates that `schleuse block` blocked.
     pub blocked: Arc<BTreeSet<Thumbprint>>,
+    /// Who signed the policy.
+    pub signed: Option<Arc<SignedBy>>,
 }
 
 // === impl Basis ===
@@ -68,6 +70,7 @@ impl Basis {
             standing: self.standing.clone(),
             snapshot: self.snapshot.clone(),
             blocked: Arc::clone(blocked),
+            signed: self.signed.clone(),
         }
     }
 }
@@ -78,10 +81,10 @@ impl Active {
     /// Puts the first state in force.
     #[must_use]
     pub fn new(base: Address, loaded: Loaded, snapshot: Option<Snapshot>) -> Arc<Self> {
-        let Loaded { tls, policy, rules, limits } = loaded;
+        let Loaded { tls, policy, rules, limits, signed } = loaded;
         let standing = Standing::from_policy(&policy);
-        let (snapshot, blocked) = (snapshot.map(Arc::new), Arc::default());
-        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot, blocked };
+        let (snapshot, blocked, signed) = (snapshot.map(Arc::new), Arc::default(), signed.map(Arc::new));
+        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot, blocked, signed };
         let mut authorities = vec![format!("{}:{}", base.host(), base.port())];
         if base.port() == 443 {
             authorities.push(base.host().to_owned());
@@ -148,7 +151,8 @@ impl Active {
 
     /// Puts a new load in force.
     pub fn replace(&self, loaded: Loaded) {
-        let Loaded { tls, policy, rules, limits } = loaded;
+        let Loaded { tls, policy, rules, limits, signed } = loaded;
+        let signed = signed.map(Arc::new);
         self.tls.store(Arc::new(tls));
         self.change(|basis| Basis {
             generation: basis.generation + 1,
@@ -158,6 +162,7 @@ impl Active {
             standing: Standing::from_policy(&policy),
             snapshot: basis.snapshot.clone(),
             blocked: Arc::clone(&basis.blocked),
+            signed: signed.clone(),
         });
     }
 
@@ -174,6 +179,7 @@ impl Active {
             standing: basis.standing.clone(),
             snapshot: Some(Arc::clone(&snapshot)),
             blocked: Arc::clone(&basis.blocked),
+            signed: basis.signed.clone(),
         });
     }
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use audit::{Log, Options};
+use audit::{Log, Options, checkpoint};
 use confine::Confinement;
-use daemon::Reloads;
+use daemon::{Parts, Reloads};
 use listenfd::ListenFd;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use node::{Directory, Sandbox, Settings};
@@ -18,7 +18,7 @@ use pingora::apps::ServerApp as _;
 use policies::Finding;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::admin::Management;
 use crate::limits::METRICS_UPKEEP;
@@ -28,6 +28,9 @@ use crate::reload::{self, Active, LoadError};
 use crate::withdrawn::{self, Withdrawn};
 use crate::workers::Workers;
 use crate::{allow_list, confinement, expiry, forward};
+
+/// Name of this process in files of the node.
+pub(crate) const PROCESS: &str = "gateway";
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +167,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut reloads = Reloads::new().map_err(|error| no_signals(&error))?;
     let directory = settings.directory.clone();
+    remember(&settings, &loaded).map_err(|finding| Failure::Configuration(finding.to_string()))?;
     let audit = open_audit(&directory.audit().join("gateway.log"))?;
     let copy = directory.snapshot_copy();
     let active = Active::new(settings.base_url.clone(), loaded, allow_list::last_good(&copy));
@@ -182,24 +186,40 @@ async fn serve(
     )
     .map_err(|error| Failure::environment(error.to_string(), "start the gateway in the node's directory"))?;
 
-    happened(&audit, &active, "started", None);
-    let (socket, log) = (PathBuf::from(link::socket::SNAPSHOT), Arc::clone(&audit));
-    tokio::spawn(allow_list::follow(Arc::clone(&active), log, socket, copy, stopped.clone()));
-    tokio::spawn(expiry::watch(Arc::clone(&active), stopped.clone()));
-    tokio::spawn(keep_up(metrics.clone()));
-    tokio::spawn(withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
+    happened(&audit, &active, "started", active.basis().signed.as_ref().map(ToString::to_string));
+    let reload_wanted = Arc::new(Notify::new());
+    let mut parts = Parts::default();
+    let link = allow_list::Link {
+        active: Arc::clone(&active),
+        audit: Arc::clone(&audit),
+        socket: PathBuf::from(link::socket::SNAPSHOT),
+        copy,
+        reload: Arc::clone(&reload_wanted),
+    };
+    parts.start("link to the engine", link.follow(stopped.clone()));
+    parts.start("expiry of certificates", expiry::watch(Arc::clone(&active), stopped.clone()));
+    parts.start("metrics", keep_up(metrics.clone()));
+    parts.start(
+        "blocks and revocation lists",
+        withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()),
+    );
+    let key = Arc::new(node::ProcessKey::new(settings.server_certificate.clone()));
+    parts.start("checkpoints of the audit log", checkpoint::keep(Arc::clone(&audit), PROCESS, key));
     let management =
         Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, confinement, stopped.clone());
-    let management = tokio::spawn(management.run(serving(sockets.management)?));
+    parts.start("management", management.run(serving(sockets.management)?));
     let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
-    let accepting = tokio::spawn(Arc::clone(&listener).run(serving(sockets.partners)?));
+    parts.start("listener", Arc::clone(&listener).run(serving(sockets.partners)?));
     let watched = Arc::clone(&listener);
-    tokio::spawn(async move { daemon::keep_watchdog(|| async { watched.workers_turn().await }).await });
+    parts.start("watchdog", async move {
+        daemon::keep_watchdog(|| async { watched.workers_turn().await }).await;
+    });
     tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
     notify("READY=1");
 
-    follow_signals(&mut reloads, supervised, &settings, &active, &audit).await?;
+    let reloader = Reloader { settings: &settings, active: &active, audit: &audit };
+    follow_signals(&mut reloads, &reload_wanted, supervised, &reloader, &mut parts).await?;
 
     notify("STOPPING=1");
     let _ = stop.send(true);
@@ -208,22 +228,26 @@ async fn serve(
     if left > 0 {
         tracing::warn!(connections = left, "connections ended by force");
     }
-    accepting.abort();
-    management.abort();
+    parts.finish(&["metrics", "management", "listener", "watchdog", "checkpoints of the audit log"]).await;
     happened(&audit, &active, "stopped", None);
+    let key = node::ProcessKey::new(settings.server_certificate);
+    if let Err(error) = checkpoint::write(&audit, PROCESS, &key, OffsetDateTime::now_utc()) {
+        tracing::error!(%error, "no checkpoint of the audit log");
+    }
     if let Err(error) = audit.durable(audit.newest()).await {
         tracing::error!(%error, "audit log is not on disk");
     }
     Ok(())
 }
 
-/// Reloads on SIGHUP; returns when the process shall end.
+/// Reloads on SIGHUP and when the engine asks for it; returns when the process shall end. A part that has ended by itself
+/// ends the gateway at once, without draining: what it watched over is not watched any more.
 async fn follow_signals(
     reloads: &mut Reloads,
+    reload_wanted: &Notify,
     supervised: bool,
-    settings: &Settings,
-    active: &Active,
-    audit: &Log,
+    reloader: &Reloader<'_>,
+    parts: &mut Parts,
 ) -> Result<(), Failure> {
     let stopped = daemon::stopped(supervised);
     tokio::pin!(stopped);
@@ -233,7 +257,15 @@ async fn follow_signals(
                 tracing::info!(reason = reason.map_err(|error| no_signals(&error))?, "gateway stops");
                 return Ok(());
             }
-            () = reloads.next() => reload(settings, active, audit).await,
+            part = parts.first_ended() => {
+                tracing::error!(part, "ended unexpectedly, and the gateway ends with it");
+                return Err(Failure::environment(
+                    format!("{part} ended unexpectedly"),
+                    "start the gateway again, and report this with the log above",
+                ));
+            }
+            () = reloads.next() => reloader.reload().await,
+            () = reload_wanted.notified() => reloader.reload().await,
         }
     }
 }
@@ -254,35 +286,50 @@ fn no_signals(error: &std::io::Error) -> Failure {
     Failure::environment(format!("signals cannot be handled: {error}"), "report this")
 }
 
-/// Replaces what is in force, or keeps it.
-async fn reload(settings: &Settings, active: &Active, audit: &Log) {
-    notify("RELOADING=1");
-    let wanted = settings.clone();
-    let loaded = tokio::task::spawn_blocking(move || reload::load(&wanted, OffsetDateTime::now_utc())).await;
-    let failure = match loaded {
-        Ok(Ok(loaded)) => match withdrawn::regression(&active.tls(), &loaded.tls) {
-            None => {
-                active.replace(loaded);
-                None
+/// Reads the files again.
+struct Reloader<'r> {
+    settings: &'r Settings,
+    active: &'r Active,
+    audit: &'r Log,
+}
+
+impl Reloader<'_> {
+    /// Replaces what is in force, or keeps it.
+    async fn reload(&self) {
+        notify("RELOADING=1");
+        match self.replace().await {
+            Ok(()) => {
+                let basis = self.active.basis();
+                tracing::info!(policy = basis.policy.version(), "reloaded");
+                metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
+                happened(self.audit, self.active, "reloaded", basis.signed.as_ref().map(ToString::to_string));
             }
-            lost => lost,
-        },
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(error) => Some(error.to_string()),
-    };
-    match failure {
-        None => {
-            tracing::info!(policy = active.basis().policy.version(), "reloaded");
-            metrics::gauge!("schleuse_reload_last_success").set(unix_seconds());
-            happened(audit, active, "reloaded", None);
+            Err(error) => {
+                tracing::error!(error, "reload failed, the last good state stays in force");
+                metrics::counter!("schleuse_reload_failures_total").increment(1);
+                happened(self.audit, self.active, "reload-failed", Some(error));
+            }
         }
-        Some(error) => {
-            tracing::error!(error, "reload failed, the last good state stays in force");
-            metrics::counter!("schleuse_reload_failures_total").increment(1);
-            happened(audit, active, "reload-failed", Some(error));
-        }
+        notify("READY=1");
     }
-    notify("READY=1");
+
+    async fn replace(&self) -> Result<(), String> {
+        // As they were at the start: the confined process cannot read node.toml again.
+        let settings = self.settings.clone();
+        let loaded = tokio::task::spawn_blocking(move || reload::load(&settings, OffsetDateTime::now_utc()));
+        let loaded = loaded.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if let Some(lost) = withdrawn::regression(&self.active.tls(), &loaded.tls) {
+            return Err(lost);
+        }
+        remember(self.settings, &loaded).map_err(|finding| finding.to_string())?;
+        self.active.replace(loaded);
+        Ok(())
+    }
+}
+
+/// From here on no older signed policy is accepted.
+fn remember(settings: &Settings, loaded: &reload::Loaded) -> Result<(), Finding> {
+    node::PolicyMemory::of(&settings.directory, PROCESS).remember(loaded.signed.as_ref())
 }
 
 fn unix_seconds() -> f64 {

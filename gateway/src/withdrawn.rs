@@ -3,12 +3,13 @@
 //! Both come as files that others write (`schleuse block`, `schleuse-refresh`), and the gateway watches them, because it
 //! must not wait for a reload: a policy that is being edited has nothing to do with a stolen key. A change acts on open
 //! connections at their next request, and cuts WebSockets. What cannot be read, or would make revoked certificates good
-//! again, changes nothing and is reported until it is repaired.
+//! again, changes nothing, is tried again and is reported until it is repaired. The watch itself never gives up: if it
+//! ends, the gateway ends ([`daemon::Parts`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use audit::Log;
 use certs::LiveRevocation;
@@ -27,6 +28,8 @@ use crate::reload::{Active, Loaded};
 const BLOCKS_INTERVAL: Duration = Duration::from_millis(200);
 /// Looks at `blocks.toml` between two looks at the revocation lists, which come from a refresher every few hours.
 const LOOKS_PER_LISTS: u32 = 10;
+/// Between two attempts to read what could not be read, each of which reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Watches the files.
 pub(crate) struct Withdrawn {
@@ -36,10 +39,42 @@ pub(crate) struct Withdrawn {
     lists_seen: Vec<(PathBuf, Stamp)>,
     /// When the freshness of a list changes next.
     stale_at: Option<OffsetDateTime>,
+    failing: Failing,
 }
 
-/// What tells one state of a file from the next.
-type Stamp = (Option<SystemTime>, u64);
+/// What tells one state of a file from the next: content, and by the second who may read it.
+type Stamp = (Option<SystemTime>, (i64, i64), u64);
+
+/// What could not be read, and when that was last reported.
+#[derive(Default)]
+struct Failing(BTreeMap<&'static str, Instant>);
+
+/// Names in logs and metrics.
+const BLOCKS: &str = "blocks";
+const LISTS: &str = "revocation-lists";
+
+// === impl Failing ===
+
+impl Failing {
+    fn failed(&mut self, what: &'static str, error: &str, now: Instant) {
+        tracing::error!(what, error, "what was in force stays in force");
+        metrics::counter!("schleuse_withdrawn_failures_total", "what" => what).increment(1);
+        metrics::gauge!("schleuse_withdrawn_failing", "what" => what).set(1.0);
+        self.0.insert(what, now);
+    }
+
+    fn repaired(&mut self, what: &'static str) {
+        metrics::gauge!("schleuse_withdrawn_failing", "what" => what).set(0.0);
+        if self.0.remove(what).is_some() {
+            tracing::info!(what, "repaired and in force");
+        }
+    }
+
+    /// Whether it is time to try again, and to report again.
+    fn is_due(&self, what: &'static str, now: Instant) -> bool {
+        self.0.get(what).is_some_and(|reported| now.duration_since(*reported) >= REPORT_INTERVAL)
+    }
+}
 
 // === impl Withdrawn ===
 
@@ -52,13 +87,17 @@ impl Withdrawn {
             blocks: blocks::read(&settings.directory.blocks())?,
             lists_seen: list_stamps(&settings.revocation.lists),
             stale_at: None,
+            failing: Failing::default(),
         };
+        for what in [BLOCKS, LISTS] {
+            withdrawn.failing.repaired(what);
+        }
         active.replace_blocks(withdrawn.in_force(OffsetDateTime::now_utc()));
         withdrawn.stale_at = next_change(&active.tls());
         Ok(withdrawn)
     }
 
-    /// Follows the files until told to stop.
+    /// Follows the files until told to stop. Ends otherwise only by a defect, and the gateway with it.
     pub(crate) async fn watch(mut self, active: Arc<Active>, audit: Arc<Log>, mut stop: watch::Receiver<bool>) {
         let mut looks = 0_u32;
         loop {
@@ -79,7 +118,7 @@ impl Withdrawn {
             match looked.await {
                 Ok(next) => self = next,
                 Err(error) => {
-                    tracing::error!(%error, "blocks and revocation lists are not watched any more");
+                    tracing::error!(%error, "blocks and revocation lists cannot be watched any more");
                     return;
                 }
             }
@@ -92,15 +131,20 @@ impl Withdrawn {
 
     fn look_at_blocks(&mut self, active: &Active, audit: &Log) {
         let path = self.settings.directory.blocks();
-        let stamp = stamp(&path);
-        if stamp != self.seen {
+        let (stamp, at) = (stamp(&path), Instant::now());
+        if stamp != self.seen || self.failing.is_due(BLOCKS, at) {
             self.seen = stamp;
             match blocks::read(&path) {
-                Ok(_) if self.seen.is_none() && !self.blocks.is_empty() => failed("blocks", "the file is gone"),
-                Ok(blocks) => self.blocks = blocks,
+                Ok(_) if self.seen.is_none() && !self.blocks.is_empty() => {
+                    self.failing.failed(BLOCKS, "the file is gone", at);
+                }
+                Ok(blocks) => {
+                    self.blocks = blocks;
+                    self.failing.repaired(BLOCKS);
+                }
                 Err(findings) => {
                     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-                    failed("blocks", &lines.join("; "));
+                    self.failing.failed(BLOCKS, &lines.join("; "), at);
                 }
             }
         }
@@ -119,15 +163,16 @@ impl Withdrawn {
     fn look_at_lists(&mut self, active: &Active, audit: &Log) {
         let tls = active.tls();
         let Some(live) = &tls.trust.revocation else { return };
-        let stamps = list_stamps(&self.settings.revocation.lists);
-        if stamps != self.lists_seen {
+        let (stamps, at) = (list_stamps(&self.settings.revocation.lists), Instant::now());
+        if stamps != self.lists_seen || self.failing.is_due(LISTS, at) {
             self.lists_seen = stamps;
             match self.read_lists(active, &tls, live) {
                 Ok(detail) => {
                     active.verify_again();
-                    happened(active, audit, "revocation-lists", &detail);
+                    happened(active, audit, LISTS, &detail);
+                    self.failing.repaired(LISTS);
                 }
-                Err(error) => failed("revocation-lists", &error),
+                Err(error) => self.failing.failed(LISTS, &error, at),
             }
             self.stale_at = next_change(&tls);
         } else if self.stale_at.is_some_and(|at| at <= OffsetDateTime::now_utc()) {
@@ -154,11 +199,6 @@ impl Withdrawn {
     }
 }
 
-fn failed(what: &'static str, error: &str) {
-    tracing::error!(what, error, "what was in force stays in force");
-    metrics::counter!("schleuse_withdrawn_failures_total", "what" => what).increment(1);
-}
-
 fn happened(active: &Active, audit: &Log, event: &'static str, detail: &str) {
     let basis = active.basis();
     let record = Happened {
@@ -172,8 +212,9 @@ fn happened(active: &Active, audit: &Log, event: &'static str, detail: &str) {
 }
 
 fn stamp(path: &std::path::Path) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt as _;
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok(), metadata.len()))
+    Some((metadata.modified().ok(), (metadata.ctime(), metadata.ctime_nsec()), metadata.len()))
 }
 
 fn list_stamps(paths: &[PathBuf]) -> Vec<(PathBuf, Stamp)> {
@@ -246,4 +287,39 @@ pub(crate) fn measure(tls: &TlsState) {
     }
     let missing = revocation.uncovered(&tls.trust.store, now).len();
     metrics::gauge!("schleuse_revocation_lists_missing").set(f64::from(u32::try_from(missing).unwrap_or(u32::MAX)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_due_again_until_it_is_repaired() {
+        let mut failing = Failing::default();
+        let begin = Instant::now();
+        assert!(!failing.is_due(BLOCKS, begin));
+        failing.failed(BLOCKS, "damaged", begin);
+        assert!(!failing.is_due(BLOCKS, begin));
+        for round in 1..=3 {
+            let later = begin + REPORT_INTERVAL * round;
+            assert!(failing.is_due(BLOCKS, later), "round {round}");
+            failing.failed(BLOCKS, "still damaged", later);
+        }
+        assert!(!failing.is_due(LISTS, begin + REPORT_INTERVAL * 9));
+        failing.repaired(BLOCKS);
+        assert!(!failing.is_due(BLOCKS, begin + REPORT_INTERVAL * 9));
+    }
+
+    #[test]
+    fn a_file_that_becomes_readable_is_seen_as_changed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("blocks.toml");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+        let before = stamp(&path);
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_ne!(before, stamp(&path));
+    }
 }

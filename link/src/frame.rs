@@ -38,6 +38,8 @@ pub enum FromEngine {
     },
     /// A snapshot that replaces all earlier ones.
     Snapshot(Box<Snapshot>),
+    /// The engine has read its files again and put them in force; the gateway shall do the same.
+    Reload,
 }
 
 /// Why a frame could not be read or written.

@@ -39,6 +39,12 @@ impl Directory {
         self.root.join("policies")
     }
 
+    /// `signed-policies/`, what officers have signed and what was activated, a folder for each number.
+    #[must_use]
+    pub fn signed_policies(&self) -> PathBuf {
+        self.root.join("signed-policies")
+    }
+
     /// `certificates/`, the node's own certificates and keys.
     #[must_use]
     pub fn certificates(&self) -> PathBuf {
@@ -114,9 +120,10 @@ impl Directory {
 
     /// The folders that must exist before a node runs; those with keys, data or sockets are for the owner alone.
     #[must_use]
-    pub fn folders(&self) -> [(PathBuf, u32); 10] {
+    pub fn folders(&self) -> [(PathBuf, u32); 11] {
         [
             (self.policies(), 0o755),
+            (self.signed_policies(), 0o755),
             (self.certificates(), 0o700),
             (self.trust(), 0o755),
             (self.revocation_lists(), 0o755),

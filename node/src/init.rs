@@ -91,6 +91,13 @@ processes = "installed"
 # A batch or transaction Bundle (XML or JSON) that is carried out at the first start, and again whenever the file has
 # changed: partners of an allow-list, resources of attached processes.
 # initial-bundle = "initial-bundle.xml"
+
+# Security officers who sign the policy. Without this section the files in policies/ are obeyed as they are; with it only
+# what so many of these officers have signed, see `schleuse policy sign --help`. Their certificates stand here and not in
+# the policy, so that no policy can name its own officers.
+# [officers]
+# required = 2
+# certificates = ["officers/first.pem", "officers/second.pem", "officers/third.pem"]
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

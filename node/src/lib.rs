@@ -5,17 +5,23 @@
 //! `policies/` and in the crate of that name; here are addresses, files and sizes. Secrets are paths, never values.
 
 pub mod blocks;
+mod checkpoints;
 mod directory;
 mod init;
+pub mod officers;
 mod policy_files;
 mod settings;
+pub mod signed_policy;
 mod trust;
 
+pub use checkpoints::{KnownCertificates, ProcessKey};
 pub use directory::{Directory, NODE_TOML};
 pub use init::{Template, node_toml};
+pub use officers::{Officers, Seal};
 pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
-    Address, Engine, GatewayUser, KeyPair, Management, Outgoing, PostgreSqlStore, Processes, Proxy, Revocation,
-    Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
+    Address, Engine, GatewayUser, KeyPair, Management, OfficersSettings, Outgoing, PostgreSqlStore, Processes, Proxy,
+    Revocation, Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
 };
+pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

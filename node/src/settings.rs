@@ -53,6 +53,17 @@ pub struct Settings {
     pub workers: Workers,
     /// The process engine.
     pub engine: Engine,
+    /// Who signs policies; none if they are not signed.
+    pub officers: Option<OfficersSettings>,
+}
+
+/// Security officers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfficersSettings {
+    /// How many of them must sign.
+    pub required: usize,
+    /// PEM files, one officer each.
+    pub certificates: Vec<PathBuf>,
 }
 
 /// `https://host[:port]/path` without a trailing slash.
@@ -265,6 +276,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let management = read_management(root.section(reader, "management"), reader);
     let workers = read_workers(root.section(reader, "workers"), reader);
     let engine = read_engine(root.section(reader, "engine"), reader, directory);
+    let officers = read_officers(root.section(reader, "officers"), reader, directory);
     root.finish(reader);
     let node = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -285,6 +297,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         management: management?,
         workers,
         engine,
+        officers,
     })
 }
 
@@ -503,6 +516,32 @@ fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Di
     let initial_bundle = section.string(reader, "initial-bundle").map(|item| directory.root().join(item.value));
     section.finish(reader);
     Engine { processes, initial_bundle }
+}
+
+fn read_officers(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<OfficersSettings> {
+    let files = section.strings(reader, "certificates").unwrap_or_default();
+    let required = section.integer(reader, "required", 1..101);
+    let (place, key) = (section.span(), section.key("required"));
+    if section.is_present() && files.is_empty() {
+        let remedy = "name a PEM file for each officer, or remove the section if policies are not signed";
+        reader.error(&place, &section.key("certificates"), "names nobody", remedy);
+    }
+    section.finish(reader);
+    if files.is_empty() {
+        return None;
+    }
+    let Some(required) = required else {
+        if !reader.has_errors() {
+            reader.error(&place, &key, "is missing", "write how many officers must sign a policy");
+        }
+        return None;
+    };
+    let count = usize::try_from(required.value).unwrap_or(usize::MAX);
+    if count > files.len() {
+        reader.refuse(&required, format!("is more than the {} officers", files.len()), "name more officers");
+    }
+    let certificates = files.into_iter().map(|item| directory.root().join(item.value)).collect();
+    Some(OfficersSettings { required: count, certificates })
 }
 
 fn socket_address(

@@ -182,6 +182,13 @@ impl Policy {
     }
 }
 
+/// The digest of a tree, which is the version of the policy that it gives.
+#[must_use]
+pub fn tree_digest<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> String {
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_ref(), text.as_ref())).collect();
+    digest(&files)
+}
+
 /// The digest of a tree. Names and texts are framed by their lengths, so that no two trees share an input.
 fn digest(files: &[(&str, &str)]) -> String {
     let mut sorted = files.to_vec();

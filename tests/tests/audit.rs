@@ -10,9 +10,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::chance::Chance;
-use tests::network::folder;
+use tests::network::{Network, Process, folder};
 use tests::{Output, Schleuse, shared, tasks, until};
 use uuid::Uuid;
 
@@ -168,4 +169,61 @@ async fn administration_is_recorded() {
         every.iter().any(|record| record["event"] == "administration" && record["command"] == "GET /status"),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn records_are_found_exported_and_signed() {
+    let network = Network::start(1);
+    let portal = network.node("portal");
+    let remote = network.organization("dic-1", "portal");
+    let answer = remote.get("/Organization?_count=1&name=Meyer").await.expect(200);
+    let id = answer.field("x-correlation-id").unwrap().to_owned();
+    let denied = remote.delete("/Task/0190a5d2-0000-7000-8000-000000000001").await.expect(403);
+    let denied = denied.field("x-correlation-id").unwrap().to_owned();
+    let directory = portal.directory.display().to_string();
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["audit".to_owned(), arguments[0].to_owned(), directory.clone()];
+        all.extend(arguments[1..].iter().map(|text| (*text).to_owned()));
+        Schleuse::run(&all)
+    };
+    let found = run(&["search", "--correlation-id", &id, "--format", "json"]).expect(0).json();
+    let chains: Vec<&str> =
+        found["records"].as_array().unwrap().iter().map(|record| record["chain"].as_str().unwrap()).collect();
+    assert!(chains.contains(&"gateway") && chains.contains(&"engine"), "{found:#}");
+    let refused = run(&["search", "--event", "deny", "--name", "dic-1.example", "--format", "json"]).expect(0).json();
+    assert!(refused["records"].as_array().unwrap().iter().any(|found| found["record"]["correlation-id"] == denied));
+    run(&["search", "--since", "2100-01-01T00:00:00Z"]).expect(1);
+    run(&["search", "--since", "yesterday"]).expect(2);
+
+    let exported = run(&["export", "--form", "fhir", "--correlation-id", &denied]).expect(0).out;
+    let event: Value = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
+    assert_eq!(event["resourceType"], "AuditEvent");
+    assert_eq!((&event["action"], &event["outcome"]), (&"D".into(), &"8".into()), "{event:#}");
+    assert_eq!(event["agent"][0]["who"]["identifier"]["value"], "dic-1.example");
+    let lines = run(&["export", "--correlation-id", &id]).expect(0).out;
+    assert!(lines.lines().count() >= 2 && !lines.contains("Meyer"), "{lines}");
+
+    // A process that stops signs what it has recorded.
+    let before = portal.gateway_pid;
+    portal.signal(Process::Gateway, Signal::TERM);
+    until("another life of the gateway", Duration::from_secs(60), async || {
+        let pid = network.node("portal").gateway_pid;
+        (pid != before).then_some(())
+    })
+    .await;
+    let verified = run(&["verify", "--format", "json"]).expect(0).json();
+    let gateway = &verified["chains"][0];
+    assert!(gateway["signed"]["checkpoints"].as_u64() >= Some(1), "{verified:#}");
+    assert!(gateway["signed"]["signed-to"].as_u64() >= Some(3), "{verified:#}");
+    let lone = folder();
+    let copy = lone.path().join("gateway.log");
+    std::fs::copy(portal.path("audit/gateway.log"), &copy).unwrap();
+    let alone = Schleuse::run(&["audit".as_ref(), "verify".as_ref(), copy.as_os_str()]).expect(0).out;
+    assert!(alone.contains("which was not given"), "{alone}");
+    // A signature that was changed, in a line that was sealed again, is told.
+    let text = std::fs::read_to_string(&copy).unwrap();
+    let checkpoint = text.lines().position(|line| line.contains("\"event\":\"checkpoint\"")).unwrap();
+    std::fs::write(&copy, text.replacen("\"event\":\"checkpoint\"", "\"event\":\"chackpoint\"", 1)).unwrap();
+    let broken = Schleuse::run(&["audit".as_ref(), "verify".as_ref(), copy.as_os_str()]).expect(1).out;
+    assert!(broken.contains(&format!("line {}", checkpoint + 1)), "{broken}");
 }

@@ -207,3 +207,33 @@ async fn tools_tell_what_happened(dic: &Node) {
     assert!(at("matrix", &[]).expect(0).out.contains("2 a month"));
     assert!(at("check", &[]).expect(0).out.contains("the rules were proven"));
 }
+
+/// `[revocation] sources` is read again by a reload: the third program comes and goes with it.
+#[tokio::test]
+async fn a_reload_begins_and_ends_the_fetching_of_lists() {
+    let place = tests::network::folder();
+    let node = place.path().join("node");
+    let (port, management) = tests::network::free_ports();
+    let arguments = [
+        "init".to_owned(),
+        node.display().to_string(),
+        "--organization-identifier=alone.example".to_owned(),
+        format!("--base-url=https://localhost:{port}/fhir"),
+        format!("--listen=127.0.0.1:{port}"),
+        format!("--management=127.0.0.1:{management}"),
+        "--development-certificates".to_owned(),
+    ];
+    Schleuse::run(&arguments).expect(0);
+    let running = tests::network::run_node(&node, management).await;
+    let settings = std::fs::read_to_string(node.join("node.toml")).unwrap();
+    let report = node.join("refresh/state.json");
+    assert!(!report.is_file());
+    // Nobody answers there, and that is reported.
+    let with = settings.replace("sources = []", "sources = [\"http://127.0.0.1:9/list.crl\"]");
+    std::fs::write(node.join("node.toml"), with).unwrap();
+    running.signal(Signal::HUP);
+    until("the report of the refresher", TIME, async || report.is_file().then_some(())).await;
+    std::fs::write(node.join("node.toml"), settings).unwrap();
+    running.signal(Signal::HUP);
+    until("the end of the refresher", TIME, async || running.err().contains("refresh stops").then_some(())).await;
+}

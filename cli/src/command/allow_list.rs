@@ -126,7 +126,11 @@ async fn bring(arguments: &AllowListApply) -> Result<(Difference, PathBuf), List
     let bundle = read_bundle(&arguments.bundle)?;
     let own = Own::new(&local.settings)?;
     let backup = keep(&local, &inverse(&own, &bundle).await?)?;
-    own.post("", &bundle).await?;
+    if let Err(error) = own.post("", &bundle).await {
+        // Nothing was changed (or it waits for approval), so this way back leads nowhere.
+        std::fs::remove_file(&backup).map_err(|problem| ListError::File(backup, problem.to_string()))?;
+        return Err(error.into());
+    }
     Ok((difference, backup))
 }
 

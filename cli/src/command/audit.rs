@@ -1,15 +1,26 @@
-//! `schleuse audit verify`: recomputes the hash chains of a node, or of one file.
+//! `schleuse audit`: verifies the hash chains of a node or of one file and the signatures in them, finds and exports records.
+
+mod records;
 
 use std::path::{Path, PathBuf};
 
-use node::Directory;
+use audit::checkpoint;
+use node::{Directory, KnownCertificates};
 use serde_json::{Value, json};
 
-use crate::arguments::Format;
+use super::fail;
+use crate::arguments::{AuditVerify, Format};
 use crate::output::{answer, printable};
 
-pub(super) fn verify(path: &Path, format: Format) -> u8 {
+pub(super) use records::{export, search};
+
+pub(super) fn verify(arguments: &AuditVerify, format: Format) -> u8 {
+    let path = arguments.path.as_path();
     let chains = chains(path);
+    let known = match known_certificates(path, &arguments.certificate) {
+        Ok(known) => known,
+        Err(error) => return fail(&error, 1),
+    };
     if chains.is_empty() {
         eprintln!("schleuse: {} holds no audit file; name a node's directory or an audit file", path.display());
         return 1;
@@ -18,18 +29,19 @@ pub(super) fn verify(path: &Path, format: Format) -> u8 {
     let mut values: Vec<Value> = Vec::new();
     let mut broken = false;
     for chain in &chains {
-        match audit::verify(chain) {
-            Ok(report) => {
+        match checkpoint::verify_signed(chain, chain_name(chain), &known) {
+            Ok((report, signed)) => {
                 let cut = if report.unfinished_bytes > 0 { ", the last line is unfinished" } else { "" };
                 lines.push(format!(
-                    "{}: intact, {} records from {} to {}{cut}\n    last hash {}",
+                    "{}: intact, {} records from {} to {}{cut}\n    last hash {}\n    {}",
                     chain.display(),
                     report.records,
                     report.first_time,
                     report.last_time,
-                    report.last_hash
+                    report.last_hash,
+                    signed_text(&signed)
                 ));
-                values.push(json!({ "file": chain, "intact": true, "report": report }));
+                values.push(json!({ "file": chain, "intact": true, "report": report, "signed": signed }));
             }
             Err(error) => {
                 broken = true;
@@ -40,6 +52,41 @@ pub(super) fn verify(path: &Path, format: Format) -> u8 {
     }
     answer(format, || lines.join("\n"), || json!({ "chains": values }));
     u8::from(broken)
+}
+
+fn signed_text(signed: &checkpoint::Signed) -> String {
+    let mut text = match signed.checkpoints {
+        0 => "no signed checkpoint that could be verified".to_owned(),
+        count => format!("signed up to record {} by {count} checkpoints", signed.signed_to),
+    };
+    for (certificate, count) in &signed.unknown_certificates {
+        text.push_str(&format!(
+            "\n    {count} checkpoints of certificate {certificate}, which was not given (--certificate)"
+        ));
+    }
+    text
+}
+
+/// The name of a chain, as its process signs it.
+fn chain_name(file: &Path) -> &str {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
+}
+
+/// The certificates of the node, and those that were named.
+fn known_certificates(path: &Path, named: &[PathBuf]) -> Result<KnownCertificates, certs::CertError> {
+    let mut known = KnownCertificates::default();
+    let above = if path.is_file() { path.parent().and_then(Path::parent) } else { Some(path) };
+    // An audit file alone, without its node, is verified with what was named.
+    if let Some(Ok((settings, _))) = above.map(|above| node::load(&Directory::new(above))) {
+        for pair in [&settings.server_certificate, &settings.client_certificate] {
+            known.add(&pair.certificate)?;
+        }
+    }
+    for file in named {
+        known.add(file)?;
+    }
+    Ok(known)
 }
 
 /// A node has one chain for each of its processes.

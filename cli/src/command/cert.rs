@@ -126,8 +126,8 @@ fn node_files(directory: &Path) -> Result<(node::Settings, policies::Policy), Ve
         VerifyError::Configuration(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     };
     let (settings, _) = node::load(&directory).map_err(lines)?;
-    let files = node::read_policy_files(&directory).map_err(lines)?;
-    let policy = policies::Policy::load(&files).map_err(lines)?;
+    let policy = node::read_policy(&settings).map_err(lines)?;
+    let policy = policies::Policy::load(&policy.files).map_err(lines)?;
     Ok((settings, policy))
 }
 

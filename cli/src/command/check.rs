@@ -35,6 +35,24 @@ pub(super) enum CheckError {
     NoFindings { program: &'static str, reason: String },
 }
 
+// === impl Found ===
+
+impl From<policies::Finding> for Found {
+    fn from(finding: policies::Finding) -> Self {
+        let severity = if finding.is_error() { "error" } else { "warning" }.to_owned();
+        let policies::Finding { file, line, key, text, remedy, .. } = finding;
+        Self { file, line, severity, key, text, remedy }
+    }
+}
+
+impl Found {
+    /// The finding as a line, if it is an error.
+    pub(super) fn error(&self) -> Option<String> {
+        let Self { file, line, key, text, remedy, .. } = self;
+        (self.severity == "error").then(|| printable(&format!("{file}:{line}: {key}: {text}; {remedy}")))
+    }
+}
+
 /// A portion of the comparison, as the node answers it.
 #[derive(Debug, Deserialize)]
 struct Portion {
@@ -68,6 +86,7 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
         Ok(findings) => findings,
         Err(error) => return fail(&error, 1),
     };
+    findings.extend(draft_findings(directory));
     let proof = Local::load(directory).ok().map(|local| {
         let list = local.allow_list_or_own();
         policies::proof::prove(&local.policy, &list)
@@ -111,6 +130,38 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
         _ if errors > 0 => 78,
         Some(compared) if !compared.problems.is_empty() => 1,
         _ => 0,
+    }
+}
+
+/// With officers what is in force is not what is being edited: the draft in `policies/` is checked as well.
+fn draft_findings(directory: &Path) -> Vec<Found> {
+    let directory = node::Directory::new(directory);
+    let Ok((settings, _)) = node::load(&directory) else { return Vec::new() };
+    if settings.officers.is_none() {
+        return Vec::new();
+    }
+    let draft = node::read_policy_files(&directory);
+    let in_force = node::read_policy(&settings).ok();
+    match draft.and_then(|files| policies::Policy::load(&files)) {
+        Err(findings) => findings.into_iter().map(Found::from).collect(),
+        Ok(policy) => {
+            let mut found: Vec<Found> = policy.warnings().iter().cloned().map(Found::from).collect();
+            let is_same = in_force
+                .as_ref()
+                .and_then(|known| known.signed.as_ref())
+                .is_some_and(|by| by.digest == policy.version());
+            if !is_same {
+                found.push(Found {
+                    severity: "warning".to_owned(),
+                    ..Found::from(policies::Finding::in_file(
+                        "policies",
+                        "the draft is not what is in force",
+                        "see `schleuse diff`, then sign and activate it, or take the change back",
+                    ))
+                });
+            }
+            found
+        }
     }
 }
 

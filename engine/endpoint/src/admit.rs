@@ -12,6 +12,7 @@ use link::{CorrelationId, PERMIT_HEADER, Permit};
 use policies::request::RequestError;
 use policies::{CanonicalRequest, Identity, Policy};
 
+use crate::approval::ListChanges;
 use crate::content::Contents;
 use crate::policy_history::PolicyHistory;
 use crate::refusal::{Code, Refusal};
@@ -26,6 +27,8 @@ pub(crate) struct Caller {
     pub(crate) policy: Arc<Policy>,
     /// The engine itself, which is not identified by a certificate.
     pub(crate) is_internal: bool,
+    /// What it may do to the allow-list.
+    pub(crate) list_changes: ListChanges,
     /// Stored contents that the answer to this request shows.
     pub(crate) contents: Arc<Contents>,
 }
@@ -66,6 +69,7 @@ pub(crate) fn admit(
         rule: permit.rule,
         policy,
         is_internal: false,
+        list_changes: ListChanges::Governed,
         contents: Arc::new(Contents::new()),
     };
     Ok(Admitted { caller: Arc::new(caller), request })

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::{identify_again, read_filter};
 use crate::admit::Caller;
+use crate::approval::{self, ApplyError, ListChanges, PendingChange};
 use crate::cache::{Cache, Change};
 use crate::conformance::View;
 use crate::content::slots::Slots;
@@ -233,21 +234,58 @@ impl Endpoint {
     ///
     /// `identity` must be local; a Bundle's entries may do what the DSF role of the identity allows.
     pub async fn execute_local(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
+        self.execute(identity, resource, ListChanges::Governed).await
+    }
+
+    /// The same for the node's own Organization and Endpoint, which need no approval; nothing else of the allow-list may
+    /// be in it.
+    pub async fn execute_own_node(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
+        self.execute(identity, resource, ListChanges::OwnNode).await
+    }
+
+    async fn execute(
+        &self,
+        identity: Identity,
+        resource: Resource,
+        list_changes: ListChanges,
+    ) -> Result<LocalAnswer, LocalError> {
         if !identity.is_local() {
             return Err(LocalError::from(&Refusal::forbidden("local", "identity is not local")));
         }
-        let caller = Arc::new(Caller {
+        let caller = self.internal(identity, list_changes);
+        crate::service::execute_local(&self.shared, caller, resource).await.map_err(|refusal| {
+            tracing::warn!(%refusal, "request of the engine itself is refused");
+            LocalError::from(&refusal)
+        })
+    }
+
+    fn internal(&self, identity: Identity, list_changes: ListChanges) -> Arc<Caller> {
+        Arc::new(Caller {
             identity,
             correlation_id: CorrelationId::random(),
             rule: "engine".to_owned(),
             policy: self.shared.policies.active(),
             is_internal: true,
+            list_changes,
             contents: Arc::new(Contents::new()),
-        });
-        crate::service::execute_local(&self.shared, caller, resource).await.map_err(|refusal| {
-            tracing::warn!(%refusal, "request of the engine itself is refused");
-            LocalError::from(&refusal)
         })
+    }
+
+    /// Changes of the allow-list that wait for approval, oldest first.
+    pub async fn pending_changes(&self) -> Result<Vec<PendingChange>, StoreError> {
+        self.shared.store.read(approval::all).await
+    }
+
+    /// Replaces a change that waits (its approvals), or with none removes it; whether it was there.
+    pub async fn replace_pending(&self, digest: &str, with: Option<PendingChange>) -> Result<bool, StoreError> {
+        let digest = digest.to_owned();
+        self.shared.store.write(move |tx| approval::replace(tx, &digest, with)).await
+    }
+
+    /// Carries out a change that was approved, in one transaction with its removal from what waits.
+    pub async fn apply_pending(&self, identity: Identity, digest: &str) -> Result<(), ApplyError> {
+        let caller = self.internal(identity, ListChanges::Approved);
+        crate::service::apply_pending(&self.shared, caller, digest.to_owned()).await
     }
 }
 

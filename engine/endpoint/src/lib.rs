@@ -19,6 +19,7 @@
 
 mod access;
 mod admit;
+mod approval;
 mod bundle;
 mod cache;
 mod conformance;
@@ -48,6 +49,7 @@ mod sources;
 mod terms;
 mod websocket;
 
+pub use approval::{ApplyError, PendingChange, Step, StepKind};
 pub use endpoint::{Endpoint, LocalAnswer, LocalError, Options};
 pub use external::{NoRemoteReferences, RemoteAnswer, RemoteReferences};
 pub use hooks::{

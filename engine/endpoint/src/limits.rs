@@ -121,3 +121,9 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// Bytes of a stored resource that is read where the request is answered. A larger one takes longer to parse and print
 /// than it costs to hand it to a thread for blocking work.
 pub const SMALL_BYTES: usize = 64 * 1024;
+
+/// Changes of the allow-list that wait for approval at one time; people look at each of them.
+pub const PENDING_CHANGES: usize = 20;
+
+/// Bytes of all of them. The allow-list of a national network has a few megabytes.
+pub const PENDING_BYTES: usize = 32 << 20;

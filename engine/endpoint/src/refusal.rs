@@ -4,6 +4,8 @@
 //! `fhir-api` 1.11 says so) and nothing about the inside; the log gets [`Refusal::evidence`]. Refusals travel as `Err`
 //! through the interactions so that the store rolls the transaction back.
 
+use std::sync::Arc;
+
 use fhir::Resource;
 use fhir::outcome::{Issue, IssueCode, OperationOutcome, Severity};
 use http::StatusCode;
@@ -11,6 +13,7 @@ use http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue};
 use store::StoreError;
 use time::OffsetDateTime;
 
+use crate::approval::{Pending, PendingChange};
 use crate::limits;
 
 /// System of the stable codes in `issue.details.coding`.
@@ -90,6 +93,8 @@ codes! {
     LimitReached = "EN-FHIR-026",
     /// A StructureDefinition from which no snapshot can be made.
     Snapshot = "EN-FHIR-027",
+    /// The change of the allow-list waits for approval.
+    Approval = "EN-FHIR-028",
 }
 
 /// Why an interaction is not carried out.
@@ -102,6 +107,8 @@ pub(crate) struct Refusal {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log only.
     pub(crate) evidence: Option<String>,
+    /// What was to be written and waits for approval.
+    pub(crate) pending: Option<Pending>,
 }
 
 /// The OperationOutcome of these issues; none if there are none.
@@ -136,12 +143,12 @@ impl Refusal {
     ) -> Self {
         let mut issue = Issue::new(Severity::Error, issue_type, cut(diagnostics));
         issue.details = Some((CODE_SYSTEM.to_owned(), code.as_str().to_owned()));
-        Self { status, code, issues: vec![issue], headers: Vec::new(), evidence: None }
+        Self { status, code, issues: vec![issue], headers: Vec::new(), evidence: None, pending: None }
     }
 
     /// A refusal with an empty body.
     pub(crate) const fn empty(status: StatusCode, code: Code) -> Self {
-        Self { status, code, issues: Vec::new(), headers: Vec::new(), evidence: None }
+        Self { status, code, issues: Vec::new(), headers: Vec::new(), evidence: None, pending: None }
     }
 
     /// Adds what the log should say beside the code.
@@ -162,7 +169,7 @@ impl Refusal {
         for issue in &mut issues {
             issue.details = Some((CODE_SYSTEM.to_owned(), Code::Snapshot.as_str().to_owned()));
         }
-        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None }
+        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None, pending: None }
     }
 
     /// 403, a rule denies.
@@ -188,6 +195,25 @@ impl Refusal {
         Self::with_outcome(StatusCode::FORBIDDEN, Code::OwnOrganization, IssueCode::Forbidden, text)
     }
 
+    /// 403, kept until enough people have approved it. The one who asks is local and must know under which name.
+    pub(crate) fn approval(pending: PendingChange) -> Self {
+        let text = format!("Changes of the allow-list need approval; this one waits as {}", pending.digest);
+        let pending = Some(Arc::new(pending));
+        Self { pending, ..Self::with_outcome(StatusCode::FORBIDDEN, Code::Approval, IssueCode::Forbidden, text) }
+    }
+
+    /// 403, what waits for approval must be alone in its transaction.
+    pub(crate) fn approval_alone() -> Self {
+        let text = "Changes of the allow-list need approval; send them without other resources";
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::Approval, IssueCode::Forbidden, text)
+    }
+
+    /// 403, too much waits.
+    pub(crate) fn approval_full() -> Self {
+        let text = "Changes of the allow-list need approval, and too many wait for it; approve or reject them first";
+        Self::with_outcome(StatusCode::FORBIDDEN, Code::Approval, IssueCode::Forbidden, text)
+    }
+
     /// 403, the body is no resource.
     pub(crate) fn structure(reason: impl Into<String>) -> Self {
         Self::with_outcome(StatusCode::FORBIDDEN, Code::Structure, IssueCode::Structure, "Unable to parse resource")
@@ -206,7 +232,14 @@ impl Refusal {
         // Element and kind only: texts of issues can quote the resource.
         let evidence =
             evidence.map(|issue| format!("{} at {}", issue.code, issue.expression.as_deref().unwrap_or("?")));
-        Self { status: StatusCode::FORBIDDEN, code: Code::Profile, issues, headers: Vec::new(), evidence }
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: Code::Profile,
+            issues,
+            headers: Vec::new(),
+            evidence,
+            pending: None,
+        }
     }
 
     /// 403, a reference leads nowhere.

@@ -9,6 +9,7 @@ mod job;
 mod transact;
 
 pub(crate) use bundles::execute_local;
+pub(crate) use transact::apply_pending;
 
 use std::sync::Arc;
 use std::time::Instant;

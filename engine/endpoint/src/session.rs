@@ -139,6 +139,7 @@ impl<'s, 't> Session<'s, 't> {
     pub(crate) fn finish(mut self) -> Result<Effects, Refusal> {
         self.note_changes();
         self.protect_own_organization()?;
+        self.govern_allow_list()?;
         Ok(self.effects)
     }
 
@@ -177,6 +178,11 @@ impl<'s, 't> Session<'s, 't> {
     fn caller_is_lost(&self, after: &AllowList) -> bool {
         let is_own_organization = matches!(self.identity, Identity::Local(_)) && !self.caller.is_internal;
         is_own_organization && identify_again(&self.identity, after, &self.caller.policy).is_none()
+    }
+
+    /// The allow-list before this transaction.
+    pub(crate) fn before_changes(&self) -> Arc<AllowList> {
+        Arc::clone(&self.before)
     }
 
     /// What the caller may read.

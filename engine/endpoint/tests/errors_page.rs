@@ -97,6 +97,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "the change would leave the node without its own organisation, endpoint or certificate",
             "keep the own Organization and Endpoint active, with the certificate in use; add a new one before removing the old",
         ),
+        Code::Approval => (
+            "403",
+            "the policy demands approval for changes of the allow-list; the change is kept under the digest that the answer names",
+            "officers look at it with `schleuse allow-list pending` and approve or reject it; send it without other resources",
+        ),
         Code::Snapshot => (
             "400, 500",
             "no snapshot can be made of a StructureDefinition: its base is not known, or its differential contradicts it",

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{ReadFilter, StoreError};
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
 use super::{Administration, CommandError};
 
@@ -59,6 +60,15 @@ impl Administration {
             "instances": instances,
             "resources": resources,
         }))
+    }
+
+    /// Reads policies and certificates again, then has the gateways do so.
+    pub(super) async fn reload(&self) -> Result<Value, CommandError> {
+        let gone = || CommandError::Refused("the node is stopping".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.reload.send(answer).await.map_err(|_| gone())?;
+        let version = answered.await.map_err(|_| gone())?.map_err(CommandError::Refused)?;
+        Ok(json!({ "policy-version": version }))
     }
 
     pub(super) async fn list_processes(&self) -> Result<Value, CommandError> {

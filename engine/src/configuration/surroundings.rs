@@ -14,6 +14,7 @@ use certs::trust::TrustStore;
 use certs::{Certificate, Credentials};
 use client::Client;
 use node::{NODE_TOML, Settings, StoreUrl};
+use policies::policy::Approval;
 use policies::{AllowList, Policy};
 use settings::{Finding, Severity};
 use time::OffsetDateTime;
@@ -35,6 +36,7 @@ pub(super) fn findings(
         private_file("outgoing.proxy", password, &mut findings);
     }
     outgoing(settings, policy, &mut findings);
+    approvers(settings, policy, &mut findings);
     if let StoreUrl::PostgreSql(database) = &settings.store
         && let Some(password) = &database.password_file
     {
@@ -72,6 +74,20 @@ fn confinement(settings: &Settings) -> Vec<Finding> {
         findings.push(warning(text, remedy));
     }
     findings
+}
+
+/// Approval that nobody could give would hold up every change for ever.
+fn approvers(settings: &Settings, policy: &Policy, findings: &mut Vec<Finding>) {
+    let needed = match policy.allow_list().approval {
+        Approval::None => return,
+        Approval::OnePerson => 1,
+        Approval::TwoPerson => 2,
+    };
+    let named = settings.officers.as_ref().map_or(0, |officers| officers.certificates.len());
+    if named < needed {
+        let text = format!("[allow-list] approval of the policy needs {needed} officers, and {named} are named");
+        findings.push(error(text, "name their certificates under [officers] in node.toml"));
+    }
 }
 
 fn error(text: impl Into<String>, remedy: impl Into<String>) -> Finding {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use certs::{CertError, CertificateRules, Credentials};
-use node::{Directory, Settings, TrustError};
+use node::{Directory, PolicyInForce, PolicyMemory, Settings, SignedBy, TrustError};
 use policies::policy::TlsProfile;
 use policies::{Finding, Policy};
 use time::OffsetDateTime;
@@ -23,6 +23,8 @@ pub struct Loaded {
     pub rules: CertificateRules,
     /// The policy's limits.
     pub limits: Limits,
+    /// Who signed the policy; none if the node has no officers.
+    pub signed: Option<SignedBy>,
 }
 
 /// Why the state on disk cannot be used: everything that is wrong with it.
@@ -82,7 +84,7 @@ const NO_LISTED_ISSUER: (&str, &str) = (
 /// Reads everything that SIGHUP reloads; finds everything that is wrong with it, not only what comes first.
 pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadError> {
     let mut problems = Problems::default();
-    let policy = problems.keep(load_policy(&settings.directory), |findings| problem_list(findings, Problem::Finding));
+    let policy = problems.keep(load_policy(settings), |findings| problem_list(findings, Problem::Finding));
     let files = &settings.server_certificate;
     let credentials = Credentials::load(&files.certificate, &files.private_key);
     let credentials = problems.keep(credentials, |error| vec![Problem::Certificate(error)]);
@@ -92,7 +94,7 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
         problems.keep(fits, |error| vec![Problem::Tls(error)]);
     }
     // What the trust store itself is worth is said even if the policy cannot be read.
-    let Some(policy) = policy else {
+    let Some((policy, signed)) = policy else {
         let store = certs::TrustStore::load(&settings.trust_stores.client);
         problems.keep(store, |errors| problem_list(errors, Problem::Certificate));
         return Err(LoadError(problems.0));
@@ -115,24 +117,27 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
         .map_err(|error| LoadError(vec![Problem::Tls(error)]))?;
     let rules = node::certificate_rules(policy.trust());
     let limits = Limits::from_policy(policy.limits());
-    Ok(Loaded { tls, policy: Arc::new(policy), rules, limits })
+    Ok(Loaded { tls, policy: Arc::new(policy), rules, limits, signed })
 }
 
 /// What is wrong with the policy, for a node of which the settings cannot be read.
 #[must_use]
 pub fn policy_findings(directory: &Directory) -> Vec<Finding> {
-    match load_policy(directory) {
+    match node::read_policy_files(directory).and_then(|files| Policy::load(&files)) {
         Ok(policy) => policy.warnings().to_vec(),
         Err(findings) => findings,
     }
 }
 
-fn load_policy(directory: &Directory) -> Result<Policy, Vec<Finding>> {
-    let policy = node::read_policy_files(directory).and_then(|files| Policy::load(&files))?;
+fn load_policy(settings: &Settings) -> Result<(Policy, Option<SignedBy>), Vec<Finding>> {
+    let PolicyInForce { files, signed } = node::read_policy(settings)?;
+    let memory = PolicyMemory::of(&settings.directory, crate::run::PROCESS);
+    memory.admit(signed.as_ref()).map_err(|finding| vec![finding])?;
+    let policy = Policy::load(&files)?;
     for warning in policy.warnings() {
         tracing::warn!(finding = %warning, "policy");
     }
-    Ok(policy)
+    Ok((policy, signed))
 }
 
 /// Everything that was found wrong so far.

@@ -52,3 +52,22 @@ fn corpus_of_policy_files_makes_nothing_panic() {
         }
     }
 }
+
+#[test]
+fn corpus_of_allow_list_bundles_makes_nothing_panic() {
+    let list = crate::world::allow_list();
+    let mut applied = 0;
+    for seed in corpus("allow_list_bundle") {
+        for round in 0..60 {
+            // The first round is the seed itself.
+            let data = if round == 0 { seed.clone() } else { mutate(&seed, round) };
+            let Ok(bundle) = fhir::parse(fhir::Format::Json, &data, &fhir::Limits::default()) else { continue };
+            let Ok(next) = crate::change::apply(&list, &bundle) else { continue };
+            let own = |list: &crate::AllowList| list.organization(list.local()).map(|own| own.thumbprints.clone());
+            assert_eq!(own(&list), own(&next), "a list from elsewhere changes the own organisation");
+            let _ = crate::change::difference(&list, &next);
+            applied += 1;
+        }
+    }
+    assert!(applied > 0, "nothing of the corpus can be applied");
+}

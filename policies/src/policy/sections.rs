@@ -359,7 +359,7 @@ pub enum Approval {
     TwoPerson,
 }
 
-/// `[allow-list]`: what a downloaded allow-list may change. Nothing is downloaded yet; see `super::unenforced`.
+/// `[allow-list]`: what may change the allow-list, and who approves it. Nothing is downloaded yet; see `super::unenforced`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowListSection {
     /// URLs from which lists are taken, exact or with `*` at the end; empty: any endpoint of the list.

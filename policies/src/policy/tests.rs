@@ -240,8 +240,11 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     for (text, line, key) in [
         ("[allow-list]\nsources = [\"https://a.example/fhir/Bundle/1\"]", 2, "allow-list.sources"),
         ("[allow-list]\nrequire-identifier = \"http://a.example|b\"", 2, "allow-list.require-identifier"),
-        ("[allow-list]\nprotect-self = true", 2, "allow-list.protect-self"),
-        ("[allow-list]\napproval = \"one-person\"", 2, "allow-list.approval"),
+        (
+            "[allow-list]\npin-server-sha256 = [\"0000000000000000000000000000000000000000000000000000000000000000\"]",
+            2,
+            "allow-list.pin-server-sha256",
+        ),
         ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
         ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
         ("[limits.body]\nBundle = \"65MiB\"", 2, "limits.body.Bundle"),

@@ -7,21 +7,18 @@
 use settings::Reader;
 
 use super::sections::{AllowListDraft, AuditDraft};
-use super::{Approval, AuditFormat, sections};
+use super::{AuditFormat, sections};
 
-/// `[allow-list]`: there is no download yet that these keys could restrict.
+/// `[allow-list]`: there is no download yet that these keys could restrict. `protect-self`, `approval` and `max-delta` hold
+/// for every change, wherever it comes from.
 pub(super) fn refuse_allow_list(draft: &AllowListDraft, readers: &mut [Reader<'_>]) {
     let finding = (
-        "has no effect: this version downloads no allow-list, and what local users and the command line change is not held \
-         against it",
-        "leave the key out; rules decide who may change Organization, Endpoint and OrganizationAffiliation",
+        "has no effect: this version downloads no allow-list",
+        "leave the key out; approval and protect-self hold for every change, wherever it comes from",
     );
     let default = sections::AllowListSection::default();
     draft.sources.refuse_unless(Vec::is_empty, finding, readers);
     draft.require_identifier.refuse_unless(|text| *text == default.require_identifier, finding, readers);
-    // True would promise a protection that nothing gives.
-    draft.protect_self.refuse_unless(|protect| !protect, finding, readers);
-    draft.approval.refuse_unless(|approval| *approval == Approval::None, finding, readers);
     draft.pin_server_sha256.refuse_unless(Vec::is_empty, finding, readers);
 }
 

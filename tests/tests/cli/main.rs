@@ -10,6 +10,7 @@ mod certificates;
 mod configuration;
 mod doctor;
 mod fhir;
+mod findings;
 mod running;
 mod usage;
 

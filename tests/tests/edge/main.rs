@@ -9,6 +9,7 @@
 mod framing;
 mod limits;
 mod requests;
+mod table;
 mod tls;
 
 use tests::client::JSON;

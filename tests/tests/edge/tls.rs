@@ -44,16 +44,21 @@ async fn edge_t01_tls_1_0_and_1_1_are_refused_with_an_alert() {
 
 /// The hello of a client that knows TLS 1.`minor` at best.
 fn old_client_hello(minor: u8) -> Vec<u8> {
-    let suites = [0xc0, 0x13, 0xc0, 0x09, 0xc0, 0x14, 0xc0, 0x0a, 0x00, 0x2f, 0x00, 0x35];
+    client_hello(minor, &[0xc0, 0x13, 0xc0, 0x09, 0xc0, 0x14, 0xc0, 0x0a, 0x00, 0x2f, 0x00, 0x35])
+}
+
+/// A hello of version 3.`minor` with these suites and no others.
+pub(super) fn client_hello(minor: u8, suites: &[u8]) -> Vec<u8> {
     let server_name = [&[0, 0, 0, 14, 0, 12, 0, 0, 9], b"localhost".as_slice()].concat();
     let groups = [0, 10, 0, 4, 0, 2, 0, 23];
     let points = [0, 11, 0, 2, 1, 0];
-    let extensions = [server_name.as_slice(), &groups, &points].concat();
+    let signatures = [0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1];
+    let extensions = [server_name.as_slice(), &groups, &points, &signatures].concat();
     let mut hello = vec![3, minor];
     hello.extend([7; 32]);
     hello.push(0);
     hello.extend([0, suites.len() as u8]);
-    hello.extend(suites);
+    hello.extend_from_slice(suites);
     hello.extend([1, 0]);
     hello.extend((extensions.len() as u16).to_be_bytes());
     hello.extend(extensions);

@@ -8,6 +8,7 @@ use store::Transaction;
 use time::OffsetDateTime;
 
 use crate::admit::Caller;
+use crate::approval::{self, ApplyError};
 use crate::hooks::{AuditEvent, AuditRecord};
 use crate::publication::{self, Requested};
 use crate::refusal::{Code, Refusal};
@@ -73,15 +74,43 @@ where
 {
     let noted = note(shared).await?;
     let (inner, caller) = (Arc::clone(shared), Arc::clone(caller));
-    let (result, effects): (R, Effects) = shared
+    let written: Result<(R, Effects), Refusal> = shared
         .store
         .write(move |tx| -> Result<(R, Effects), Refusal> {
             let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Write)?;
             let result = work(&mut session)?;
             Ok((result, session.finish()?))
         })
+        .await;
+    match written {
+        Ok((result, effects)) => Ok((result, committed(shared, effects))),
+        Err(refusal) => Err(approval::keep_refused(shared, refusal).await),
+    }
+}
+
+/// Carries out a change of the allow-list that was approved.
+pub(crate) async fn apply_pending(shared: &Arc<Shared>, caller: Arc<Caller>, digest: String) -> Result<(), ApplyError> {
+    let refused = |refusal: Refusal| ApplyError::Refused(approval::text_of(&refusal));
+    let noted = note(shared).await.map_err(refused)?;
+    let inner = Arc::clone(shared);
+    let effects: Effects = shared
+        .store
+        .write(move |tx| -> Result<Effects, ApplyError> {
+            let waiting = approval::all(tx)?;
+            let pending = waiting.into_iter().find(|known| known.digest == digest).ok_or(ApplyError::Unknown)?;
+            if pending.digest_now() != digest {
+                return Err(ApplyError::Refused("its content does not match its digest".to_owned()));
+            }
+            approval::replace(tx, &digest, None)?;
+            let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Write).map_err(refused)?;
+            session.carry_out(&pending)?;
+            session.finish().map_err(refused)
+        })
         .await?;
-    Ok((result, committed(shared, effects)))
+    if let Some(requested) = committed(shared, effects) {
+        publication::acknowledged(shared, requested).await;
+    }
+    Ok(())
 }
 
 async fn note(shared: &Arc<Shared>) -> Result<Noted, Refusal> {

@@ -1,0 +1,141 @@
+//! Commands about changes of the allow-list that wait for approval.
+//!
+//! An approval is the [`Seal`] of an officer of `node.toml` over the organisation and the digest of the change. The seals are
+//! verified again, all of them, each time one comes in and before the change is carried out; what enough officers have
+//! approved is carried out by the endpoint in one transaction.
+
+use certs::SignedPurpose;
+use endpoint::{ApplyError, PendingChange};
+use node::officers::{self, Officers, Seal};
+use policies::policy::Approval;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Administration, CommandError};
+
+/// `POST /allow-list/approve`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    digest: String,
+    seal: Seal,
+}
+
+/// `POST /allow-list/reject`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reject {
+    digest: String,
+    reason: String,
+}
+
+/// Longest reason in the audit log.
+const REASON_CHARACTERS: usize = 200;
+
+impl Administration {
+    /// What waits, without its content.
+    pub(super) async fn pending_changes(&self) -> Result<Value, CommandError> {
+        let waiting = self.endpoint.pending_changes().await?;
+        let required = self.required_approvals();
+        let list: Vec<Value> = waiting
+            .iter()
+            .map(|pending| {
+                json!({
+                    "digest": pending.digest,
+                    "by": pending.by,
+                    "since": pending.since,
+                    "resources": pending.steps.len(),
+                    "approved-by": names(pending),
+                })
+            })
+            .collect();
+        Ok(json!({ "required": required, "pending": list }))
+    }
+
+    /// One change with everything that it stores.
+    pub(super) async fn pending_change(&self, digest: &str) -> Result<Value, CommandError> {
+        let pending = self.find_pending(digest).await?;
+        serde_json::to_value(&pending).map_err(|error| CommandError::Refused(error.to_string()))
+    }
+
+    /// Adds an approval, and carries the change out if it was the last that is needed.
+    pub(super) async fn approve_change(&self, body: &[u8], uid: u32) -> Result<Value, CommandError> {
+        let command: Approve = serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let officers = self.officers()?;
+        let mut pending = self.find_pending(&command.digest).await?;
+        if pending.digest_now() != pending.digest {
+            return Err(CommandError::Refused("the stored change does not match its digest; reject it".to_owned()));
+        }
+        let mut seals = seals(&pending)?;
+        seals.push(command.seal);
+        let organization = self.identity.organization().map(ToString::to_string).unwrap_or_default();
+        let content = officers::list_change_content(&organization, &pending.digest);
+        let signers = officers
+            .verify(SignedPurpose::AllowListChange, &content, &seals)
+            .map_err(|(index, problem)| CommandError::Refused(format!("signature {} {problem}", index + 1)))?;
+        let now = time::OffsetDateTime::now_utc();
+        if let Some(late) = signers.iter().find(|signer| !signer.is_valid_at(now)) {
+            return Err(CommandError::Refused(format!("the certificate of {} is not valid now", late.subject())));
+        }
+        let (found, required) = (signers.len(), self.required_approvals());
+        let names: Vec<String> = signers.iter().map(|signer| signer.subject().to_string()).collect();
+        self.records.administration(&format!("approval of {} by {}", pending.digest, names.join("; ")), uid).await?;
+        pending.approvals = seals.iter().filter_map(|seal| serde_json::to_string(seal).ok()).collect();
+        let digest = pending.digest.clone();
+        if found < required {
+            self.endpoint.replace_pending(&digest, Some(pending)).await?;
+        } else {
+            self.endpoint.apply_pending(self.identity.clone(), &digest).await.map_err(|error| match error {
+                ApplyError::Store(error) => CommandError::Store(error),
+                other => CommandError::Refused(other.to_string()),
+            })?;
+            tracing::info!(digest, officers = names.join("; "), "approved change of the allow-list carried out");
+        }
+        Ok(json!({ "digest": digest, "approvals": found, "required": required, "applied": found >= required }))
+    }
+
+    /// Drops a change.
+    pub(super) async fn reject_change(&self, body: &[u8], uid: u32) -> Result<Value, CommandError> {
+        let command: Reject = serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let reason: String =
+            command.reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS).collect();
+        let digest = self.find_pending(&command.digest).await?.digest;
+        self.records.administration(&format!("rejection of {digest}: {reason}"), uid).await?;
+        self.endpoint.replace_pending(&digest, None).await?;
+        Ok(json!({ "digest": digest, "rejected": true }))
+    }
+
+    async fn find_pending(&self, digest: &str) -> Result<PendingChange, CommandError> {
+        let waiting = self.endpoint.pending_changes().await?;
+        let unknown = || CommandError::Usage("no change with this digest waits".to_owned());
+        waiting.into_iter().find(|pending| pending.digest == digest).ok_or_else(unknown)
+    }
+
+    /// As `node.toml` names them now: a lost key is replaced there, and the next command counts.
+    fn officers(&self) -> Result<Officers, CommandError> {
+        let refused = |findings: Vec<settings::Finding>| {
+            CommandError::Refused(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        };
+        let directory = node::Directory::new(std::path::Path::new("."));
+        let (settings, _) = node::load(&directory).map_err(refused)?;
+        let named = settings.officers.ok_or_else(|| CommandError::Refused("node.toml has no [officers]".to_owned()))?;
+        Officers::load(&named).map_err(refused)
+    }
+
+    /// What is left over from a policy with approval needs one person still.
+    fn required_approvals(&self) -> usize {
+        match self.policies.active().allow_list().approval {
+            Approval::None | Approval::OnePerson => 1,
+            Approval::TwoPerson => 2,
+        }
+    }
+}
+
+fn seals(pending: &PendingChange) -> Result<Vec<Seal>, CommandError> {
+    let unreadable = |error: serde_json::Error| CommandError::Refused(format!("a stored approval is damaged: {error}"));
+    pending.approvals.iter().map(|text| serde_json::from_str(text).map_err(unreadable)).collect()
+}
+
+fn names(pending: &PendingChange) -> Vec<String> {
+    seals(pending).unwrap_or_default().into_iter().map(|seal| seal.name).collect()
+}

@@ -1,0 +1,165 @@
+use certs::Credentials;
+use certs::development::{Authority, KeyType, Subject, Validity};
+use time::OffsetDateTime;
+
+use super::*;
+use crate::settings::OfficersSettings;
+
+struct Lab {
+    folder: tempfile::TempDir,
+    officers: Officers,
+    credentials: Vec<Credentials>,
+}
+
+const OWN: &str = "hospital.example";
+
+fn tree() -> PolicyTree {
+    vec![
+        ("limits.toml".to_owned(), "schema = 1\n".to_owned()),
+        ("rules.toml".to_owned(), "schema = 1\n# nobody may do anything\n".to_owned()),
+    ]
+}
+
+impl Lab {
+    /// Three officers, two of whom must sign.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let validity = Validity::days(now, 10);
+        let authority = Authority::root(&Subject::german("Test", "Root"), KeyType::EcdsaP256, validity).unwrap();
+        let mut files = Vec::new();
+        let mut credentials = Vec::new();
+        for name in ["First", "Second", "Third"] {
+            let issued = authority.issue_person(&Subject::german("Test", name), KeyType::EcdsaP256, validity).unwrap();
+            let path = folder.path().join(format!("{name}.pem"));
+            std::fs::write(&path, issued.certificate_pem()).unwrap();
+            let key = certs::read_private_key(issued.private_key_pem().as_bytes(), "key").unwrap();
+            let own = certs::read_certificates(issued.certificate_pem().as_bytes(), "certificate").unwrap();
+            credentials.push(Credentials::new(own, key, "certificate", "key").unwrap());
+            files.push(path);
+        }
+        let officers = Officers::load(&OfficersSettings { required: 2, certificates: files }).unwrap();
+        Self { folder, officers, credentials }
+    }
+
+    fn sign(&self, signed: &mut SignedPolicy, officer: usize) {
+        let now = OffsetDateTime::now_utc();
+        let seal = Seal::make(&self.credentials[officer], SignedPurpose::Policy, &signed.content(), now).unwrap();
+        signed.signatures.push(seal);
+    }
+
+    fn signed(&self, number: u64) -> SignedPolicy {
+        let mut signed = SignedPolicy::new(OWN, number, &tree());
+        self.sign(&mut signed, 0);
+        self.sign(&mut signed, 2);
+        signed
+    }
+
+    fn verify(&self, signed: &SignedPolicy) -> Result<SignedBy, SignedPolicyError> {
+        signed.verify(OWN, &tree(), &self.officers)
+    }
+}
+
+#[test]
+fn enough_officers_make_a_policy_valid_for_one_node_one_number_and_one_tree() {
+    let lab = Lab::new();
+    let signed = lab.signed(7);
+    let by = lab.verify(&signed).unwrap();
+    assert_eq!((by.number, by.officers.len()), (7, 2));
+    assert_eq!(SignedPolicy::parse(&signed.print()).unwrap(), signed);
+
+    let mut alone = SignedPolicy::new(OWN, 7, &tree());
+    lab.sign(&mut alone, 1);
+    assert_eq!(lab.verify(&alone), Err(SignedPolicyError::TooFew { found: 1, required: 2 }));
+    lab.sign(&mut alone, 1);
+    let twice = lab.verify(&alone).unwrap_err();
+    assert!(matches!(twice, SignedPolicyError::Seal { position: 2, problem: SealProblem::Twice, .. }), "{twice}");
+
+    let elsewhere = signed.verify("other.example", &tree(), &lab.officers).unwrap_err();
+    assert!(matches!(elsewhere, SignedPolicyError::Organization { .. }), "{elsewhere}");
+    let renumbered = lab.verify(&SignedPolicy { number: 8, ..signed.clone() }).unwrap_err();
+    assert!(matches!(renumbered, SignedPolicyError::Seal { position: 1, .. }), "{renumbered}");
+
+    let stranger = Lab::new();
+    let mut foreign = SignedPolicy::new(OWN, 7, &tree());
+    lab.sign(&mut foreign, 0);
+    stranger.sign(&mut foreign, 0);
+    let refused = lab.verify(&foreign).unwrap_err();
+    assert!(
+        matches!(refused, SignedPolicyError::Seal { position: 2, problem: SealProblem::Stranger, .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn every_flipped_bit_of_the_signatures_is_refused() {
+    let lab = Lab::new();
+    let text = lab.signed(7).print();
+    for index in 0..text.len() {
+        for bit in 0..8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[index] ^= 1 << bit;
+            let verified =
+                String::from_utf8(bytes).ok().map(|text| SignedPolicy::parse(&text).map(|it| lab.verify(&it)));
+            assert!(!matches!(verified, Some(Ok(Ok(_)))), "byte {index}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_the_tree_is_refused_and_its_file_is_named() {
+    let lab = Lab::new();
+    let signed = lab.signed(7);
+    for file in 0..tree().len() {
+        for index in 0..tree()[file].1.len() {
+            let mut changed = tree();
+            let mut bytes = changed[file].1.clone().into_bytes();
+            bytes[index] ^= 1;
+            changed[file].1 = String::from_utf8(bytes).unwrap();
+            let what = "was changed";
+            let expected = SignedPolicyError::File { file: changed[file].0.clone(), what };
+            assert_eq!(signed.verify(OWN, &changed, &lab.officers), Err(expected));
+        }
+    }
+    let mut more = tree();
+    more.push(("zz.toml".to_owned(), String::new()));
+    let added = SignedPolicyError::File { file: "zz.toml".to_owned(), what: "was added" };
+    assert_eq!(signed.verify(OWN, &more, &lab.officers), Err(added));
+    let removed = SignedPolicyError::File { file: "rules.toml".to_owned(), what: "was removed" };
+    assert_eq!(signed.verify(OWN, &tree()[..1].to_vec(), &lab.officers), Err(removed));
+}
+
+#[test]
+fn a_process_goes_back_to_no_older_policy() {
+    let lab = Lab::new();
+    let directory = Directory::new(lab.folder.path());
+    std::fs::create_dir(directory.gateway()).unwrap();
+    let memory = PolicyMemory::of(&directory, "gateway");
+    let by = |number, digest: &str| SignedBy { number, digest: digest.to_owned(), officers: Vec::new() };
+    memory.remember(None).unwrap();
+    assert_eq!(memory.highest().unwrap(), 0);
+    memory.remember(Some(&by(5, "a"))).unwrap();
+    memory.remember(Some(&by(6, "b"))).unwrap();
+    memory.remember(Some(&by(6, "b"))).unwrap();
+    for (what, refused) in [("older", Some(by(5, "a"))), ("other", Some(by(6, "c"))), ("unsigned", None)] {
+        assert!(memory.remember(refused.as_ref()).is_err(), "{what}");
+        assert_eq!(memory.highest().unwrap(), 6);
+    }
+    std::fs::write(directory.gateway().join("policy.json"), "{").unwrap();
+    assert!(memory.admit(Some(&by(7, "d"))).is_err(), "a damaged memory is no memory of nothing");
+}
+
+#[test]
+fn the_newest_folder_counts_and_a_crash_while_writing_leaves_the_one_before() {
+    let lab = Lab::new();
+    let directory = Directory::new(lab.folder.path());
+    assert_eq!(activated(&directory).unwrap(), []);
+    store(&directory, &tree(), &lab.signed(9)).unwrap();
+    std::fs::create_dir(directory.signed_policies().join(".new")).unwrap();
+    store(&directory, &tree(), &lab.signed(10)).unwrap();
+    std::fs::create_dir_all(directory.signed_policies().join(".new")).unwrap();
+    let numbers: Vec<u64> = activated(&directory).unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers, [9, 10]);
+    let (read, signed) = read_signed(&directory.signed_policies().join("000010")).unwrap();
+    assert_eq!((read, signed.number), (tree(), 10));
+}
