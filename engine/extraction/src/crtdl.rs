@@ -29,6 +29,9 @@ const DATES: [&str; 12] = [
     "occurrence",
 ];
 
+/// What stays of every resource.
+const ALWAYS: [&str; 4] = ["id", "meta", "subject", "patient"];
+
 /// What a project asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -58,7 +61,7 @@ pub struct Group {
 pub struct Attribute {
     /// Names below the resource: `code`, or `collection.collected[x]`.
     pub path: Vec<String>,
-    /// Whether a person without it is left out.
+    /// Whether a resource without it is left out, and a person without such a resource.
     pub is_required: bool,
 }
 
@@ -118,26 +121,49 @@ impl Definition {
         Ok(Self { cohort: cohort.value.clone(), groups })
     }
 
-    /// The groups that a resource belongs to.
-    pub fn groups_of(&self, resource: &Resource) -> impl Iterator<Item = &Group> {
-        self.groups.iter().filter(|group| group.takes(resource))
+    /// The resource with what is asked of it by the groups that it belongs to: its id, profiles and person, what changes its
+    /// meaning or must be there, the attributes, nothing else. `None` if no group asks for it.
+    #[must_use]
+    pub fn select(&self, resource: &Resource) -> Option<Resource> {
+        let groups: Vec<&Group> = self.groups.iter().filter(|group| group.takes(resource)).collect();
+        if groups.is_empty() {
+            return None;
+        }
+        let attributes = groups.iter().flat_map(|group| group.attributes.iter());
+        let asked: BTreeSet<&str> =
+            attributes.filter_map(|attribute| attribute.path.first().map(String::as_str)).collect();
+        let definition = definitions().resource(resource.type_name())?;
+        let mut selected = Resource::new(resource.type_name());
+        for (name, value) in resource.tree().iter() {
+            let is_asked = definition.child(name).is_some_and(|child| {
+                asked.contains(child.element.name) || child.element.is_modifier || child.element.min > 0
+            });
+            if is_asked || ALWAYS.contains(&name) {
+                selected.set(name, value.clone());
+            }
+        }
+        Some(selected)
     }
 
-    /// Whether a person is left out because a group with something that must be there has no resource with all of it.
+    /// Whether the definition asks for this type at all.
     #[must_use]
-    pub fn is_complete(&self, resources: &[&Resource]) -> bool {
-        let required =
+    pub fn has_type(&self, name: &str) -> bool {
+        self.groups.iter().any(|group| group.resource_type == name)
+    }
+
+    /// Whether every group with something that must be there has a resource; otherwise the person is left out.
+    #[must_use]
+    pub fn is_complete(&self, resources: &[Resource]) -> bool {
+        let mut required =
             self.groups.iter().filter(|group| group.attributes.iter().any(|attribute| attribute.is_required));
-        let mut satisfied = required
-            .map(|group| resources.iter().any(|resource| group.takes(resource) && group.has_required(resource)));
-        satisfied.all(|is_satisfied| is_satisfied)
+        required.all(|group| resources.iter().any(|resource| group.takes(resource)))
     }
 }
 
 // === impl Group ===
 
 impl Group {
-    /// Whether the group asks for this resource.
+    /// Whether the group asks for this resource: type, profile, filters, and all that must be there.
     #[must_use]
     pub fn takes(&self, resource: &Resource) -> bool {
         let bare = |canonical: &str| canonical.split('|').next().unwrap_or_default().to_owned();
@@ -146,31 +172,7 @@ impl Group {
                 || resource.profiles().any(|profile| bare(profile) == bare(&self.profile)))
             && self.period.is_none_or(|wanted| is_in(resource, wanted))
             && self.codes.iter().all(|filter| filter.admits(resource))
-    }
-
-    fn has_required(&self, resource: &Resource) -> bool {
-        self.attributes.iter().filter(|attribute| attribute.is_required).all(|attribute| attribute.is_in(resource))
-    }
-
-    /// The resource with what is asked for: its id, profiles, status and the reference to the person always, the attributes,
-    /// nothing else.
-    #[must_use]
-    pub fn select(&self, resource: &Resource) -> Resource {
-        let mut selected = Resource::new(resource.type_name());
-        let asked: BTreeSet<&str> =
-            self.attributes.iter().filter_map(|attribute| attribute.path.first().map(String::as_str)).collect();
-        let definition = definitions().resource(resource.type_name());
-        for (name, value) in resource.tree().iter() {
-            let child = definition.and_then(|definition| definition.child(name));
-            let is_asked = child.is_some_and(|child| {
-                // What changes the meaning of the rest stays with it.
-                asked.contains(child.element.name) || child.element.is_modifier || child.element.min > 0
-            });
-            if is_asked || ["id", "meta", "subject", "patient"].contains(&name) {
-                selected.set(name, value.clone());
-            }
-        }
-        selected
+            && self.attributes.iter().all(|attribute| !attribute.is_required || attribute.is_in(resource))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod consents;
 mod definitions;
+mod generated;
 mod published;
 
 use fhir::{Format, Limits, Resource};

@@ -1,6 +1,7 @@
 //! Tests of normalisation, filters, comparison and matching.
 
 mod filters;
+mod generated;
 mod matching;
 mod normalization;
 

@@ -30,13 +30,12 @@ fn condition(code: &str, recorded: &str) -> fhir::Resource {
 fn a_definition_says_which_resources_and_elements() {
     let filter = r#","filter":[{"type":"date","name":"recorded-date","start":"2020-01-01","end":"2020-12-31"},{"type":"token","name":"code","codes":[{"system":"http://fhir.de/CodeSystem/bfarm/icd-10-gm","code":"C34.1"}]}]"#;
     let definition = definition(&diagnosis(filter)).unwrap();
-    let groups = |resource: &fhir::Resource| definition.groups_of(resource).count();
-    assert_eq!(groups(&condition("C34.1", "2020-03-11")), 1);
-    assert_eq!(groups(&condition("C34.2", "2020-03-11")), 0);
-    assert_eq!(groups(&condition("C34.1", "2021-03-11")), 0);
-    assert_eq!(groups(&resource(r#"{"resourceType":"Condition","id":"c"}"#)), 0);
-    assert_eq!(groups(&resource(r#"{"resourceType":"Patient","id":"p"}"#)), 1);
-    let selected = definition.groups[1].select(&condition("C34.1", "2020-03-11"));
+    let is_asked = |resource: &fhir::Resource| definition.select(resource).is_some();
+    assert!(!is_asked(&condition("C34.2", "2020-03-11")));
+    assert!(!is_asked(&condition("C34.1", "2021-03-11")));
+    assert!(!is_asked(&resource(r#"{"resourceType":"Condition","id":"c"}"#)));
+    assert!(is_asked(&resource(r#"{"resourceType":"Patient","id":"p"}"#)));
+    let selected = definition.select(&condition("C34.1", "2020-03-11")).unwrap();
     let names: Vec<&str> = selected.tree().iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["resourceType", "id", "meta", "clinicalStatus", "code", "subject", "onsetDateTime"]);
 }
@@ -48,9 +47,10 @@ fn share_c09_a_person_without_what_must_be_there_is_left_out() {
     let with = condition("C34.1", "2020-03-11");
     let mut without = condition("C34.1", "2020-03-11");
     without.remove("code");
-    assert!(definition.is_complete(&[&patient, &without, &with]));
-    assert!(!definition.is_complete(&[&patient, &without]));
-    assert!(!definition.is_complete(&[&patient]));
+    assert!(definition.select(&without).is_none());
+    assert!(definition.is_complete(&[patient.clone(), without.clone(), with]));
+    assert!(!definition.is_complete(&[patient.clone(), without]));
+    assert!(!definition.is_complete(&[patient]));
     assert!(!definition.is_complete(&[]));
 }
 
