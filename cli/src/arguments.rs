@@ -35,6 +35,15 @@ pub(crate) enum Command {
     Check(Check),
     /// Show how a running node is doing
     Status(Directory),
+    /// Save a whole node to one file, while it runs
+    ///
+    /// Settings, policies, certificates with their keys, audit chains and data, each database as one state of one moment. The
+    /// file is for its owner alone: keep it like a key.
+    Backup(Backup),
+    /// Bring a node back from a file of `schleuse backup`
+    ///
+    /// Everything is verified before the first file is in its place. A directory that holds a node is refused.
+    Restore(Restore),
     /// Look at machine, node and partners, and say the remedy for everything that is wrong
     ///
     /// Configuration, confinement by the kernel, clock, disk, names, TPM, engine, gateway, port, certificates, allow-list, and
@@ -185,6 +194,26 @@ pub(crate) struct Init {
     /// folders of /var/lib/schleuse
     #[arg(long)]
     pub(crate) service: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Directory of the node
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// File to write; it must not exist
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// File of `schleuse backup`
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Directory for the node; new, or as the package made it
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]

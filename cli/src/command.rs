@@ -3,6 +3,7 @@
 mod allow_list;
 mod approval;
 mod audit;
+mod backup;
 mod block;
 mod cert;
 mod check;
@@ -31,6 +32,8 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Init(init) => init::run(&init, format),
         Command::Run(directory) => run::run(&directory.directory).await,
         Command::Check(check) => check::run(&check, format).await,
+        Command::Backup(arguments) => backup::backup(&arguments, format),
+        Command::Restore(arguments) => backup::restore(&arguments, format),
         Command::Doctor(doctor) => doctor::run(&doctor, format).await,
         Command::Status(directory) => status::run(&directory.directory, format).await,
         Command::Cert(Cert::Inspect(files)) => cert::inspect(&files.files, format),

@@ -6,6 +6,7 @@
     reason = "test code: a surprise is a failed test"
 )]
 
+mod backup;
 mod certificates;
 mod configuration;
 mod doctor;
