@@ -117,9 +117,10 @@ pub fn enter(profile: &Profile, required: bool) -> Result<Confinement, ConfineEr
     demand(apply(profile)?, required)
 }
 
-/// Tries the confinement in a thread of its own, which ends; the process stays as it is.
+/// Tries the confinement in a thread of its own, which ends; the process stays as it is. Folders that a start would make
+/// need not be there.
 pub fn probe(profile: &Profile, required: bool) -> Result<Confinement, ConfineError> {
-    in_thread(|| apply(profile)).and_then(|confinement| demand(confinement, required))
+    in_thread(|| apply(&profile.existing())).and_then(|confinement| demand(confinement, required))
 }
 
 fn demand(confinement: Confinement, required: bool) -> Result<Confinement, ConfineError> {

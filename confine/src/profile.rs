@@ -78,6 +78,13 @@ impl Profile {
         self
     }
 
+    /// The same without what is not there.
+    pub(crate) fn existing(&self) -> Self {
+        let mut existing = self.clone();
+        existing.grants.retain(|(path, _)| path.metadata().is_ok());
+        existing
+    }
+
     /// Outgoing connections to these ports only.
     #[must_use]
     pub fn with_ports(mut self, ports: Vec<u16>) -> Self {

@@ -65,7 +65,7 @@ pub fn prove(profile: &Profile, attempts: &[Attempt]) -> Result<(Confinement, Ve
     let (_held, address) = target.map_err(|error| ConfineError::Kernel(error.to_string()))?;
     let before: Vec<Outcome> = attempts.iter().map(|attempt| attempt.make(address)).collect();
     let (confinement, after) = in_thread(|| {
-        let confinement = apply(profile)?;
+        let confinement = apply(&profile.existing())?;
         Ok((confinement, attempts.iter().map(|attempt| attempt.make(address)).collect::<Vec<Outcome>>()))
     })?;
     let pairs = attempts.iter().zip(before.into_iter().zip(after));

@@ -21,8 +21,19 @@ const FORMAT: u32 = 1;
 /// Largest manifest; a node has some thousands of files.
 const MANIFEST_BYTES: u64 = 64 << 20;
 /// Folders and files of a node that are saved; sockets and logs are not.
-const SAVED: [&str; 10] =
-    ["node.toml", "policies", "certificates", "trust", "crl", "blocks", "gateway", "refresh", "audit", "data"];
+const SAVED: [&str; 11] = [
+    "node.toml",
+    "policies",
+    "signed-policies",
+    "certificates",
+    "trust",
+    "crl",
+    "blocks",
+    "gateway",
+    "refresh",
+    "audit",
+    "data",
+];
 
 /// What is in an archive.
 #[derive(Debug, Serialize, Deserialize)]

@@ -40,6 +40,7 @@ async fn a_running_node_is_saved_and_comes_back_whole() {
     .await;
     drop(guard);
     std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::remove_dir_all(directory.with_extension("notes")).unwrap();
 
     let restored = run(&["restore", text(&file), text(&directory)]).expect(0);
     assert!(restored.out.contains("all verified"), "{}", restored.out);
