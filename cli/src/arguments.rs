@@ -93,6 +93,9 @@ pub(crate) enum Command {
     /// Show the processes that a node has installed
     #[command(subcommand)]
     Process(Process),
+    /// Look at the records of the site, index them, count cohorts in them
+    #[command(subcommand)]
+    Source(Source),
     /// Convert and validate FHIR resources; needs no node
     #[command(subcommand)]
     Fhir(Fhir),
@@ -118,7 +121,8 @@ pub(crate) struct Check {
 
 /// Builds and runs a consortium on loopback: a research portal, data integration centres, a data management site and a
 /// trusted third party, each a real gateway and a real engine with its own certificates, policies and store. Applies the
-/// allow-list, lets the portal ping every site, prints a table and keeps serving until Ctrl-C.
+/// allow-list, lets the portal ping every site, lets every data integration centre count cohorts in generated records,
+/// prints both tables, the counts beside the truth, and keeps serving until Ctrl-C.
 ///
 /// DIR/demo.json describes the running network for tools: addresses, process ids, certificates.
 #[derive(Debug, Args)]
@@ -835,4 +839,48 @@ pub(crate) struct FhirValidate {
     /// Answer with FHIR: an OperationOutcome, or a Bundle of one for each resource
     #[arg(long)]
     pub(crate) outcome: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Source {
+    /// Say what is in the folder of the records and whether its index is up to date
+    ///
+    /// Exit code 0: there is an index and nothing has changed since; 1: something is to be done.
+    Check(Directory),
+    /// Bring the index up to date with the records; only what changed is read
+    ///
+    /// A line that is no resource ends the attempt with file and line, and the index before stays in force: a count of a
+    /// part would look like a count of the whole.
+    Index(Directory),
+    /// Say how many resources there are of which type, and how often which codes occur
+    Stats(SourceStats),
+    /// Count the persons of a cohort definition (CCDL); the exact number, for the site itself
+    Count(SourceCount),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  schleuse source stats /srv/schleuse\n  schleuse source stats /srv/schleuse --codes Condition.code --most 50"
+)]
+pub(crate) struct SourceStats {
+    /// Directory of the node, the one that holds node.toml
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Also count the codes of this element, named without the type of a choice (Observation.value); may be repeated
+    #[arg(long, value_name = "ELEMENT")]
+    pub(crate) codes: Vec<String>,
+    /// How many codes of each element
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) most: u32,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  schleuse source count cohort.json --directory /srv/schleuse")]
+pub(crate) struct SourceCount {
+    /// File with the cohort definition
+    #[arg(value_name = "FILE")]
+    pub(crate) definition: PathBuf,
+    /// Directory of the node, the one that holds node.toml
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }

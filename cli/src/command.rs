@@ -16,12 +16,13 @@ mod policy;
 mod process;
 mod replay;
 mod run;
+mod source;
 mod status;
 mod task;
 mod user_task;
 
 use crate::admin::AdminError;
-use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Policy, Process, Task};
+use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Policy, Process, Source, Task};
 use crate::output::printable;
 
 /// Runs what was typed.
@@ -63,6 +64,10 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Task(Task::Show(one)) => user_task::show(&one, format).await,
         Command::Task(Task::Answer(answer)) => user_task::answer_task(&answer, format).await,
         Command::Task(Task::Reject(one)) => user_task::reject(&one, format).await,
+        Command::Source(Source::Check(directory)) => source::check(&directory.directory, format),
+        Command::Source(Source::Index(directory)) => source::index(&directory.directory, format),
+        Command::Source(Source::Stats(stats)) => source::stats(&stats, format),
+        Command::Source(Source::Count(count)) => source::count(&count, format),
         Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
         Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,

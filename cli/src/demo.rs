@@ -13,6 +13,7 @@ mod network;
 mod node_files;
 mod partner;
 mod ping;
+mod records;
 mod report;
 mod running;
 
@@ -48,6 +49,8 @@ enum DemoError {
     Partner(#[from] partner::PartnerError),
     #[error(transparent)]
     Ping(#[from] ping::PingError),
+    #[error("the records of the sites: {0}")]
+    Records(#[from] records::RecordsError),
 }
 
 /// Where the nodes live: a folder of the user, or a temporary one that goes away with the demonstration.
@@ -104,6 +107,8 @@ async fn demonstrate(arguments: &Demo, format: Format, progress: &report::Progre
     certificates::issue_all(root, &network)?;
     node_files::write_all(root, &network, &arguments.store)
         .map_err(|(path, source)| DemoError::File { path, source })?;
+    progress.begin("writing records of generated persons for every data integration centre");
+    records::write_all(root, &network)?;
 
     progress.begin(&format!("starting {} gateways and {} engines", network.sites.len(), network.sites.len()));
     let (mut nodes, mut failures) = running::Nodes::start(root, &network);
@@ -136,8 +141,11 @@ async fn with_nodes(
         progress.begin("portal pings every site (a Task to each, a Task back)");
         let rows = ping_every_site(root, network).await?;
         progress.end();
-        answered = rows.iter().all(report::Row::is_answered);
-        report::print(format, &rows);
+        progress.begin("every data integration centre indexes its records and counts three cohorts");
+        let counts = records::count_all(root, network).await?;
+        progress.end();
+        answered = rows.iter().all(report::Row::is_answered) && counts.iter().all(records::Count::is_true);
+        report::print(format, &rows, &counts);
     }
     progress.end();
     if arguments.once {

@@ -44,6 +44,11 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
     files.extend(&settings.trust_stores.server);
     files.extend(proxy);
     files.extend(&settings.engine.initial_bundle);
+    if let Some(source) = &settings.source {
+        // A reload looks whether the records are there.
+        profile = profile.with(&source.folder, Access::Read);
+        files.extend(&source.code_tree);
+    }
     match &settings.store {
         StoreUrl::Sqlite(file) => {
             profile = profile.with(file.parent().unwrap_or(root), Access::Write);

@@ -456,6 +456,7 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("store", before.store != now.store),
         ("workers.engine", before.workers.engine != now.workers.engine),
         ("engine.processes", before.engine.processes != now.engine.processes),
+        ("source", before.source != now.source),
     ];
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }

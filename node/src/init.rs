@@ -98,6 +98,14 @@ processes = "installed"
 # [officers]
 # required = 2
 # certificates = ["officers/first.pem", "officers/second.pem", "officers/third.pem"]
+
+# The records of a data integration centre: a folder with .ndjson files (one resource a line) and .json Bundles. They are
+# read, never written; `schleuse source index` makes the index, which holds data of patients and is for this user alone.
+# [source]
+# folder = "/srv/records"
+# index = "data/source"
+# Code trees in the form of the public mapping archive, for classifications whose codes do not show what is below them:
+# code-tree = "code-tree.json"
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

@@ -21,7 +21,7 @@ pub use officers::{Officers, Seal};
 pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
     Address, Engine, GatewayUser, KeyPair, Management, OfficersSettings, Outgoing, PostgreSqlStore, Processes, Proxy,
-    Revocation, Sandbox, Settings, StoreUrl, TrustStores, Workers, load,
+    Revocation, Sandbox, Settings, Source, StoreUrl, TrustStores, Workers, load,
 };
 pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

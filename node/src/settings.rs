@@ -3,6 +3,7 @@
 //! [`load`] reads the file, reports every finding and gives settings only if none of them is an error. It opens no other
 //! file; whether certificates and policies are usable is checked by those who use them.
 
+mod source;
 mod store;
 mod user;
 
@@ -16,6 +17,7 @@ use settings::{Finding, Item, Reader, Section};
 
 use crate::blocks::BLOCKS_TOML;
 use crate::{Directory, NODE_TOML};
+pub use source::Source;
 pub use store::{PostgreSqlStore, StoreUrl};
 
 /// Settings of a node. Paths are absolute or below the node's directory.
@@ -55,6 +57,8 @@ pub struct Settings {
     pub engine: Engine,
     /// Who signs policies; none if they are not signed.
     pub officers: Option<OfficersSettings>,
+    /// The records of the site, if it has any.
+    pub source: Option<Source>,
 }
 
 /// Security officers.
@@ -277,6 +281,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let workers = read_workers(root.section(reader, "workers"), reader);
     let engine = read_engine(root.section(reader, "engine"), reader, directory);
     let officers = read_officers(root.section(reader, "officers"), reader, directory);
+    let source = source::read(root.section(reader, "source"), reader, directory);
     root.finish(reader);
     let node = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -298,6 +303,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         workers,
         engine,
         officers,
+        source,
     })
 }
 

@@ -78,7 +78,7 @@ impl Network {
             return vec![u32::try_from(site).unwrap_or(0)];
         }
         let first = u32::try_from(person).unwrap_or(0) % self.sites;
-        let many = if person % 3 == 0 && self.sites > 2 { 3 } else { 2 };
+        let many = if person.is_multiple_of(3) && self.sites > 2 { 3 } else { 2 };
         let mut sites: Vec<u32> = (0..many).map(|step| (first + step) % self.sites).collect();
         sites.sort_unstable();
         sites

@@ -35,7 +35,14 @@ fn all_answered(output: &Output, sites: &[&str]) {
     for column in ["site", "reachable", "status", "round trip", "certificate days left"] {
         assert!(lines[0].contains(column), "{}", output.out);
     }
-    assert_eq!(lines.len(), sites.len() + 1, "{}", output.out);
+    let (lines, cohorts) = lines.split_at(sites.len() + 1);
+    assert!(cohorts[0].contains("counted") && cohorts[0].contains("truth"), "{}", output.out);
+    let centres = sites.iter().filter(|site| site.starts_with("dic-")).count();
+    assert_eq!(cohorts.len(), 1 + 3 * centres, "{}", output.out);
+    for line in &cohorts[1..] {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!((cells[1], cells[3]), (cells[2], "equal"), "{line}");
+    }
     for (line, site) in lines[1..].iter().zip(sites) {
         let cells: Vec<&str> = line.split_whitespace().collect();
         assert_eq!((cells[0], cells[2], cells[3]), (*site, "yes", "pong-received"), "{}", output.out);
@@ -54,6 +61,9 @@ fn demonstration_succeeds_twice_in_the_same_directory() {
     let json = demo_once(&directory, &["--format", "json"]).expect(0).json();
     let rows = json["ping"].as_array().unwrap();
     assert_eq!(rows.len(), sites.len());
+    let cohorts = json["cohorts"].as_array().unwrap();
+    assert!(cohorts.iter().all(|count| count["counted"] == count["truth"]), "{json:#}");
+    assert!(cohorts.iter().any(|count| count["counted"].as_u64() > Some(5)), "{json:#}");
     assert!(rows.iter().all(|row| row["reachable"] == true && row["certificate-days-left"].is_i64()), "{json:#}");
     for name in ["portal", "dic-1", "dic-2", "dic-3", "dms", "ttp"] {
         let run = directory.join("nodes").join(name);

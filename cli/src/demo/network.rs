@@ -155,6 +155,11 @@ fn free_ports(count: usize) -> Result<Vec<(u16, u16)>, NetworkError> {
 // === impl Site ===
 
 impl Site {
+    /// Whether it treats patients.
+    pub(crate) fn has_records(&self) -> bool {
+        self.role == "DIC"
+    }
+
     /// Organisation identifier.
     pub(crate) fn organization_identifier(&self) -> String {
         format!("{}.example", self.name)

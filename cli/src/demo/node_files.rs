@@ -8,6 +8,7 @@ use node::{Directory, Template};
 use super::certificates::PERSONS;
 use super::files;
 use super::network::{Network, Site};
+use super::records;
 use crate::arguments::DemoStore;
 
 /// The store of a new node.
@@ -27,6 +28,7 @@ pub(crate) fn write_all(root: &Path, network: &Network, store: &DemoStore) -> Re
         let settings = directory.node_toml();
         write_missing(&settings, || {
             let text = replace(&node::node_toml(&template(site)), SANDBOX, "sandbox = \"best-effort\"")?;
+            let text = with_records(text, site);
             with_store(&text, store, network_id, site)
         })?;
         check_store(&settings, store).map_err(|error| (settings, error))?;
@@ -46,6 +48,10 @@ fn template(site: &Site) -> Template {
         listen: format!("127.0.0.1:{}", site.port),
         management: format!("127.0.0.1:{}", site.management_port),
     }
+}
+
+fn with_records(text: String, site: &Site) -> String {
+    if site.has_records() { text + records::SECTION } else { text }
 }
 
 fn with_store(text: &str, store: &DemoStore, network: u32, site: &Site) -> std::io::Result<String> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::network::Network;
 use super::ping::Reply;
+use super::records::Count;
 use crate::arguments::Format;
 use crate::output::{Table, answer, printable};
 
@@ -127,15 +128,28 @@ impl Row {
     }
 }
 
-/// Prints the table.
-pub(crate) fn print(format: Format, rows: &[Row]) {
+/// Prints the tables: who answered, and what each site counts in its own records beside the truth.
+pub(crate) fn print(format: Format, rows: &[Row], counts: &[Count]) {
     let text = || {
         let mut table =
             Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
         for row in rows {
             table.row(row.cells());
         }
-        format!("\n{table}")
+        let mut cohorts = Table::new(&["site", "counted", "truth", "", "cohort"]);
+        for count in counts {
+            let verdict = if count.is_true() { "equal" } else { "WRONG" };
+            let cells = [count.counted.to_string(), count.truth.to_string(), verdict.to_owned()];
+            cohorts.row([count.site.clone()].into_iter().chain(cells).chain([count.question.to_owned()]));
+        }
+        format!("\n{table}\n{cohorts}")
     };
-    answer(format, text, || json!({ "ping": rows.iter().map(Row::json).collect::<Vec<_>>() }));
+    let count = |count: &Count| json!({ "site": count.site, "cohort": count.question, "counted": count.counted, "truth": count.truth });
+    let json = || {
+        json!({
+            "ping": rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "cohorts": counts.iter().map(count).collect::<Vec<_>>(),
+        })
+    };
+    answer(format, text, json);
 }

@@ -12,8 +12,8 @@ pub(crate) enum Node<'a> {
     Bool(bool),
     Number(f64),
     String(Cow<'a, str>),
-    List(Vec<Node<'a>>),
-    Object(Vec<(Cow<'a, str>, Node<'a>)>),
+    List(Vec<Self>),
+    Object(Vec<(Cow<'a, str>, Self)>),
 }
 
 impl<'a> Node<'a> {

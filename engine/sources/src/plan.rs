@@ -65,7 +65,7 @@ pub enum Test {
         rows: Box<Rows>,
     },
     /// One of the tests holds.
-    AnyOf(Vec<Test>),
+    AnyOf(Vec<Self>),
 }
 
 /// A code, or with `descendants` every code that begins with it.

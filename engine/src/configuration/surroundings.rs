@@ -54,8 +54,28 @@ pub(super) fn findings(
     {
         findings.push(error(format!("engine.initial-bundle: {problem}"), problem.remedy()));
     }
+    if let Some(source) = &settings.source {
+        findings.extend(source_findings(source));
+    }
     for folder in [data, Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
         writable(folder, &mut findings);
+    }
+    findings
+}
+
+/// The records of the site: their folder can be read, and what else is named is usable. The index is made by a command
+/// and may be missing here.
+fn source_findings(source: &node::Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match std::fs::read_dir(&source.folder) {
+        Ok(_) => {}
+        Err(problem) => findings.push(error(
+            format!("source.folder: {}: {problem}", source.folder.display()),
+            "name a folder that this user can read, or leave the section out",
+        )),
+    }
+    if let Err(problem) = sources::mapping::load(source.code_tree.as_deref()) {
+        findings.push(error(format!("source.code-tree: {problem}"), "use a tree of the public mapping archive"));
     }
     findings
 }

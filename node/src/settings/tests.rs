@@ -147,3 +147,15 @@ fn only_plain_https_addresses_are_base_urls() {
         assert!(Address::parse(text).is_none(), "{text}");
     }
 }
+
+#[test]
+fn a_source_has_its_index_beside_the_data_and_never_among_the_records() {
+    let with = |section: &str| read(&format!("{}\n{section}", template()));
+    assert_eq!(read(&template()).unwrap().source, None);
+    let source = with("[source]\nfolder = \"/srv/records\"\n").unwrap().source.unwrap();
+    assert_eq!(source.folder, Path::new("/srv/records"));
+    assert_eq!(source.index, Path::new("/node/data/source"));
+    assert!(with("[source]\nindex = \"x\"\n").is_err());
+    assert!(with("[source]\nfolder = \"records\"\nindex = \"records/index\"\n").is_err());
+    assert!(with("[source]\nfolder = \"records\"\nformat = \"csv\"\n").is_err());
+}

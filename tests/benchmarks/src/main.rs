@@ -26,6 +26,7 @@ mod process;
 mod processors;
 mod report;
 mod scale;
+mod site_records;
 mod start;
 mod statistics;
 mod upstream;
@@ -99,6 +100,8 @@ enum Name {
     Scale,
     /// Record linkage: quality on FEBRL and on generated families, and its speed
     Linkage,
+    /// Indexing the records of a site, and counting cohorts in them
+    Sources,
 }
 
 /// How a benchmark is to run.
@@ -134,6 +137,7 @@ impl Name {
             Self::Bpmn => "bpmn",
             Self::Scale => "scale",
             Self::Linkage => "linkage",
+            Self::Sources => "sources",
         }
     }
 }
@@ -232,6 +236,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Bpmn => bpmn_engine::run(run, &mut report),
         Name::Scale => scale::run(run, &mut report).await,
         Name::Linkage => linkage_run::run(run, &mut report),
+        Name::Sources => site_records::run(run, &mut report),
     }?;
     report.finish(&run.results)
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod fhir;
 mod findings;
 mod running;
+mod source;
 mod usage;
 
 use std::path::Path;

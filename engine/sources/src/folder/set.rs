@@ -18,7 +18,7 @@ impl PersonSet {
     pub fn full(size: usize) -> Self {
         let mut set = Self { words: vec![u64::MAX; size.div_ceil(64)] };
         if let Some(last) = set.words.last_mut()
-            && size % 64 != 0
+            && !size.is_multiple_of(64)
         {
             *last = (1 << (size % 64)) - 1;
         }

@@ -139,7 +139,7 @@ impl Entry {
         let mut elements = elements.chain(self.attribute.iter().map(|attribute| &attribute.element));
         if self.contexts.is_empty() {
             Err("it has no contexts")
-        } else if self.term.is_some() == !self.systems.is_empty() {
+        } else if self.term.is_some() != self.systems.is_empty() {
             Err("it must have either term or systems")
         } else if self.term.is_none() && self.code.is_empty() {
             Err("it has systems, but no element with the code")

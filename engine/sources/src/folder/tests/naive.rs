@@ -280,6 +280,9 @@ fn interval(text: &str) -> (Date, Date) {
             let first = day(&format!("{text}-01"));
             (first, first.replace_day(first.month().length(first.year())).unwrap())
         }
-        _ => (day(&text[..10]), day(&text[..10])),
+        _ => {
+            let only = day(text.get(..10).unwrap());
+            (only, only)
+        }
     }
 }
