@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 mod fhir;
 mod init;
+mod instance;
 mod matrix;
 mod policy;
 mod process;
@@ -22,7 +23,9 @@ mod task;
 mod user_task;
 
 use crate::admin::AdminError;
-use crate::arguments::{AllowList, Arguments, Audit, Cert, Command, Fhir, Policy, Process, Source, Task};
+use crate::arguments::{
+    AllowList, Arguments, Audit, Cert, Command, Fhir, Incident, Instance, Policy, Process, Source, Task,
+};
 use crate::output::printable;
 
 /// Runs what was typed.
@@ -68,6 +71,13 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Source(Source::Index(directory)) => source::index(&directory.directory, format),
         Command::Source(Source::Stats(stats)) => source::stats(&stats, format),
         Command::Source(Source::Count(count)) => source::count(&count, format),
+        Command::Instance(Instance::List(list)) => instance::list(&list, format).await,
+        Command::Instance(Instance::Show(one)) => instance::show(&one, format).await,
+        Command::Instance(Instance::History(one)) => instance::history(&one, format).await,
+        Command::Instance(Instance::Retry(one)) => instance::retry(&one, format).await,
+        Command::Instance(Instance::Resolve(resolve)) => instance::resolve(&resolve, format).await,
+        Command::Instance(Instance::Cancel(cancel)) => instance::cancel(&cancel, format).await,
+        Command::Incident(Incident::List(directory)) => instance::incidents(&directory.directory, format).await,
         Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
         Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,

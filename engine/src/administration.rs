@@ -6,6 +6,7 @@
 
 mod approvals;
 mod commands;
+mod instances;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -187,6 +188,11 @@ impl Administration {
             (Method::POST, "/tasks") => self.start_task(&body).await,
             (Method::POST, "/reload") => self.reload().await,
             (Method::GET, "/store/check") => self.check_store(head.uri.query().unwrap_or_default()).await,
+            (Method::GET, "/instances") => self.list_instances(head.uri.query().unwrap_or_default()).await,
+            (Method::GET, "/incidents") => self.list_incidents().await,
+            (method, path) if path.starts_with("/instances/") => {
+                self.instance(&method, path, head.uri.query().unwrap_or_default(), &body).await
+            }
             (Method::GET, "/allow-list/pending") => self.pending_changes().await,
             (Method::POST, "/allow-list/approve") => self.approve_change(&body, uid).await,
             (Method::POST, "/allow-list/reject") => self.reject_change(&body, uid).await,

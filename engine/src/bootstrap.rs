@@ -171,10 +171,10 @@ fn first_bundle(configuration: &Configuration) -> Resource {
 }
 
 /// Stores the resources of the installed processes that are not stored yet.
-pub(crate) async fn plugins(
+pub(crate) async fn plugins<'p>(
     configuration: &Configuration,
     endpoint: &Endpoint,
-    plugins: &[Plugin],
+    plugins: impl Iterator<Item = &'p Plugin>,
 ) -> Result<(), BootstrapError> {
     let organization = configuration.settings.organization_identifier.as_str();
     for plugin in plugins {

@@ -1,11 +1,12 @@
 //! What the engine needs of the machine: the node's directory to read, its store, its audit chain and its sockets to write,
-//! outgoing connections. No listening port, no other program, nothing else of the disk.
+//! outgoing connections. No listening port but that of external workers, which is open before; no other program, nothing
+//! else of the disk.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use confine::{Access, Attempt, ConfineError, Confinement, Network, Profile};
-use node::{Sandbox, Settings, StoreUrl};
+use node::{Sandbox, Settings, StoreUrl, WorkerProof};
 
 /// What holds this process; set once, like the confinement itself.
 static IN_FORCE: OnceLock<Confinement> = OnceLock::new();
@@ -48,6 +49,17 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
         // A reload looks whether the records are there.
         profile = profile.with(&source.folder, Access::Read);
         files.extend(&source.code_tree);
+    }
+    if let Some(workers) = &settings.workers.external {
+        files.extend([&workers.certificate.certificate, &workers.certificate.private_key]);
+        files.extend(&workers.client_authorities);
+        files.extend(workers.credentials.iter().filter_map(|credential| match &credential.proof {
+            WorkerProof::TokenFile(file) => Some(file),
+            WorkerProof::Thumbprint(_) => None,
+        }));
+    }
+    if !settings.engine.plugins.starts_with(root) {
+        profile = profile.with(settings.engine.plugins.clone(), Access::Read);
     }
     match &settings.store {
         StoreUrl::Sqlite(file) => {

@@ -6,7 +6,8 @@
 //! configuration ─▶ store ─▶ processes::Runtime ─▶ endpoint (run/engine.sock) ─▶ bootstrap (own and shipped resources)
 //!                                    │                       │
 //!                              messenger ─▶ client     snapshots (run/snapshot.sock) ─▶ gateways
-//!                                                       administration (run/admin.sock) ─▶ schleuse
+//!                                    │                  administration (run/admin.sock) ─▶ schleuse
+//!                              workers (TLS, /engine-rest) ◀─ external workers
 //! ```
 //!
 //! Nothing is served before the bootstrap is complete, and the service manager hears "ready" last. A failed load of
@@ -24,6 +25,7 @@ mod records;
 mod run;
 mod snapshots;
 mod tasks;
+mod workers;
 
 pub use configuration::{Configuration, ConfigurationError};
 pub use run::{RunError, check, prove_confinement, run};

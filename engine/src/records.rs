@@ -57,6 +57,9 @@ enum Event<'l> {
         command: &'l str,
         uid: u32,
     },
+    Worker {
+        request: &'l str,
+    },
 }
 
 impl Records {
@@ -74,6 +77,21 @@ impl Records {
             resource_type: None,
             id: None,
             event: Event::Administration { command, uid },
+        };
+        self.append(OffsetDateTime::now_utc(), &line)?;
+        self.on_disk().await
+    }
+
+    /// Records a request of an external worker; on disk when it resolves.
+    pub(crate) async fn worker(&self, credential: &str, request: &str) -> Result<(), AuditError> {
+        let line = Line {
+            correlation_id: link::CorrelationId::random().to_string(),
+            identity: credential.to_owned(),
+            kind: "worker",
+            interaction: "external-task",
+            resource_type: None,
+            id: None,
+            event: Event::Worker { request },
         };
         self.append(OffsetDateTime::now_utc(), &line)?;
         self.on_disk().await

@@ -12,9 +12,9 @@ use client::Client;
 use daemon::{Arguments, EXIT_CONFIGURATION, Parts, Reloads};
 use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandler, peer_uids};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use node::{Processes, Settings};
+use node::{OnFailure, Processes, Settings};
 use policies::AllowList;
-use processes::{LocalNode, Plugin, ProcessError, Runtime, ping_pong};
+use processes::{LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, package, ping_pong};
 use settings::Finding;
 use store::{Store, StoreError};
 use tokio::net::UnixListener;
@@ -31,6 +31,7 @@ use crate::messenger::{Outgoing, client_settings};
 use crate::records::Records;
 use crate::snapshots::Snapshots;
 use crate::tasks::Tasks;
+use crate::workers::{self, Workers, WorkersError};
 
 /// Size at which the next audit file is begun.
 const AUDIT_FILE_BYTES: u64 = 256 << 20;
@@ -82,6 +83,12 @@ pub enum RunError {
     /// The processes cannot begin.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A process plug-in cannot be read.
+    #[error("a process plug-in cannot be used: {0}")]
+    Package(#[from] PackageError),
+    /// Workers cannot be served.
+    #[error(transparent)]
+    Workers(#[from] WorkersError),
     /// A socket cannot be made.
     #[error("the socket {path} cannot be made; make the folder run/ writable for the engine's user")]
     Socket {
@@ -127,6 +134,8 @@ impl RunError {
                 | Self::Confinement(_)
                 | Self::Client(_)
                 | Self::Database(_)
+                | Self::Package(_)
+                | Self::Workers(_)
                 | Self::Bootstrap(BootstrapError::OtherAddress { .. })
                 | Self::InitialBundle(InitialBundleError::File { .. } | InitialBundleError::Refused { .. })
         )
@@ -169,16 +178,22 @@ pub fn run(arguments: &Arguments) -> Result<(), RunError> {
     settings.directory.prepare(settings.gateway_user.as_ref()).map_err(system("the folders of the node"))?;
     // What the confined process can no longer read.
     let gateway = gateway_uid(settings);
+    let worker_port = settings.workers.external.as_ref().map(workers::bind).transpose()?;
     confinement::enter(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(configuration.settings.workers.engine)
         .enable_all()
         .build()
         .map_err(system("threads"))?;
-    runtime.block_on(run_in(configuration, gateway, arguments.supervised))
+    runtime.block_on(run_in(configuration, gateway, worker_port, arguments.supervised))
 }
 
-async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) -> Result<(), RunError> {
+async fn run_in(
+    configuration: Configuration,
+    gateway: u32,
+    worker_port: Option<std::net::TcpListener>,
+    supervised: bool,
+) -> Result<(), RunError> {
     let started = Instant::now();
     // First of all: until it is taken over, the signal ends the process.
     let reloads = Reloads::new().map_err(|source| RunError::System { what: "SIGHUP", source })?;
@@ -201,7 +216,10 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
     let client = Client::new(client_settings(settings, &configuration.policy, &allow_list))?;
     let outgoing = Arc::new(Outgoing { client, allow_list: Arc::clone(&allow_list) });
     let plugins = installed(settings.engine.processes);
-    let processes = Arc::new(Runtime::start(store.clone(), local_node(&configuration), &plugins, store.owner()).await?);
+    let packages = packages(settings)?;
+    let processes = Runtime::start_with(store.clone(), local_node(&configuration), &plugins, &packages, store.owner());
+    let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
+    let processes = Arc::new(processes.await?.keeping_incidents(keeps_incidents));
     let snapshots = Snapshots::new(store.clone(), Arc::clone(&allow_list));
     let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
 
@@ -220,7 +238,8 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
         metrics: Arc::new(move || metrics.render()),
     });
     bootstrap::own_node(&configuration, &endpoint, &store).await?;
-    bootstrap::plugins(&configuration, &endpoint, &plugins).await?;
+    bootstrap::plugins(&configuration, &endpoint, plugins.iter()).await?;
+    bootstrap::plugins(&configuration, &endpoint, packages.iter().map(|package| &package.plugin)).await?;
     initial_bundle::apply(&configuration, &endpoint, &store).await?;
     endpoint.publish_allow_list().await;
 
@@ -251,7 +270,14 @@ async fn run_in(configuration: Configuration, gateway: u32, supervised: bool) ->
         snapshots: Arc::clone(&snapshots),
     };
 
+    let workers = worker_port
+        .zip(reload.settings.workers.external.as_ref())
+        .map(|(port, external)| Workers::new(port, external, &processes, &store, &records, stopping.clone()));
+    let workers = workers.transpose()?;
     let mut parts = Parts::default();
+    if let Some(workers) = workers {
+        parts.start("external workers", workers.serve(stopping.clone()));
+    }
     parts.start(
         "publication of the allow-list",
         snapshots.serve(listen(link::socket::SNAPSHOT, mode)?, peer_uids(vec![gateway])),
@@ -300,6 +326,13 @@ fn installed(processes: Processes) -> Vec<Plugin> {
     match processes {
         Processes::Installed => vec![ping_pong::plugin()],
         Processes::None => Vec::new(),
+    }
+}
+
+fn packages(settings: &Settings) -> Result<Vec<Package>, PackageError> {
+    match settings.engine.processes {
+        Processes::Installed => package::load_all(&settings.engine.plugins),
+        Processes::None => Ok(Vec::new()),
     }
 }
 
@@ -455,6 +488,9 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("node.endpoint-identifier", before.endpoint_identifier != now.endpoint_identifier),
         ("store", before.store != now.store),
         ("workers.engine", before.workers.engine != now.workers.engine),
+        ("workers", before.workers.external != now.workers.external),
+        ("engine.on-failure", before.engine.on_failure != now.engine.on_failure),
+        ("engine.plugins", before.engine.plugins != now.engine.plugins),
         ("engine.processes", before.engine.processes != now.engine.processes),
         ("source", before.source != now.source),
     ];

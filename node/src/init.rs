@@ -84,6 +84,16 @@ address = {management}
 [workers]
 gateway = 2
 engine = 2
+# Workers of this hospital that do steps of processes (Operaton's external tasks, base path /engine-rest). Never the
+# partner port; each credential is good for the topics that it names.
+# listen = "10.0.0.5:8443"
+# certificate = "certificates/workers.pem"
+# private-key = "certificates/workers.key"
+# client-authorities = ["trust/workers.pem"]
+# [[workers.credential]]
+# name = "imaging"
+# topics = ["pseudonymise-images"]
+# token-file = "imaging.token"          # mode 600; or thumbprint = "<128 hexadecimal digits>"
 
 [engine]
 # "installed" runs the processes of this node; "none" leaves Tasks to an attached foreign engine.
@@ -91,6 +101,11 @@ processes = "installed"
 # A batch or transaction Bundle (XML or JSON) that is carried out at the first start, and again whenever the file has
 # changed: partners of an allow-list, resources of attached processes.
 # initial-bundle = "initial-bundle.xml"
+# A step that fails after its retries: "fail" ends its instance and Tasks, as DSF does; "incident" leaves it to an operator
+# (`schleuse incident list`, `schleuse instance retry|resolve|cancel`).
+# on-failure = "fail"
+# Folder with process plug-ins: folders and DSF jars.
+# plugins = "plugins"
 
 # Security officers who sign the policy. Without this section the files in policies/ are obeyed as they are; with it only
 # what so many of these officers have signed, see `schleuse policy sign --help`. Their certificates stand here and not in

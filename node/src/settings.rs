@@ -6,6 +6,7 @@
 mod source;
 mod store;
 mod user;
+mod workers;
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -51,7 +52,7 @@ pub struct Settings {
     pub outgoing: Outgoing,
     /// Health, readiness, metrics.
     pub management: Management,
-    /// Threads.
+    /// Threads, and external workers.
     pub workers: Workers,
     /// The process engine.
     pub engine: Engine,
@@ -159,13 +160,48 @@ pub struct Management {
     pub address: SocketAddr,
 }
 
-/// Threads of each process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Threads of each process, and the workers from outside that do steps of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// Of the gateway.
+    /// Threads of the gateway.
     pub gateway: usize,
-    /// Of the engine.
+    /// Threads of the engine.
     pub engine: usize,
+    /// Where workers from outside fetch their tasks; nowhere by default.
+    pub external: Option<ExternalWorkers>,
+}
+
+/// The listener for external workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalWorkers {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate.
+    pub certificate: KeyPair,
+    /// Authorities of the workers' certificates.
+    pub client_authorities: Vec<PathBuf>,
+    /// Who may fetch what.
+    pub credentials: Vec<WorkerCredential>,
+}
+
+/// A worker's credential and the topics that it is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerCredential {
+    /// Its name, for the audit log.
+    pub name: String,
+    /// The topics.
+    pub topics: Vec<String>,
+    /// What proves it.
+    pub proof: WorkerProof,
+}
+
+/// What proves a worker's credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerProof {
+    /// A bearer token in a file.
+    TokenFile(PathBuf),
+    /// A client certificate with this SHA-512 thumbprint.
+    Thumbprint(policies::Thumbprint),
 }
 
 /// The process engine, and what it begins with.
@@ -175,6 +211,19 @@ pub struct Engine {
     pub processes: Processes,
     /// A Bundle (XML or JSON) that is carried out at start.
     pub initial_bundle: Option<PathBuf>,
+    /// Folder with process plug-ins.
+    pub plugins: PathBuf,
+    /// What becomes of a step that failed after its retries.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of a step that failed after its retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Its instance and Tasks fail, as in DSF.
+    Fail,
+    /// It waits for an operator.
+    Incident,
 }
 
 /// Which Tasks the engine runs.
@@ -278,7 +327,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let store = store::read(root.section(reader, "store"), reader, directory);
     let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
     let management = read_management(root.section(reader, "management"), reader);
-    let workers = read_workers(root.section(reader, "workers"), reader);
+    let workers = read_workers(root.section(reader, "workers"), reader, directory);
     let engine = read_engine(root.section(reader, "engine"), reader, directory);
     let officers = read_officers(root.section(reader, "officers"), reader, directory);
     let source = source::read(root.section(reader, "source"), reader, directory);
@@ -509,19 +558,23 @@ fn read_management(mut section: Section<'_>, reader: &mut Reader<'_>) -> Option<
     Some(Management { address: item.value })
 }
 
-fn read_workers(mut section: Section<'_>, reader: &mut Reader<'_>) -> Workers {
+fn read_workers(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Workers {
     let mut count = |name| section.integer(reader, name, 1..257).and_then(|item| usize::try_from(item.value).ok());
-    let workers = Workers { gateway: count("gateway").unwrap_or(2), engine: count("engine").unwrap_or(2) };
+    let (gateway, engine) = (count("gateway").unwrap_or(2), count("engine").unwrap_or(2));
+    let external = workers::read(&mut section, reader, directory);
     section.finish(reader);
-    workers
+    Workers { gateway, engine, external }
 }
 
 fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Engine {
     let choices = [("installed", Processes::Installed), ("none", Processes::None)];
     let processes = section.choice(reader, "processes", &choices).map_or(Processes::Installed, |item| item.value);
     let initial_bundle = section.string(reader, "initial-bundle").map(|item| directory.root().join(item.value));
+    let plugins = section.string(reader, "plugins").map_or_else(|| "plugins".to_owned(), |item| item.value);
+    let choices = [("fail", OnFailure::Fail), ("incident", OnFailure::Incident)];
+    let on_failure = section.choice(reader, "on-failure", &choices).map_or(OnFailure::Fail, |item| item.value);
     section.finish(reader);
-    Engine { processes, initial_bundle }
+    Engine { processes, initial_bundle, plugins: directory.root().join(plugins), on_failure }
 }
 
 fn read_officers(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<OfficersSettings> {

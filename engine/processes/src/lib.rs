@@ -21,6 +21,7 @@
 //! - Tasks that nobody took over are taken over or failed at the start; ended instances are removed after their time.
 
 pub mod definition;
+pub mod external;
 mod inbox;
 mod jobs;
 pub mod limits;
@@ -37,8 +38,9 @@ pub mod work;
 
 pub use definition::{Definition, Definitions};
 pub use outbox::{Delivery, DeliveryFailure, FailureKind, Messenger};
+pub use plugin::package::{self, Package, PackageError};
 pub use plugin::{Plugin, PluginError};
-pub use runtime::{AnswerError, LocalNode, ProcessError, Runtime};
+pub use runtime::{AnswerError, LocalNode, OperateError, ProcessError, Runtime};
 pub use step::{BoxFuture, Listener, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
 pub use user_task::UserTaskListener;
 pub use work::{ContentReader, ContentWriter, WorkContext};

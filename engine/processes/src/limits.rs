@@ -92,6 +92,24 @@ pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 /// Ended instances that one transaction removes with all their events; other writers wait that long.
 pub const REMOVED_AT_ONCE: usize = 10;
 
+/// Characters of the details of an external task's failure (stack traces).
+pub const ERROR_DETAILS: usize = 32 * 1024;
+
+/// Packages in the folder of plug-ins.
+pub const PACKAGES: usize = 200;
+
+/// Files of a package. The largest known jar has a thousand, most of them classes.
+pub const PLUGIN_FILES: usize = 20_000;
+
+/// Folders within each other in a package.
+pub const PLUGIN_DEPTH: usize = 16;
+
+/// Bytes of one file of a package.
+pub const PLUGIN_FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of all files of a package, and of a jar.
+pub const PLUGIN_BYTES: usize = 128 * 1024 * 1024;
+
 /// Bytes of an answer to a user task, which becomes a variable of its instance.
 pub const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 

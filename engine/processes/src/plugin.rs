@@ -4,6 +4,9 @@
 //! `#{organization}`; [`Plugin::resources`] replaces them, parses and sets the status, and the engine stores the result
 //! through the endpoint as any other resource. An error in a plug-in is an error at start, never a half-loaded process.
 
+mod archive;
+pub mod package;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,7 +26,7 @@ pub struct Plugin {
     pub date: &'static str,
     /// BPMN texts.
     pub models: Vec<&'static str>,
-    /// FHIR XML texts by file name, in the order in which they are stored.
+    /// FHIR texts, XML or JSON by the end of their file name, in the order in which they are stored.
     pub resources: Vec<(&'static str, &'static str)>,
     /// Implementations by class name.
     pub implementations: Implementations,
@@ -37,6 +40,8 @@ pub struct Implementations {
     pub(crate) sends: BTreeMap<&'static str, Arc<dyn SendStep>>,
     pub(crate) listeners: BTreeMap<&'static str, Arc<dyn Listener>>,
     pub(crate) user_tasks: BTreeMap<&'static str, Arc<dyn UserTaskListener>>,
+    /// Topics under which workers do what a class names.
+    pub(crate) topics: BTreeMap<&'static str, &'static str>,
 }
 
 /// Why a plug-in cannot be loaded.
@@ -97,10 +102,15 @@ pub enum PluginError {
 impl Plugin {
     /// The definitions of its processes, each checked for implementations.
     pub fn definitions(&self) -> Result<Vec<Definition>, PluginError> {
-        self.models.iter().map(|text| self.definition(text)).collect()
+        self.definitions_with(&self.implementations)
     }
 
-    fn definition(&self, text: &str) -> Result<Definition, PluginError> {
+    /// As [`Self::definitions`], with the implementations of other plug-ins too.
+    pub(crate) fn definitions_with(&self, all: &Implementations) -> Result<Vec<Definition>, PluginError> {
+        self.models.iter().map(|text| self.definition(text, all)).collect()
+    }
+
+    pub(crate) fn definition(&self, text: &str, all: &Implementations) -> Result<Definition, PluginError> {
         let xml = self.replace(text, "");
         let definition =
             Definition::parse(xml.as_bytes()).map_err(|source| PluginError::Model { plugin: self.name, source })?;
@@ -112,10 +122,12 @@ impl Plugin {
         for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
             let class = match implementation {
                 bpmn::model::Implementation::Class { class, .. } => class.clone(),
-                bpmn::model::Implementation::External { topic, .. } => format!("external topic {topic}"),
-                bpmn::model::Implementation::Expression { .. } => continue,
+                // Workers do it.
+                bpmn::model::Implementation::External { .. } | bpmn::model::Implementation::Expression { .. } => {
+                    continue;
+                }
             };
-            if !self.implementations.has(&class) {
+            if !all.has(&class) {
                 let element = node.id.to_string();
                 return Err(PluginError::Implementation { plugin: self.name, element, class });
             }
@@ -130,7 +142,8 @@ impl Plugin {
 
     fn resource(&self, file: &'static str, text: &str, organization: &str) -> Result<Resource, PluginError> {
         let xml = self.replace(text, organization);
-        let mut resource = fhir::parse(Format::Xml, xml.as_bytes(), &Limits::default())
+        let format = if file.ends_with(".json") { Format::Json } else { Format::Xml };
+        let mut resource = fhir::parse(format, xml.as_bytes(), &Limits::default())
             .map_err(|source| PluginError::Resource { plugin: self.name, file, source })?;
         // Metadata resources come with status unknown and get that of their process; a draft Task stays a draft.
         if resource.type_name() != "Task" && resource.str("status").is_some() {
@@ -183,6 +196,22 @@ impl Implementations {
         self
     }
 
+    /// Has workers that fetch the topic do what the class names.
+    #[must_use]
+    pub fn with_topic(mut self, class: &'static str, topic: &'static str) -> Self {
+        self.topics.insert(class, topic);
+        self
+    }
+
+    /// Takes over the topics of another plug-in for classes that have no implementation.
+    pub(crate) fn bind_missing(&mut self, other: &Self) {
+        for (class, topic) in &other.topics {
+            if !self.has(class) {
+                self.topics.insert(class, topic);
+            }
+        }
+    }
+
     /// Those that DSF itself brings.
     pub(crate) fn standard() -> Self {
         DEFAULT_LISTENERS.into_iter().fold(Self::default(), |all, class| all.with_user_task(class, DefaultListener))
@@ -194,6 +223,7 @@ impl Implementations {
         self.works.extend(other.works.iter().map(|(class, step)| (*class, Arc::clone(step))));
         self.sends.extend(other.sends.iter().map(|(class, step)| (*class, Arc::clone(step))));
         self.listeners.extend(other.listeners.iter().map(|(class, listener)| (*class, Arc::clone(listener))));
+        self.topics.extend(&other.topics);
         self.user_tasks.extend(other.user_tasks.iter().map(|(class, listener)| (*class, Arc::clone(listener))));
     }
 
@@ -203,6 +233,7 @@ impl Implementations {
             || self.sends.contains_key(class)
             || self.listeners.contains_key(class)
             || self.user_tasks.contains_key(class)
+            || self.topics.contains_key(class)
             || DEFAULT_LISTENERS.contains(&class)
     }
 }

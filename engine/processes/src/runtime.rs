@@ -4,6 +4,7 @@ mod accept;
 mod answers;
 mod condemn;
 mod environment;
+mod operate;
 mod settle;
 mod takeover;
 pub(crate) mod timer_start;
@@ -20,14 +21,17 @@ use tokio::task::JoinSet;
 
 use crate::definition::{Definition, Definitions};
 use crate::outbox::Sending;
+use crate::plugin::package::Package;
 use crate::plugin::{Implementations, Plugin, PluginError};
 use crate::work::Working;
 use crate::{jobs, outbox, retention, work};
 pub use answers::AnswerError;
 pub(crate) use condemn::fail_instance;
+pub use operate::OperateError;
 pub(crate) use settle::fail as fail_task;
 #[cfg(test)]
 pub(crate) use takeover::take_over;
+pub(crate) use unit::rows::read as read_instance;
 pub(crate) use unit::{NO_PLUGIN, UNABLE_TO_CORRELATE, Unit};
 
 /// The worker that ends when it is done.
@@ -50,6 +54,10 @@ pub struct Runtime {
     pub(crate) node: Arc<LocalNode>,
     pub(crate) definitions: Definitions,
     pub(crate) implementations: Implementations,
+    /// Models of packages that are left out, and why.
+    refused: Vec<String>,
+    /// Whether a step that failed waits for an operator instead of failing its instance (`on-failure = "incident"`).
+    pub(crate) keeps_incidents: bool,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
     /// Messages on their way.
@@ -116,18 +124,32 @@ pub(crate) const fn is_final(error: &StoreError) -> bool {
 impl Runtime {
     /// Loads the plug-ins, stores their definitions and takes over what an earlier run of this engine had claimed.
     pub async fn start(store: Store, node: LocalNode, plugins: &[Plugin], owner: &str) -> Result<Self, ProcessError> {
+        Self::start_with(store, node, plugins, &[], owner).await
+    }
+
+    /// As [`Self::start`], with the packages of the node: what of them cannot run is left out and reported.
+    pub async fn start_with(
+        store: Store,
+        node: LocalNode,
+        plugins: &[Plugin],
+        packages: &[Package],
+        owner: &str,
+    ) -> Result<Self, ProcessError> {
         let mut definitions = Definitions::default();
         let mut implementations = Implementations::standard();
+        plugins.iter().for_each(|plugin| implementations.extend(&plugin.implementations));
+        // What a package binds is for classes that nobody here implements; it cannot take over those of others.
+        packages.iter().for_each(|package| implementations.bind_missing(&package.plugin.implementations));
         for plugin in plugins {
-            for definition in plugin.definitions()? {
+            for definition in plugin.definitions_with(&implementations)? {
                 if definitions.installed(&definition.key, &definition.version).is_some() {
                     let (key, version) = (definition.key, definition.version);
                     return Err(PluginError::Twice { plugin: plugin.name, key, version }.into());
                 }
                 definitions.install(Arc::new(definition));
             }
-            implementations.extend(&plugin.implementations);
         }
+        let refused = install_packages(&mut definitions, &implementations, packages);
         let installed: Vec<Arc<Definition>> = definitions.all_installed().map(Arc::clone).collect();
         let newest: Vec<Arc<Definition>> = definitions.all_newest().map(Arc::clone).collect();
         let own = owner.to_owned();
@@ -159,6 +181,8 @@ impl Runtime {
             node: Arc::new(node),
             definitions,
             implementations,
+            refused,
+            keeps_incidents: false,
             owner: owner.to_owned(),
             sending: Sending::default(),
             working: Arc::default(),
@@ -178,6 +202,19 @@ impl Runtime {
     /// Installed processes.
     pub fn installed(&self) -> impl Iterator<Item = &Arc<Definition>> {
         self.definitions.all_installed()
+    }
+
+    /// Has steps that failed wait for an operator, who retries, resolves or cancels.
+    #[must_use]
+    pub const fn keeping_incidents(mut self, keeps: bool) -> Self {
+        self.keeps_incidents = keeps;
+        self
+    }
+
+    /// Models of packages that were left out at the start, and why.
+    #[must_use]
+    pub fn refused(&self) -> &[String] {
+        &self.refused
     }
 
     /// Runs the workers until `stop` turns true; work that has begun is finished. Returns earlier only if one of them has
@@ -215,4 +252,36 @@ pub(crate) async fn pause(stop: &mut watch::Receiver<bool>, time: std::time::Dur
         () = tokio::time::sleep(time) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
+}
+
+/// Installs the models of packages. A process that two of them bring is taken from neither, as in the reference.
+fn install_packages(
+    definitions: &mut Definitions,
+    implementations: &Implementations,
+    packages: &[Package],
+) -> Vec<String> {
+    let (mut refused, mut found) = (Vec::new(), Vec::new());
+    for package in packages {
+        for model in &package.plugin.models {
+            match package.plugin.definition(model, implementations) {
+                Ok(definition) => found.push((package, Arc::new(definition))),
+                Err(error) => refused.push(format!("{}: {error}", package.source.display())),
+            }
+        }
+    }
+    let mut usable = Vec::new();
+    for (package, definition) in &found {
+        let (key, version) = (&definition.key, &definition.version);
+        let same = found.iter().filter(|(_, other)| other.key == *key && other.version == *version);
+        if definitions.installed(key, version).is_some() || same.count() > 1 {
+            refused.push(format!("{}: process {key}|{version} is there more than once", package.source.display()));
+        } else {
+            usable.push(Arc::clone(definition));
+        }
+    }
+    usable.into_iter().for_each(|definition| definitions.install(definition));
+    for reason in &refused {
+        tracing::warn!(reason, "a process of a package is left out");
+    }
+    refused
 }

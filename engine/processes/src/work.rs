@@ -207,6 +207,11 @@ async fn attempt(
         let reason = item.failure.as_deref().unwrap_or("its engine ended each time");
         return Some(Err(WorkError::failed(format!("begun {} times without a result: {reason}", limits::WORK_STARTS))));
     }
+    // A step that failed in its transaction, and that an operator has tried again: there is nothing to do outside.
+    if item.input.is_empty() {
+        record::again(runtime, item).await;
+        return None;
+    }
     let Some(step) = runtime.implementations.works.get(item.topic.as_str()).map(Arc::clone) else {
         return Some(Err(WorkError::failed(crate::runtime::NO_PLUGIN)));
     };

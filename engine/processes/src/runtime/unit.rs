@@ -11,7 +11,7 @@
 mod calls;
 mod events;
 mod inbox;
-pub(super) mod rows;
+pub(in crate::runtime) mod rows;
 mod signals;
 mod steps;
 mod user_tasks;
@@ -56,6 +56,8 @@ struct Loaded {
     /// Revision in the database.
     revision: u64,
     events: Vec<Event>,
+    /// A step of it waits, or waited, for an operator.
+    has_incident: bool,
 }
 
 // === impl Unit ===
@@ -87,6 +89,7 @@ impl<'u, 't> Unit<'u, 't> {
             business_key: business_key.to_owned(),
             revision: 0,
             events: Vec::new(),
+            has_incident: false,
         };
         self.loaded.insert(place.clone(), loaded);
         self.queue.push_back((place, command));
@@ -95,6 +98,11 @@ impl<'u, 't> Unit<'u, 't> {
     /// Adds a command to a stored instance.
     pub(crate) fn enqueue(&mut self, instance: &str, command: Command) {
         self.queue.push_back((instance.to_owned(), command));
+    }
+
+    /// Loads an instance, so that what follows from its work is stored.
+    pub(crate) fn touch(&mut self, id: &str) -> Result<(), ProcessError> {
+        self.load(id).map(drop)
     }
 
     /// Where an instance with this id is loaded.
@@ -155,8 +163,9 @@ impl<'u, 't> Unit<'u, 't> {
         match rows::read(self.runtime, &row) {
             Ok((definition, instance)) => {
                 let (business_key, revision) = (row.business_key, row.revision);
-                self.loaded
-                    .insert(id.to_owned(), Loaded { definition, instance, business_key, revision, events: Vec::new() });
+                let has_incident = row.state == store::processes::InstanceState::Incident;
+                let loaded = Loaded { definition, instance, business_key, revision, events: Vec::new(), has_incident };
+                self.loaded.insert(id.to_owned(), loaded);
                 Ok(true)
             }
             Err(reason) => {

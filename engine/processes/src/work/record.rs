@@ -80,3 +80,22 @@ async fn give_up(runtime: &Arc<Runtime>, item: WorkItem, error: &ProcessError) {
         tracing::error!(work = id, %error, "an instance could not be ended; its work is done again when its lease is over");
     }
 }
+
+/// Does a step again in a transaction.
+pub(super) async fn again(runtime: &Arc<Runtime>, item: &WorkItem) {
+    let (shared, copy) = (Arc::clone(runtime), item.clone());
+    let done = runtime.store.write(move |tx| {
+        if !tx.complete_work_item(&copy.id, &shared.owner)? {
+            return Ok(());
+        }
+        let mut unit = Unit::new(&shared, tx);
+        unit.again(&copy)?;
+        unit.run()
+    });
+    if let Err(error) = done.await {
+        tracing::error!(work = item.id, %error, "a step could not be done again; it is tried when its lease is over");
+        if error.is_final() {
+            give_up(runtime, item.clone(), &error).await;
+        }
+    }
+}

@@ -297,6 +297,11 @@ impl Transaction<'_> {
         )
     }
 
+    /// Says why work waits for an operator.
+    pub fn note_work_failure(&mut self, id: &str, failure: &str) -> Result<(), StoreError> {
+        self.put("UPDATE work_item SET failure = ?2 WHERE id = ?1", &[id.into(), failure.into()])
+    }
+
     /// Gives up the lock of work, so that anybody may do it; false if there is no such work.
     pub fn unlock_work_item(&mut self, id: &str) -> Result<bool, StoreError> {
         let changed =

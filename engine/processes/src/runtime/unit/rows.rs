@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bpmn::Trigger;
-use store::processes::{Instance, InstanceState, InstanceUpdate, MessageSubscription, SignalSubscription};
+use store::processes::{
+    Instance, InstanceState, InstanceUpdate, MessageSubscription, SignalSubscription, WorkItemList,
+};
 
 use super::{Loaded, Unit, settle};
 use crate::definition::Definition;
 use crate::runtime::{ProcessError, Runtime};
 
 /// The definition and state of a stored instance, or why it can never move again.
-pub(in crate::runtime) fn read(runtime: &Runtime, row: &Instance) -> Result<(Arc<Definition>, bpmn::Instance), String> {
+pub(crate) fn read(runtime: &Runtime, row: &Instance) -> Result<(Arc<Definition>, bpmn::Instance), String> {
     let definition = runtime.definitions.by_digest(&row.definition_digest);
     let definition = definition.ok_or_else(|| {
         format!(
@@ -59,10 +61,13 @@ impl Unit<'_, '_> {
 
     /// Stores the instance; gives its definition and business key if it ended now.
     fn store_one(&mut self, id: &str, loaded: Loaded) -> Result<Option<(Arc<Definition>, String)>, ProcessError> {
-        if loaded.events.is_empty() {
+        if loaded.events.is_empty() && !loaded.has_incident {
             return Ok(None);
         }
-        let state = state_of(&loaded.instance);
+        let mut state = state_of(&loaded.instance);
+        if loaded.has_incident && state == InstanceState::Running && has_exhausted(self.tx, id)? {
+            state = InstanceState::Incident;
+        }
         let update = InstanceUpdate {
             alternative_business_key: alternative_business_key(&loaded.instance),
             state,
@@ -80,6 +85,12 @@ impl Unit<'_, '_> {
         metrics::counter!("schleuse_instances_ended_total", "state" => state.as_str()).increment(1);
         Ok(Some((loaded.definition, loaded.business_key)))
     }
+}
+
+fn has_exhausted(tx: &mut store::Transaction<'_>, id: &str) -> Result<bool, store::StoreError> {
+    let list =
+        WorkItemList { instance: Some(id.to_owned()), is_exhausted: Some(true), limit: 1, ..WorkItemList::default() };
+    Ok(!tx.work_items(&list)?.is_empty())
 }
 
 fn state_of(instance: &bpmn::Instance) -> InstanceState {

@@ -18,6 +18,9 @@ use crate::{limits, task};
 
 impl Unit<'_, '_> {
     pub(super) fn service(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        if let Some(topic) = self.topic_of(step) {
+            return self.offer_outside(id, step, &topic);
+        }
         if self.runtime.implementations.works.contains_key(step.class.as_str()) {
             return self.order_work(id, step);
         }
@@ -27,19 +30,82 @@ impl Unit<'_, '_> {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.execute(context))?.1,
             None => no_plugin(step),
         };
-        self.answer(id, step, outcome);
-        Ok(())
+        self.answer(id, step, outcome, Carrier::step(step))
     }
 
-    /// Answers a service step; a failure gets the reference's text.
-    fn answer(&mut self, id: &str, step: &bpmn::Step, outcome: StepOutcome) {
-        let outcome = match outcome {
-            StepOutcome::Failed { reason } if reason != NO_PLUGIN => {
-                StepOutcome::Failed { reason: self.fatal(id, step, &reason) }
+    /// The topic under which a worker does the step: of the model, or bound to its class.
+    fn topic_of(&self, step: &bpmn::Step) -> Option<String> {
+        let bound = || self.runtime.implementations.topics.get(step.class.as_str()).map(|topic| (*topic).to_owned());
+        step.topic.clone().or_else(bound)
+    }
+
+    /// Stores a step that a worker fetches.
+    fn offer_outside(&mut self, id: &str, step: &bpmn::Step, topic: &str) -> Result<(), ProcessError> {
+        if topic.is_empty() || topic.len() > limits::KEY_BYTES {
+            let reason = format!("the topic of an external task must have 1 to {} bytes", limits::KEY_BYTES);
+            return self.answer(id, step, StepOutcome::Failed { reason }, Carrier::step(step));
+        }
+        self.insert_work(id, step, WorkKind::External, topic, None, Vec::new())
+    }
+
+    /// Answers a step with what a worker reported of it.
+    pub(crate) fn worked_outside(&mut self, item: &WorkItem, outcome: StepOutcome) -> Result<(), ProcessError> {
+        let id = &item.instance;
+        if !self.load(id)? {
+            return Ok(());
+        }
+        let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(&item.id).cloned());
+        match pending {
+            Some(step) => self.answer(id, &step, outcome, Carrier::of(item)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does a step of an incident again: it failed in its transaction, so there is no work to repeat.
+    pub(crate) fn again(&mut self, item: &WorkItem) -> Result<(), ProcessError> {
+        let id = &item.instance;
+        if !self.load(id)? {
+            return Ok(());
+        }
+        let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(&item.id).cloned());
+        match pending {
+            Some(step) if step.kind == bpmn::StepKind::Service => self.service(id, &step),
+            Some(step) => self.send(id, &step),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers a step. A failure gets the reference's text; where the node keeps incidents, the step is left as it is for
+    /// an operator instead, with the evidence in the item that carries it.
+    fn answer(
+        &mut self,
+        id: &str,
+        step: &bpmn::Step,
+        outcome: StepOutcome,
+        carrier: Carrier,
+    ) -> Result<(), ProcessError> {
+        let reason = match outcome {
+            StepOutcome::Failed { reason } if reason == NO_PLUGIN => reason,
+            StepOutcome::Failed { reason } => self.fatal(id, step, &reason),
+            outcome => {
+                self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+                return Ok(());
             }
-            other => other,
         };
-        self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+        if !self.runtime.keeps_incidents {
+            let outcome = StepOutcome::Failed { reason };
+            self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+            return Ok(());
+        }
+        tracing::warn!(instance = id, element = &*step.element, reason, "a step failed; an operator decides");
+        metrics::counter!("schleuse_incidents_opened_total").increment(1);
+        self.insert_work(id, step, carrier.kind, &carrier.topic, Some(0), carrier.input)?;
+        let reason: String = reason.chars().take(limits::ERROR_TEXT).collect();
+        self.tx.note_work_failure(&step.step, &reason)?;
+        if let Some(loaded) = self.loaded.get_mut(id) {
+            loaded.has_incident = true;
+        }
+        Ok(())
     }
 
     /// Stores the work of a long step, or answers the step when there is none to do.
@@ -56,10 +122,7 @@ impl Unit<'_, '_> {
         });
         let input = match order {
             Ok(input) => input,
-            Err(outcome) => {
-                self.answer(id, step, outcome);
-                return Ok(());
-            }
+            Err(outcome) => return self.answer(id, step, outcome, Carrier::step(step)),
         };
         self.write_variables(id, step, outcome);
         let retries = step.retry.as_ref().map_or(limits::WORK_ATTEMPTS, |retry| retry.attempts.max(1));
@@ -124,8 +187,7 @@ impl Unit<'_, '_> {
                 StepOutcome::Failed { reason: message }
             }
         };
-        self.answer(id, &step, outcome);
-        Ok(())
+        self.answer(id, &step, outcome, Carrier::of(item))
     }
 
     /// A step that nobody waits for any more: its message is not sent, its work not done.
@@ -147,6 +209,9 @@ impl Unit<'_, '_> {
 
     /// Queues the message of a send step, or answers the step when there is none to send.
     pub(super) fn send(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
+        if let Some(topic) = self.topic_of(step) {
+            return self.offer_outside(id, step, &topic);
+        }
         let implementation = self.runtime.implementations.sends.get(step.class.as_str()).map(Arc::clone);
         let requested = self.tx.now();
         let (message, outcome) = match implementation {
@@ -214,8 +279,15 @@ impl Unit<'_, '_> {
             }
             None => no_plugin(&step),
         };
-        self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
-        Ok(())
+        match outcome {
+            StepOutcome::Failed { .. } if self.runtime.keeps_incidents => {
+                self.answer(id, &step, outcome, Carrier::step(&step))
+            }
+            outcome => {
+                self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
+                Ok(())
+            }
+        }
     }
 
     /// Runs code of a step and collects what it wrote.
@@ -258,6 +330,25 @@ impl Unit<'_, '_> {
             }
             Err(StepError::Store(error)) => return Err(error.into()),
         })
+    }
+}
+
+/// What an incident of a step is kept in.
+struct Carrier {
+    kind: WorkKind,
+    topic: String,
+    input: Vec<u8>,
+}
+
+impl Carrier {
+    /// A step that failed in its transaction, and is done again in one.
+    fn step(step: &bpmn::Step) -> Self {
+        Self { kind: WorkKind::Step, topic: step.class.clone(), input: Vec::new() }
+    }
+
+    /// Work that is done again as it was.
+    fn of(item: &WorkItem) -> Self {
+        Self { kind: item.kind, topic: item.topic.clone(), input: item.input.clone() }
     }
 }
 
