@@ -190,7 +190,8 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
         let Some(kind) = kind_of(&file) else { continue };
         let bad = |reason: String| PackageError::File { path: path.to_owned(), file: file.clone(), reason };
         let text = String::from_utf8(bytes).map_err(|_| bad("is not UTF-8".to_owned()))?;
-        let text = replace(&text, &manifest.placeholder).map_err(bad)?;
+        let escape = if file.to_ascii_lowercase().ends_with("json") { in_json } else { in_xml };
+        let text = replace(&text, &manifest.placeholder, escape).map_err(bad)?;
         match kind {
             Kind::Model if is_excluded(&text, &manifest.excluded, plugin.version) => {}
             Kind::Model => plugin.models.push(kept(text)),
@@ -249,7 +250,7 @@ fn order_of(file: &str) -> usize {
 }
 
 /// `#{name}` and `#{name:default}` of the manifest; version, date and organisation are replaced when they are known.
-fn replace(text: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
+fn replace(text: &str, values: &BTreeMap<String, String>, escape: fn(&str) -> String) -> Result<String, String> {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("#{") {
@@ -264,15 +265,24 @@ fn replace(text: &str, values: &BTreeMap<String, String>) -> Result<String, Stri
                 replaced.push_str(name);
                 replaced.push('}');
             }
-            (_, Some(value)) => {
-                replaced.push_str(&value.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;"))
-            }
+            (_, Some(value)) => replaced.push_str(&escape(value)),
             (name, None) => return Err(format!("the placeholder #{{{name}}} has no value; add it to [placeholder]")),
         }
         rest = after;
     }
     replaced.push_str(rest);
     Ok(replaced)
+}
+
+/// A value within XML, also between quotation marks.
+fn in_xml(value: &str) -> String {
+    value.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+/// A value within a JSON string.
+fn in_json(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 /// Resources of plug-ins for API version 1 name versions of base profiles that do not exist any more (V1I

@@ -1,8 +1,8 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::DeflateEncoder;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use super::*;
 
@@ -15,39 +15,13 @@ const PROFILE: &str = r##"<StructureDefinition xmlns="http://hl7.org/fhir"><url 
 
 /// A ZIP archive; every second entry is deflated.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (index, (name, content)) in files.iter().enumerate() {
-        let mut crc = flate2::Crc::new();
-        crc.update(content);
-        let (method, packed): (u16, Vec<u8>) = if index % 2 == 0 {
-            (0, content.to_vec())
-        } else {
-            let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-            encoder.write_all(content).unwrap();
-            (8, encoder.finish().unwrap())
-        };
-        let sizes = [crc.sum(), packed.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
-        let name_bytes = (name.len() as u16).to_le_bytes();
-        let offset = (bytes.len() as u32).to_le_bytes();
-        let head = [
-            &20_u16.to_le_bytes()[..],
-            &0_u16.to_le_bytes(),
-            &method.to_le_bytes(),
-            &[0; 4],
-            &sizes,
-            &name_bytes,
-            &[0; 2],
-        ]
-        .concat();
-        bytes.extend([&b"PK\x03\x04"[..], &head, name.as_bytes(), &packed].concat());
-        directory
-            .extend([&b"PK\x01\x02"[..], &20_u16.to_le_bytes(), &head, &[0; 10], &offset, name.as_bytes()].concat());
+        let method = if index % 2 == 0 { CompressionMethod::Stored } else { CompressionMethod::Deflated };
+        writer.start_file(*name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        writer.write_all(content).unwrap();
     }
-    let count = (files.len() as u16).to_le_bytes();
-    let (size, at) = ((directory.len() as u32).to_le_bytes(), (bytes.len() as u32).to_le_bytes());
-    bytes.extend(directory);
-    bytes.extend([&b"PK\x05\x06"[..], &[0; 4], &count, &count, &size, &at, &[0; 2]].concat());
-    bytes
+    writer.finish().unwrap().into_inner()
 }
 
 fn write(path: &Path, bytes: &[u8]) {
@@ -100,6 +74,22 @@ fn a_manifest_beside_the_jar_overrides_and_binds_classes() {
     let profile = package.plugin.resources("a.org").unwrap().pop().unwrap();
     assert_eq!(profile.str("publisher"), Some("A & B"));
     assert!(profile.str("baseDefinition").unwrap().ends_with("task-base|1.0.0"), "API 2 is not adapted");
+}
+
+#[test]
+fn values_of_placeholders_are_written_as_the_syntax_of_the_file_wants() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("hello");
+    write(&own.join("plugin.toml"), b"version = \"1.0\"\n[placeholder]\np = 'A & \"B\" <C>'");
+    write(&own.join("bpe/hello.bpmn"), MODEL.as_bytes());
+    write(&own.join("fhir/CodeSystem/a.json"), br##"{"resourceType":"CodeSystem","publisher":"#{p}"}"##);
+    write(
+        &own.join("fhir/CodeSystem/b.xml"),
+        br##"<CodeSystem xmlns="http://hl7.org/fhir"><publisher value="#{p}"/></CodeSystem>"##,
+    );
+    let resources = load_all(folder.path()).unwrap().pop().unwrap().plugin.resources("a.org").unwrap();
+    assert_eq!(resources.len(), 2);
+    assert!(resources.iter().all(|resource| resource.str("publisher") == Some("A & \"B\" <C>")), "{resources:?}");
 }
 
 #[test]
