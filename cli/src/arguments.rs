@@ -689,7 +689,7 @@ pub(crate) enum Task {
 /// Who asks: a person at a node anywhere, else the organisation of the node in a directory of this machine.
 #[derive(Debug, Args)]
 pub(crate) struct Access {
-    /// URL of the node, such as https://dsf.example.org/fhir
+    /// URL of the node, such as `https://dsf.example.org/fhir`
     #[arg(long, value_name = "URL", requires_all = ["certificate", "private_key", "authority"])]
     pub(crate) node: Option<String>,
     /// Certificate of the person
