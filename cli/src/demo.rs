@@ -7,6 +7,7 @@
 mod allow_list;
 mod certificates;
 mod document;
+mod feasibility;
 pub(crate) mod files;
 mod join;
 mod network;
@@ -49,6 +50,8 @@ enum DemoError {
     Partner(#[from] partner::PartnerError),
     #[error(transparent)]
     Ping(#[from] ping::PingError),
+    #[error(transparent)]
+    Feasibility(#[from] feasibility::FeasibilityError),
     #[error("the records of the sites: {0}")]
     Records(#[from] records::RecordsError),
 }
@@ -143,9 +146,13 @@ async fn with_nodes(
         progress.end();
         progress.begin("every data integration centre indexes its records and counts three cohorts");
         let counts = records::count_all(root, network).await?;
+        progress.begin("portal asks every data integration centre three feasibility questions");
+        let asked = ask_every_site(root, network, &counts).await?;
         progress.end();
-        answered = rows.iter().all(report::Row::is_answered) && counts.iter().all(records::Count::is_true);
-        report::print(format, &rows, &counts);
+        answered = rows.iter().all(report::Row::is_answered)
+            && counts.iter().all(records::Count::is_true)
+            && asked.iter().all(report::Asked::fits);
+        report::print(format, &rows, &asked);
     }
     progress.end();
     if arguments.once {
@@ -187,6 +194,25 @@ async fn ping_every_site(root: &Path, network: &network::Network) -> Result<Vec<
         rows.push(report::Row { site: site.name.clone(), role: site.role.clone(), reply, days_left });
     }
     Ok(rows)
+}
+
+/// Asks the portal's questions one after the other, and puts what was told beside what each site has counted.
+async fn ask_every_site<'c>(
+    root: &Path,
+    network: &network::Network,
+    counts: &'c [records::Count],
+) -> Result<Vec<report::Asked<'c>>, DemoError> {
+    let Some(portal) = network.sites.first() else { return Ok(Vec::new()) };
+    let organization = organization_of(root, portal)?;
+    let mut asked = Vec::new();
+    for question in synthetic::questions() {
+        let told = feasibility::run(&organization, network, &question).await?;
+        for count in counts.iter().filter(|count| count.question == question.text) {
+            let told = told.get(&count.organization_identifier).cloned();
+            asked.push(report::Asked { count, told });
+        }
+    }
+    Ok(asked)
 }
 
 fn organization_of(root: &Path, site: &network::Site) -> Result<partner::Partner, partner::PartnerError> {

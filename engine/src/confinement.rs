@@ -47,7 +47,7 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
     files.extend(&settings.engine.initial_bundle);
     if let Some(source) = &settings.source {
         // A reload looks whether the records are there.
-        profile = profile.with(&source.folder, Access::Read);
+        profile = profile.with(&source.folder, Access::Read).with(&source.index, Access::Read);
         files.extend(&source.code_tree);
     }
     if let Some(workers) = &settings.workers.external {

@@ -19,6 +19,7 @@ mod bootstrap;
 mod configuration;
 mod confinement;
 mod database;
+mod feasibility;
 mod initial_bundle;
 mod messenger;
 mod records;

@@ -14,7 +14,7 @@ use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandl
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use node::{OnFailure, Processes, Settings};
 use policies::AllowList;
-use processes::{LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, package, ping_pong};
+use processes::{LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, feasibility, package, ping_pong};
 use settings::Finding;
 use store::{Store, StoreError};
 use tokio::net::UnixListener;
@@ -26,6 +26,7 @@ use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError, PROCESS};
 use crate::confinement;
 use crate::database;
+use crate::feasibility::SiteCounts;
 use crate::initial_bundle::{self, InitialBundleError};
 use crate::messenger::{Outgoing, client_settings};
 use crate::records::Records;
@@ -215,7 +216,7 @@ async fn run_in(
     let allow_list = Arc::new(ArcSwap::from_pointee(empty));
     let client = Client::new(client_settings(settings, &configuration.policy, &allow_list))?;
     let outgoing = Arc::new(Outgoing { client, allow_list: Arc::clone(&allow_list) });
-    let plugins = installed(settings.engine.processes);
+    let plugins = installed(settings, &outgoing)?;
     let packages = packages(settings)?;
     let processes = Runtime::start_with(store.clone(), local_node(&configuration), &plugins, &packages, store.owner());
     let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
@@ -322,11 +323,17 @@ fn record_metrics() -> Result<PrometheusHandle, RunError> {
     Ok(handle)
 }
 
-fn installed(processes: Processes) -> Vec<Plugin> {
-    match processes {
-        Processes::Installed => vec![ping_pong::plugin()],
-        Processes::None => Vec::new(),
+fn installed(settings: &Settings, outgoing: &Arc<Outgoing>) -> Result<Vec<Plugin>, RunError> {
+    if settings.engine.processes == Processes::None {
+        return Ok(Vec::new());
     }
+    let counts =
+        SiteCounts::open(settings).map_err(|source| RunError::System { what: "the source of records", source })?;
+    let counts: Arc<dyn feasibility::Counts> = Arc::new(counts);
+    let partners = Arc::clone(outgoing) as Arc<dyn feasibility::Partners>;
+    let count = settings.source.as_ref().map_or(0, |source| source.requests_per_hour);
+    let limit = feasibility::RateLimit { count, interval: time::Duration::HOUR };
+    Ok(vec![ping_pong::plugin(), feasibility::plugin("1.0", &partners, &counts, limit)])
 }
 
 fn packages(settings: &Settings) -> Result<Vec<Package>, PackageError> {

@@ -121,6 +121,10 @@ processes = "installed"
 # index = "data/source"
 # Code trees in the form of the public mapping archive, for classifications whose codes do not show what is below them:
 # code-tree = "code-tree.json"
+# Counts that leave the site are noisy, rounded to tens, and 0 below five; false gives exact ones.
+# obfuscate = true
+# How many questions of one partner are answered in an hour.
+# requests-per-hour = 999
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

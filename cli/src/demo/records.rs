@@ -13,7 +13,7 @@ use sources::mapping::Mapping;
 use synthetic::{Network as Persons, Truth, questions};
 
 use super::files;
-use super::network::Network;
+use super::network::{Network, Site};
 
 /// Patients of each site; about 8 KB of records each.
 const PATIENTS: u32 = 500;
@@ -44,6 +44,7 @@ pub(crate) enum RecordsError {
 /// What a site counts, beside the truth.
 pub(crate) struct Count {
     pub(crate) site: String,
+    pub(crate) organization_identifier: String,
     pub(crate) question: &'static str,
     pub(crate) counted: u64,
     pub(crate) truth: u64,
@@ -86,18 +87,19 @@ pub(crate) fn write_all(root: &Path, network: &Network) -> Result<(), RecordsErr
 pub(crate) async fn count_all(root: &Path, network: &Network) -> Result<Vec<Count>, RecordsError> {
     let persons = persons(network);
     let sites = network.sites.iter().filter(|site| site.has_records());
-    let sites: Vec<(String, Directory)> = sites.map(|site| (site.name.clone(), site.directory(root))).collect();
+    let facts = |site: &Site| (site.name.clone(), site.organization_identifier(), site.directory(root));
+    let sites: Vec<(String, String, Directory)> = sites.map(facts).collect();
     let counting = tokio::task::spawn_blocking(move || count(&sites, &persons));
     let ended = |error| RecordsError::File { path: root.to_owned(), source: std::io::Error::other(error) };
     counting.await.map_err(ended)?
 }
 
-fn count(sites: &[(String, Directory)], persons: &Persons) -> Result<Vec<Count>, RecordsError> {
+fn count(sites: &[(String, String, Directory)], persons: &Persons) -> Result<Vec<Count>, RecordsError> {
     let today = time::OffsetDateTime::now_utc().date();
     let truth = Truth::of(persons, today);
     let mapping = Arc::new(Mapping::native()?);
     let mut counts = Vec::new();
-    for ((name, node), truth) in sites.iter().zip(&truth.sites) {
+    for ((name, organization_identifier, node), truth) in sites.iter().zip(&truth.sites) {
         let index = node.data().join("source");
         folder::build(&node.root().join("records"), &index, &mut |_| {})?;
         let index = Index::open(&index, Arc::clone(&mapping))?;
@@ -105,6 +107,7 @@ fn count(sites: &[(String, Directory)], persons: &Persons) -> Result<Vec<Count>,
             let plan = mapping.plan(&Definition::parse(question.definition.as_bytes())?, today)?;
             counts.push(Count {
                 site: name.clone(),
+                organization_identifier: organization_identifier.clone(),
                 question: question.text,
                 counted: index.evaluate(&plan)?.len(),
                 truth: truth.counts.get(question.name).copied().unwrap_or_default(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::feasibility::Told;
 use super::network::Network;
 use super::ping::Reply;
 use super::records::Count;
@@ -128,27 +129,67 @@ impl Row {
     }
 }
 
-/// Prints the tables: who answered, and what each site counts in its own records beside the truth.
-pub(crate) fn print(format: Format, rows: &[Row], counts: &[Count]) {
+/// A question to a site: what it has counted for itself, and what it told the portal.
+pub(crate) struct Asked<'c> {
+    pub(crate) count: &'c Count,
+    pub(crate) told: Option<Told>,
+}
+
+impl Asked<'_> {
+    /// Whether the count is the truth and what was told can come of it.
+    pub(crate) fn fits(&self) -> bool {
+        self.count.is_true() && self.told.as_ref().is_some_and(|told| told.fits(self.count.truth))
+    }
+
+    fn told(&self) -> String {
+        match &self.told {
+            Some(Told::Count(told)) => told.to_string(),
+            Some(Told::Nothing(reason)) => format!("nothing: {reason}"),
+            None => "nothing: not asked".to_owned(),
+        }
+    }
+
+    fn cells(&self) -> [String; 6] {
+        [
+            self.count.site.clone(),
+            self.told(),
+            self.count.counted.to_string(),
+            self.count.truth.to_string(),
+            if self.fits() { "fits" } else { "WRONG" }.to_owned(),
+            self.count.question.to_owned(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let told = match &self.told {
+            Some(Told::Count(told)) => Some(*told),
+            Some(Told::Nothing(_)) | None => None,
+        };
+        json!({
+            "site": self.count.site, "cohort": self.count.question, "told": told, "counted": self.count.counted,
+            "truth": self.count.truth, "fits": self.fits(),
+        })
+    }
+}
+
+/// Prints the tables: who answered, and what each site told the portal beside its own count and the truth.
+pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>]) {
     let text = || {
         let mut table =
             Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
         for row in rows {
             table.row(row.cells());
         }
-        let mut cohorts = Table::new(&["site", "counted", "truth", "", "cohort"]);
-        for count in counts {
-            let verdict = if count.is_true() { "equal" } else { "WRONG" };
-            let cells = [count.counted.to_string(), count.truth.to_string(), verdict.to_owned()];
-            cohorts.row([count.site.clone()].into_iter().chain(cells).chain([count.question.to_owned()]));
+        let mut cohorts = Table::new(&["site", "told", "counted", "truth", "", "cohort"]);
+        for asked in asked {
+            cohorts.row(asked.cells());
         }
-        format!("\n{table}\n{cohorts}")
+        format!("\n{table}\n{cohorts}\nTold counts are noisy, rounded to tens, and 0 below five.")
     };
-    let count = |count: &Count| json!({ "site": count.site, "cohort": count.question, "counted": count.counted, "truth": count.truth });
     let json = || {
         json!({
             "ping": rows.iter().map(Row::json).collect::<Vec<_>>(),
-            "cohorts": counts.iter().map(count).collect::<Vec<_>>(),
+            "feasibility": asked.iter().map(Asked::json).collect::<Vec<_>>(),
         })
     };
     answer(format, text, json);

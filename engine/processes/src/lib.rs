@@ -22,6 +22,7 @@
 
 pub mod definition;
 pub mod external;
+pub mod feasibility;
 mod inbox;
 mod jobs;
 pub mod limits;

@@ -8,6 +8,7 @@ mod crash;
 mod elements;
 mod external;
 mod failures;
+mod feasibility;
 mod incidents;
 mod interleaving;
 mod killed;

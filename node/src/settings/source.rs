@@ -15,6 +15,10 @@ pub struct Source {
     pub index: PathBuf,
     /// File with code trees, in the form of the public mapping archive.
     pub code_tree: Option<PathBuf>,
+    /// Whether counts that leave the site are suppressed, noisy and rounded.
+    pub obfuscate: bool,
+    /// Questions of one partner that are answered in an hour.
+    pub requests_per_hour: u64,
 }
 
 pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<Source> {
@@ -24,6 +28,8 @@ pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>, directory:
     let folder = section.required_string(reader, "folder", "name the folder with the .ndjson and .json files");
     let index = section.string(reader, "index");
     let code_tree = section.string(reader, "code-tree");
+    let obfuscate = section.boolean(reader, "obfuscate");
+    let requests = section.integer(reader, "requests-per-hour", 1..1_000_001);
     let (span, path) = (section.span(), section.path().to_owned());
     section.finish(reader);
     let below = |name: String| directory.root().join(name);
@@ -31,6 +37,9 @@ pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>, directory:
         folder: below(folder?.value),
         index: index.map_or_else(|| directory.data().join("source"), |item| below(item.value)),
         code_tree: code_tree.map(|item| below(item.value)),
+        obfuscate: obfuscate.is_none_or(|item| item.value),
+        // The reference's default.
+        requests_per_hour: requests.and_then(|item| u64::try_from(item.value).ok()).unwrap_or(999),
     };
     if source.index.starts_with(&source.folder) {
         let remedy = "write another folder as index, such as \"data/source\"";

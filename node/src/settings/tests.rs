@@ -155,6 +155,12 @@ fn a_source_has_its_index_beside_the_data_and_never_among_the_records() {
     let source = with("[source]\nfolder = \"/srv/records\"\n").unwrap().source.unwrap();
     assert_eq!(source.folder, Path::new("/srv/records"));
     assert_eq!(source.index, Path::new("/node/data/source"));
+    assert_eq!((source.obfuscate, source.requests_per_hour), (true, 999));
+    let told =
+        with("[source]\nfolder = \"records\"\nobfuscate = false\nrequests-per-hour = 5\n").unwrap().source.unwrap();
+    assert_eq!((told.obfuscate, told.requests_per_hour), (false, 5));
+    assert!(with("[source]\nfolder = \"records\"\nrequests-per-hour = 0\n").is_err());
+    assert!(with("[source]\nfolder = \"records\"\nobfuscate = \"no\"\n").is_err());
     assert!(with("[source]\nindex = \"x\"\n").is_err());
     assert!(with("[source]\nfolder = \"records\"\nindex = \"records/index\"\n").is_err());
     assert!(with("[source]\nfolder = \"records\"\nformat = \"csv\"\n").is_err());

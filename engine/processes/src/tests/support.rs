@@ -40,6 +40,9 @@ pub(super) enum Fault {
     Swallowed,
 }
 
+/// Makes the plug-ins of a node beside ping-pong, at every start.
+type Extra = dyn Fn() -> Vec<Plugin> + Send + Sync;
+
 /// A running node, for the messenger.
 type Door = Arc<Mutex<Option<(Store, Arc<Runtime>)>>>;
 
@@ -56,7 +59,7 @@ pub(super) struct Node {
     pub(super) name: &'static str,
     path: PathBuf,
     clock: Clock,
-    extra: fn() -> Vec<Plugin>,
+    extra: Arc<Extra>,
     door: Door,
     post: Arc<Post>,
 }
@@ -203,12 +206,12 @@ impl Node {
     }
 
     /// The same node, to be opened with other plug-ins after this one is killed.
-    pub(super) fn with_same_store(&self, extra: fn() -> Vec<Plugin>) -> Self {
+    pub(super) fn with_same_store(&self, extra: impl Fn() -> Vec<Plugin> + Send + Sync + 'static) -> Self {
         Self {
             name: self.name,
             path: self.path.clone(),
             clock: self.clock.clone(),
-            extra,
+            extra: Arc::new(extra),
             door: Arc::clone(&self.door),
             post: Arc::clone(&self.post),
         }
@@ -335,7 +338,10 @@ impl Network {
         Self::with_plugins(names, Vec::new).await
     }
 
-    pub(super) async fn with_plugins(names: &[&'static str], extra: fn() -> Vec<Plugin>) -> Self {
+    pub(super) async fn with_plugins(
+        names: &[&'static str],
+        extra: impl Fn() -> Vec<Plugin> + Send + Sync + 'static,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut network = Self::open(directory.path(), names, extra, Clock::new()).await;
         network.directory = Some(directory);
@@ -346,16 +352,18 @@ impl Network {
     pub(super) async fn open(
         directory: &Path,
         names: &[&'static str],
-        extra: fn() -> Vec<Plugin>,
+        extra: impl Fn() -> Vec<Plugin> + Send + Sync + 'static,
         clock: Clock,
     ) -> Self {
         let post = Arc::new(Post::default());
+        let extra: Arc<Extra> = Arc::new(extra);
         let mut nodes = Vec::new();
         for name in names {
             let door = Door::default();
             post.doors.lock().unwrap().insert(base_url(name), Arc::clone(&door));
             let path = directory.join(format!("{name}.db"));
-            let node = Node { name, path, clock: clock.clone(), extra, door, post: Arc::clone(&post) };
+            let node =
+                Node { name, path, clock: clock.clone(), extra: Arc::clone(&extra), door, post: Arc::clone(&post) };
             node.open().await;
             let partners = names.to_vec();
             node.write(move |tx| partners.iter().try_for_each(|partner| seed(tx, partner))).await;

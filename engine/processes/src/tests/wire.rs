@@ -8,6 +8,7 @@ use fhir::{Format, Object, Resource};
 use time::Duration;
 
 use super::support::{Fault, Network, new_task, read_xml, start_ping};
+use crate::plugin::Plugin;
 use crate::{ping_pong, task, terms};
 
 /// Base of the profiles of plug-ins of API version 1, which a node replaces (`process-engine.md` 1.9).
@@ -47,9 +48,9 @@ fn base() -> ProfileRegistry {
     registry
 }
 
-fn ours() -> ProfileRegistry {
+fn ours(plugin: &Plugin) -> ProfileRegistry {
     let mut registry = base();
-    for resource in ping_pong::plugin().resources("a").unwrap() {
+    for resource in plugin.resources("a").unwrap() {
         registry.add(resource);
     }
     registry
@@ -64,10 +65,10 @@ fn shared(folder: &str) -> Option<PathBuf> {
     None
 }
 
-/// The published base and the published ping-pong.
-fn published() -> Option<ProfileRegistry> {
+/// The published base and a published plug-in.
+fn published(plugin: &str) -> Option<ProfileRegistry> {
     let mut registry = ProfileRegistry::new();
-    for folder in ["dsf-base", "plugins/dsf-process-ping-pong"] {
+    for folder in ["dsf-base", plugin] {
         for (_, text) in files(&shared(folder)?) {
             registry.add(replaced(&text));
         }
@@ -77,7 +78,7 @@ fn published() -> Option<ProfileRegistry> {
 }
 
 #[track_caller]
-fn assert_valid(task: &Resource, registries: &[(&str, ProfileRegistry)]) {
+pub(super) fn assert_valid(task: &Resource, registries: &[(&str, ProfileRegistry)]) {
     for (name, registry) in registries {
         let errors: Vec<_> = validate(task, registry)
             .into_iter()
@@ -88,10 +89,15 @@ fn assert_valid(task: &Resource, registries: &[(&str, ProfileRegistry)]) {
     }
 }
 
-fn registries() -> Vec<(&'static str, ProfileRegistry)> {
-    let mut all = vec![("ours", ours())];
-    all.extend(published().map(|registry| ("published", registry)));
+/// Our profiles with those of a plug-in, and the published ones where they are present.
+pub(super) fn registries(plugin: &Plugin, published_as: &str) -> Vec<(&'static str, ProfileRegistry)> {
+    let mut all = vec![("ours", ours(plugin))];
+    all.extend(published(published_as).map(|registry| ("published", registry)));
     all
+}
+
+fn ping_pong_registries() -> Vec<(&'static str, ProfileRegistry)> {
+    registries(&ping_pong::plugin(), "plugins/dsf-process-ping-pong")
 }
 
 fn with_profile(mut task: Resource, profile: &str) -> Resource {
@@ -104,7 +110,7 @@ fn with_profile(mut task: Resource, profile: &str) -> Resource {
 
 #[tokio::test]
 async fn every_task_that_is_sent_or_stored_is_valid() {
-    let registries = registries();
+    let registries = ping_pong_registries();
     let network = Network::new(&["a", "b", "c", "d", "e"]).await;
     let a = &network.nodes[0];
     network.post.plan("b", &[Fault::Forbidden]);
@@ -184,7 +190,7 @@ async fn a_sent_task_has_the_form_of_the_reference() {
 
 #[tokio::test]
 async fn tasks_made_from_drafts_are_valid_and_run() {
-    let registries = registries();
+    let registries = ping_pong_registries();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("resources/ping-pong/Task")];
     folders.extend(shared("plugins/dsf-process-ping-pong/fhir/Task"));
     for folder in folders {
@@ -228,7 +234,7 @@ async fn a_ping_of_a_reference_node_is_answered() {
           {"type":{"coding":[{"system":"http://dsf.dev/fhir/CodeSystem/ping","code":"endpoint-identifier"}]},
            "valueReference":{"type":"Endpoint","identifier":{"system":"http://dsf.dev/sid/endpoint-identifier","value":"b-endpoint"}}}]}"#;
     let ping = fhir::parse(Format::Json, text.as_bytes(), &fhir::Limits::default()).unwrap();
-    assert_valid(&ping, &registries());
+    assert_valid(&ping, &ping_pong_registries());
     let network = Network::new(&["a", "b"]).await;
     network.post.plan("b", &[Fault::Swallowed]);
     let id = network.nodes[0].create(ping).await;
