@@ -14,7 +14,7 @@ async fn network() -> Network {
     Network::with_plugins(&["a", "b"], models::plugins).await
 }
 
-async fn start(node: &Node) {
+pub(super) async fn start(node: &Node) {
     let (_stop, stopping) = watch::channel(false);
     take_over(&node.runtime(), &stopping).await.unwrap();
 }
