@@ -302,7 +302,8 @@ async fn work_that_ends_its_engine_each_time_ends_too() {
     for _ in 0..limits::WORK_STARTS {
         let claimed = work::claim(&node.runtime(), 1).await.unwrap();
         assert_eq!(claimed.len(), 1);
-        node.write(|tx| tx.release_locks("engine")).await;
+        let owner = node.runtime().owner.clone();
+        node.write(move |tx| tx.release_locks(&owner)).await;
     }
     network.settle().await;
     let error = error_of(&node.task(&id).await).unwrap();
