@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fhir::{Format, Limits, Object, Resource, ResourceType, Value};
@@ -62,7 +62,12 @@ pub(super) struct Node {
     extra: Arc<Extra>,
     door: Door,
     post: Arc<Post>,
+    /// Set when its engine has died on a database server, which gives back a moment later what that engine had claimed.
+    died: AtomicBool,
 }
+
+/// Looks, 20 ms apart, for work that a database server gives back.
+const LOOKS_AFTER_A_DEATH: u32 = 50;
 
 pub(super) struct Network {
     pub(super) nodes: Vec<Node>,
@@ -214,6 +219,7 @@ impl Node {
             extra: Arc::new(extra),
             door: Arc::clone(&self.door),
             post: Arc::clone(&self.post),
+            died: AtomicBool::new(false),
         }
     }
 
@@ -222,6 +228,7 @@ impl Node {
         let open = self.door.lock().unwrap().take();
         if let Some((store, runtime)) = open {
             drop(runtime);
+            self.died.store(store_testing::is_postgresql(), Ordering::SeqCst);
             // Everything answered is durable; closing only frees the file for the next start.
             store.close().await;
         }
@@ -362,8 +369,15 @@ impl Network {
             let door = Door::default();
             post.doors.lock().unwrap().insert(base_url(name), Arc::clone(&door));
             let path = directory.join(format!("{name}.db"));
-            let node =
-                Node { name, path, clock: clock.clone(), extra: Arc::clone(&extra), door, post: Arc::clone(&post) };
+            let node = Node {
+                name,
+                path,
+                clock: clock.clone(),
+                extra: Arc::clone(&extra),
+                door,
+                post: Arc::clone(&post),
+                died: AtomicBool::new(false),
+            };
             node.open().await;
             let partners = names.to_vec();
             node.write(move |tx| partners.iter().try_for_each(|partner| seed(tx, partner))).await;
@@ -374,6 +388,9 @@ impl Network {
 
     /// Takes every step that is due, on every node that runs.
     pub(super) async fn settle(&self) {
+        let one_died =
+            self.nodes.iter().filter(|node| node.is_up() && node.died.swap(false, Ordering::SeqCst)).count() > 0;
+        let mut looks = if one_died { LOOKS_AFTER_A_DEATH } else { 0 };
         for _ in 0..1_000 {
             let mut any = false;
             for node in &self.nodes {
@@ -383,8 +400,12 @@ impl Network {
                     any |= node.run_work().await;
                 }
             }
-            if !any {
+            if !any && looks == 0 {
                 return;
+            }
+            if !any {
+                looks -= 1;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         }
         panic!("the network does not come to rest");
