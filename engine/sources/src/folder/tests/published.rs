@@ -26,7 +26,8 @@ fn share_16_the_mii_test_data_has_the_stated_counts() {
     assert_eq!(statistics.patients, 31);
     for (name, count) in [
         ("Patient", 31),
-        ("Observation", 244),
+        // 244 stand in files of their own; `…-patient-1-labobs-7` only inside the Bundle of the first patient.
+        ("Observation", 245),
         ("Procedure", 49),
         ("Condition", 26),
         ("Consent", 10),
