@@ -26,7 +26,13 @@ async fn a_running_node_is_saved_and_comes_back_whole() {
     run(&[&begin[..], &options].concat()).expect(0);
     let guard = run_node(&directory, management).await;
     let before = status(&directory);
+    // What stands beside the archive stays as it is, also where its name looks like an unfinished one.
+    let neighbour = file.with_extension("unfinished");
+    std::fs::write(&neighbour, "somebody's").unwrap();
     run(&["backup", text(&directory), text(&file)]).expect(0);
+    assert_eq!(std::fs::read_to_string(&neighbour).unwrap(), "somebody's");
+    let left = || std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name());
+    assert!(left().all(|name| !name.to_string_lossy().starts_with(".schleuse-")), "{:?}", left().collect::<Vec<_>>());
     run(&["backup", text(&directory), text(&file)]).expect(1);
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,8 +1,8 @@
 //! Saving.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use node::{Directory, Settings, StoreUrl};
@@ -54,27 +54,26 @@ fn save(arguments: &Backup) -> Result<(Manifest, bool), BackupError> {
     if target.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(target.display().to_string()));
     }
-    let unfinished = target.with_extension("unfinished");
-    let result = write(&settings, &unfinished);
-    let result = result.and_then(|done| {
-        std::fs::rename(&unfinished, target).map_err(BackupError::file(target))?;
-        Ok(done)
-    });
-    if result.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    result
+    // Beside the target: whole or not at all, and nothing that stands there is ever replaced.
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let unfinished = tempfile::Builder::new().prefix(".schleuse-").suffix(".unfinished").tempfile_in(folder);
+    let unfinished = unfinished.map_err(BackupError::file(folder))?;
+    let done = write(&settings, unfinished.as_file(), target, folder)?;
+    unfinished.persist_noclobber(target).map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => BackupError::Exists(target.display().to_string()),
+        _ => BackupError::file(target)(error.error),
+    })?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(BackupError::file(folder))?;
+    Ok(done)
 }
 
-fn write(settings: &Settings, target: &Path) -> Result<(Manifest, bool), BackupError> {
+/// Writes the archive into `file`, which will be `target`; copies of databases pass through `folder`, where there must
+/// be room for one more.
+fn write(settings: &Settings, file: &File, target: &Path, folder: &Path) -> Result<(Manifest, bool), BackupError> {
     let root = settings.directory.root();
     let chains = audit_files(settings)?;
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(target);
-    let file = file.map_err(BackupError::file(target))?;
-    // Beside the archive: there must be room for one database more.
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let copies = tempfile::tempdir_in(folder).map_err(BackupError::file(folder))?;
-    let mut archive = tar::Builder::new(&file);
+    let mut archive = tar::Builder::new(file);
     let mut files = Vec::new();
     for name in SAVED {
         let path = root.join(name);
