@@ -98,15 +98,37 @@ async fn bpmn_027_the_stop_signal_reaches_every_loop_and_none_is_no_failure() {
     let node = &network.nodes[0];
     let alone = node.create(stop()).await;
     assert_eq!(node.status(&alone).await, "completed");
-    // Two loops at once: the second start came while the first was sending and did not wait for the signal yet.
+    // Also one that is sending: the second start ends the first before its ping is on its way.
     let first = node.create(start("PT1M")).await;
     let second = node.create(start("PT1M")).await;
+    assert_eq!(node.status(&first).await, "completed");
     network.settle().await;
+    assert_eq!(pings(&network).await.len(), 1);
     let stopped = node.create(stop()).await;
     network.settle().await;
     for id in [first, second, stopped] {
         assert_eq!(node.status(&id).await, "completed");
     }
+    network.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_loop_is_stopped_also_while_its_ping_is_on_its_way() {
+    let network = Network::new(&["a", "b"]).await;
+    let node = &network.nodes[0];
+    let started = node.create(start("PT1M")).await;
+    network.settle().await;
+    network.clock.advance(Duration::seconds(61));
+    // The timer has fired, the next ping waits to be sent.
+    assert!(node.run_jobs().await);
+    let stopped = node.create(stop()).await;
+    network.settle().await;
+    for id in [started, stopped] {
+        assert_eq!(node.status(&id).await, "completed");
+    }
+    network.clock.advance(Duration::minutes(10));
+    network.settle().await;
+    assert_eq!(pings(&network).await.len(), 1);
     network.assert_quiet().await;
 }
 
