@@ -99,6 +99,18 @@ struct Manifest {
 enum Binding {
     /// A worker that fetches the topic.
     Topic(String),
+    /// A WebAssembly component of the package (`contract/step.wit`, decision 035).
+    Component(Component),
+}
+
+/// A step in a WebAssembly component.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Component {
+    /// File within the package, such as `steps/merge.wasm`.
+    file: String,
+    /// What the component is told to do; several steps may be in one.
+    export: String,
 }
 
 const MANIFEST: &str = "plugin.toml";
@@ -180,7 +192,17 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
         resources: Vec::new(),
         implementations: Implementations::default(),
     };
-    for (class, Binding::Topic(topic)) in manifest.bind {
+    for (class, binding) in manifest.bind {
+        let topic = match binding {
+            Binding::Topic(topic) => topic,
+            // Known, so that the reason can be told; never half run.
+            Binding::Component(Component { file, export }) => {
+                let reason = format!(
+                    "class {class} is bound to {export:?} of {file}: this version runs no WebAssembly components"
+                );
+                return Err(wrong(reason, "bind the class to a topic and run the step as an external worker"));
+            }
+        };
         if topic.is_empty() || topic.len() > limits::KEY_BYTES {
             return Err(wrong(format!("the topic of class {class} is empty or too long"), "name a topic"));
         }

@@ -118,6 +118,10 @@ fn what_is_wrong_with_a_package_is_said_with_its_place() {
         ("version = \"1.0\"\napi = 3", "api 3 is not known"),
         ("version = \"1.0\"\ntypo = 1", "unknown field `typo`"),
         ("version = \"1.0\"\n[bind]\na = { topic = \"\" }", "is empty or too long"),
+        (
+            "version = \"1.0\"\n[bind]\na = { component = { file = \"steps/a.wasm\", export = \"a\" } }",
+            "class a is bound to \"a\" of steps/a.wasm: this version runs no WebAssembly components",
+        ),
     ] {
         write(&own.join("plugin.toml"), manifest.as_bytes());
         let error = load_all(folder.path()).err().unwrap().to_string();
