@@ -36,6 +36,10 @@ pub struct Validity {
     pub not_after: OffsetDateTime,
 }
 
+/// What the certificate of a person is for.
+const PERSON: &[ExtendedKeyUsagePurpose] =
+    &[ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::EmailProtection];
+
 /// A CA with its key.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -211,22 +215,41 @@ impl Authority {
         key: KeyType,
         validity: Validity,
     ) -> Result<Issued, DevelopmentError> {
-        let purposes = [ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::EmailProtection];
-        self.issue(subject, Vec::new(), &purposes, key, validity)
+        self.issue(subject, Vec::new(), PERSON, key, validity)
+    }
+
+    /// Another certificate of a person over the key of an earlier one, as authorities that renew without a new key do.
+    pub fn renew_person(
+        &self,
+        subject: &Subject,
+        earlier: &Issued,
+        validity: Validity,
+    ) -> Result<Issued, DevelopmentError> {
+        self.certify(subject, Vec::new(), PERSON, &KeyPair::from_pem(earlier.private_key_pem())?, validity)
     }
 
     fn issue(
         &self,
         subject: &Subject,
-        mut names: Vec<SanType>,
+        names: Vec<SanType>,
         purposes: &[ExtendedKeyUsagePurpose],
         key_type: KeyType,
+        validity: Validity,
+    ) -> Result<Issued, DevelopmentError> {
+        self.certify(subject, names, purposes, &generate(key_type)?, validity)
+    }
+
+    fn certify(
+        &self,
+        subject: &Subject,
+        mut names: Vec<SanType>,
+        purposes: &[ExtendedKeyUsagePurpose],
+        key: &KeyPair,
         validity: Validity,
     ) -> Result<Issued, DevelopmentError> {
         if let Some(email) = &subject.email {
             names.push(SanType::Rfc822Name(email.as_str().try_into()?));
         }
-        let key = generate(key_type)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = subject.distinguished_name()?;
         params.not_before = validity.not_before;
@@ -237,10 +260,10 @@ impl Authority {
         params.extended_key_usages = purposes.to_vec();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // TLS 1.2 key transport is RSA only; CAs do not set the bit for elliptic curves.
-        if matches!(key_type, KeyType::Rsa2048 | KeyType::Rsa3072) {
+        if key.is_compatible(&rcgen::PKCS_RSA_SHA256) {
             params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
         }
-        let certificate = Certificate::from_der(params.signed_by(&key, &self.issuer)?.der())?;
+        let certificate = Certificate::from_der(params.signed_by(key, &self.issuer)?.der())?;
         Ok(Issued { certificate, above: self.chain_without_root(), private_key_pem: key.serialize_pem() })
     }
 

@@ -4,7 +4,11 @@
 //! own officers. A [`Seal`] is the signature of one officer over one content; everything readable in it is part of what is
 //! signed, so that no letter of it can be changed. Whether the certificate of an officer is still valid is asked when
 //! something is activated or approved; what was signed in time stays signed.
+//!
+//! An officer is a person and not a certificate: while a certificate is replaced, the old one stays listed for what it has
+//! signed, and certificates with equal subject or equal key are of the same officer, who counts once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use certs::{Certificate, Credentials, Signature, SignatureError, SignedPurpose};
@@ -22,10 +26,18 @@ pub const SEALS: usize = 100;
 const NAME_CHARACTERS: usize = 500;
 
 /// The officers of a node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Officers {
     required: usize,
-    certificates: Vec<Certificate>,
+    all: Vec<Officer>,
+}
+
+/// One certificate of an officer.
+#[derive(Clone, Debug)]
+struct Officer {
+    /// Equal for all certificates of a person.
+    person: usize,
+    certificate: Certificate,
 }
 
 /// One officer's signature.
@@ -84,7 +96,20 @@ impl Officers {
             let remedy = "name each officer once";
             findings.push(Finding::in_file(NODE_TOML, "officers.certificates: one certificate stands twice", remedy));
         }
-        if findings.is_empty() { Ok(Self { required: settings.required, certificates }) } else { Err(findings) }
+        let officers = Self { required: settings.required, all: by_person(certificates) };
+        let persons = officers.persons();
+        if findings.is_empty() && persons < settings.required {
+            findings.push(Finding::in_file(
+                NODE_TOML,
+                format!(
+                    "officers.required: {} must sign, but the certificates are of {persons} (equal subject or key is the \
+                     same officer)",
+                    settings.required
+                ),
+                "name more officers, or require fewer signatures",
+            ));
+        }
+        if findings.is_empty() { Ok(officers) } else { Err(findings) }
     }
 
     /// How many must sign.
@@ -93,16 +118,20 @@ impl Officers {
         self.required
     }
 
-    /// Everybody.
+    /// How many people they are.
     #[must_use]
-    pub fn certificates(&self) -> &[Certificate] {
-        &self.certificates
+    pub fn persons(&self) -> usize {
+        self.all.iter().map(|officer| officer.person).collect::<BTreeSet<_>>().len()
     }
 
-    /// The officer with this certificate.
+    /// The certificate of an officer with this SHA-256.
     #[must_use]
     pub fn find(&self, sha256: &str) -> Option<&Certificate> {
-        self.certificates.iter().find(|known| known.sha256() == sha256)
+        self.officer(sha256).map(|officer| &officer.certificate)
+    }
+
+    fn officer(&self, sha256: &str) -> Option<&Officer> {
+        self.all.iter().find(|known| known.certificate.sha256() == sha256)
     }
 
     /// Verifies every seal; one that does not count is an error with its place, even if there are enough others.
@@ -112,19 +141,19 @@ impl Officers {
         content: &str,
         seals: &[Seal],
     ) -> Result<Vec<&'o Certificate>, (usize, SealProblem)> {
-        let mut signers: Vec<&Certificate> = Vec::new();
+        let mut signers: Vec<&Officer> = Vec::new();
         for (index, seal) in seals.iter().enumerate() {
             if index >= SEALS {
                 return Err((index, SealProblem::TooMany));
             }
-            let officer = self.find(&seal.officer).ok_or((index, SealProblem::Stranger))?;
-            seal.verify(officer, purpose, content).map_err(|problem| (index, problem))?;
-            if signers.iter().any(|known| known.sha256() == officer.sha256()) {
+            let officer = self.officer(&seal.officer).ok_or((index, SealProblem::Stranger))?;
+            seal.verify(&officer.certificate, purpose, content).map_err(|problem| (index, problem))?;
+            if signers.iter().any(|known| known.person == officer.person) {
                 return Err((index, SealProblem::Twice));
             }
             signers.push(officer);
         }
-        Ok(signers)
+        Ok(signers.into_iter().map(|officer| &officer.certificate).collect())
     }
 }
 
@@ -169,6 +198,36 @@ impl Seal {
 #[must_use]
 pub fn list_change_content(organization: &str, digest: &str) -> String {
     format!("organization: {organization}\nchange: {digest}\n")
+}
+
+/// Whether two certificates show that they are of one officer: the same key, or the same name in whatever letters.
+fn is_same_person(one: &Certificate, other: &Certificate) -> bool {
+    one.public_key_info() == other.public_key_info() || name_of(one) == name_of(other)
+}
+
+/// The attributes of the subject as RFC 5280 (7.1) compares them: letters of either case, runs of spaces as one.
+fn name_of(certificate: &Certificate) -> Vec<(&str, String)> {
+    let plain = |value: &str| value.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let attributes = certificate.subject().attributes().iter();
+    attributes.map(|attribute| (attribute.kind.as_str(), plain(&attribute.value))).collect()
+}
+
+/// Puts each certificate to its person. What shares a person with a third one is of one person too: a certificate with the
+/// old name and another with the old key.
+fn by_person(certificates: Vec<Certificate>) -> Vec<Officer> {
+    let mut officers: Vec<Officer> = Vec::new();
+    for (person, certificate) in certificates.into_iter().enumerate() {
+        let same: Vec<usize> = officers
+            .iter()
+            .filter(|known| is_same_person(&known.certificate, &certificate))
+            .map(|known| known.person)
+            .collect();
+        for known in officers.iter_mut().filter(|known| same.contains(&known.person)) {
+            known.person = person;
+        }
+        officers.push(Officer { person, certificate });
+    }
+    officers
 }
 
 /// The first certificate of a file.

@@ -142,8 +142,7 @@ pub fn deny_by_head(
     judge.judge_head(request, Body::NotYet).err()
 }
 
-/// Whether the identity may use the interaction on resources of the type at all: what filters of system-wide searches,
-/// histories, includes and event streams ask per type.
+/// Whether the identity may use the interaction on resources of the type at all.
 #[must_use]
 pub fn is_permitted_on_type(
     policy: &Policy,
@@ -155,6 +154,25 @@ pub fn is_permitted_on_type(
 ) -> bool {
     let judge = Judge { policy, allow_list, identity, context };
     judge.judge_rules(interaction, Some(resource_type), Body::NotYet).is_ok()
+}
+
+/// The types of which resources may stand in an answer to the identity, whatever led to them: a search, an include, a
+/// history, an event. They are those that its rules let it read; `None` if that is every type.
+#[must_use]
+pub fn shown_types(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    context: &Context,
+) -> Option<Vec<ResourceType>> {
+    let may_read = |resource_type: &ResourceType| {
+        is_permitted_on_type(policy, allow_list, identity, Interaction::Read, *resource_type, context)
+    };
+    // Asked for each search; most policies narrow nobody's reading.
+    if policy.rules().lets_read_everything(identity, allow_list) && !matches!(identity, Identity::Person(_)) {
+        return None;
+    }
+    Some(ResourceType::ALL.iter().copied().filter(may_read).collect())
 }
 
 /// The rule that allows, and what the restrictions charge for it.

@@ -2,6 +2,8 @@
 //! code of their start, so that what passes here is what starts. With `--deep` the running node also compares its store
 //! with itself; only the node may open its database, so it is asked.
 
+mod surroundings;
+
 use std::path::Path;
 
 use policies::proof::Proven;
@@ -88,6 +90,7 @@ pub(super) async fn run(check: &Check, format: Format) -> u8 {
     };
     findings.extend(draft_findings(directory));
     let proof = Local::load(directory).ok().map(|local| {
+        findings.extend(surroundings::findings(&local).into_iter().map(Found::from));
         let list = local.allow_list_or_own();
         policies::proof::prove(&local.policy, &list)
     });

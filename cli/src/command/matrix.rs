@@ -99,14 +99,14 @@ fn diff_text(changes: &[Change], settings: &[String]) -> String {
     text
 }
 
-fn names(callers: &[String]) -> String {
+pub(super) fn names(callers: &[String]) -> String {
     const SHOWN: usize = 4;
     let shown = callers.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if callers.len() > SHOWN { format!("{shown} and {} more", callers.len() - SHOWN) } else { shown }
 }
 
 /// `read Task`, `read Binary` as `read Binary Task`; all types as `*`.
-fn grouped(cells: &[String]) -> String {
+pub(super) fn grouped(cells: &[String]) -> String {
     let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for cell in cells {
         let (interaction, resource_type) = cell.split_once(' ').unwrap_or((cell, ""));

@@ -35,6 +35,22 @@ pub(crate) fn read_filter(identity: &Identity, allow_list: &AllowList) -> ReadFi
     }
 }
 
+/// What of it may stand in an answer: no resource that the rules of the policy do not let the identity read, whatever leads
+/// to it. Criteria of conditional requests are compared with [`read_filter`] alone, so that nothing is stored twice.
+pub(crate) fn shown_filter(
+    filter: &ReadFilter,
+    identity: &Identity,
+    allow_list: &AllowList,
+    policy: &policies::Policy,
+    now: time::OffsetDateTime,
+) -> ReadFilter {
+    let context = policies::Context { now, origin: policies::Origin::JudgedByGateway, body_bytes: None };
+    match policies::shown_types(policy, allow_list, identity, &context) {
+        None => filter.clone(),
+        Some(types) => filter.clone().restricted_to(types),
+    }
+}
+
 fn memberships(organization: &OrganizationIdentifier, allow_list: &AllowList) -> Vec<Membership> {
     allow_list
         .roles_of(organization)

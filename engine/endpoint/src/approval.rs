@@ -84,12 +84,24 @@ pub enum StepKind {
     PermanentDelete,
 }
 
+/// What becomes of a change after one more approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The approvals so far, in the form of whoever judges them.
+    pub approvals: Vec<String>,
+    /// Whether they are enough, and the change is carried out.
+    pub carry_out: bool,
+}
+
 /// Why an approved change was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// Nothing of that digest waits.
     #[error("no change with this digest waits")]
     Unknown,
+    /// It is not what its digest says.
+    #[error("the stored change does not match its digest; reject it")]
+    Damaged,
     /// What it touches is not as it was.
     #[error("{0} has changed since; reject this change and have it sent again")]
     Stale(String),
@@ -312,7 +324,7 @@ pub(crate) fn keep(tx: &mut Transaction<'_>, pending: &PendingChange) -> Result<
     Ok(true)
 }
 
-/// Replaces a change that waits, or removes it; whether it was there.
+/// Replaces a change that waits, or with none removes it; whether it was there.
 pub(crate) fn replace(tx: &mut Transaction<'_>, digest: &str, with: Option<PendingChange>) -> Result<bool, StoreError> {
     let mut waiting = all(tx)?;
     let Some(position) = waiting.iter().position(|known| known.digest == digest) else { return Ok(false) };

@@ -11,9 +11,9 @@ use store::{IndexContext, Store, StoreError};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::access::{identify_again, read_filter};
+use crate::access::{identify_again, read_filter, shown_filter};
 use crate::admit::Caller;
-use crate::approval::{self, ApplyError, ListChanges, PendingChange};
+use crate::approval::{self, ApplyError, Judgement, ListChanges, PendingChange};
 use crate::cache::{Cache, Change};
 use crate::conformance::View;
 use crate::content::slots::Slots;
@@ -214,7 +214,10 @@ impl Endpoint {
             return Ok(false);
         }
         let allow_list = self.shared.allow_list().await?;
+        let policy = self.shared.policies.active();
         let filter = read_filter(&caller.identity, &allow_list);
+        let now = time::OffsetDateTime::now_utc();
+        let filter = shown_filter(&filter, &caller.identity, &allow_list, &policy, now);
         let id = id.to_owned();
         self.shared.store.read(move |tx| tx.is_readable(resource_type, &id, version, &filter)).await
     }
@@ -276,16 +279,24 @@ impl Endpoint {
         self.shared.store.read(approval::all).await
     }
 
-    /// Replaces a change that waits (its approvals), or with none removes it; whether it was there.
-    pub async fn replace_pending(&self, digest: &str, with: Option<PendingChange>) -> Result<bool, StoreError> {
+    /// Drops a change that waits; whether it was there.
+    pub async fn drop_pending(&self, digest: &str) -> Result<bool, StoreError> {
         let digest = digest.to_owned();
-        self.shared.store.write(move |tx| approval::replace(tx, &digest, with)).await
+        self.shared.store.write(move |tx| approval::replace(tx, &digest, None)).await
     }
 
-    /// Carries out a change that was approved, in one transaction with its removal from what waits.
-    pub async fn apply_pending(&self, identity: Identity, digest: &str) -> Result<(), ApplyError> {
+    /// Lets `judge` decide about a change that waits, and keeps its approvals or carries it out, all in one transaction.
+    pub async fn approve_pending<E>(
+        &self,
+        identity: Identity,
+        digest: &str,
+        judge: impl FnOnce(&PendingChange) -> Result<Judgement, E> + Send + 'static,
+    ) -> Result<Judgement, E>
+    where
+        E: From<ApplyError> + From<StoreError> + Send + 'static,
+    {
         let caller = self.internal(identity, ListChanges::Approved);
-        crate::service::apply_pending(&self.shared, caller, digest.to_owned()).await
+        crate::service::approve_pending(&self.shared, caller, digest.to_owned(), judge).await
     }
 }
 

@@ -49,7 +49,7 @@ mod sources;
 mod terms;
 mod websocket;
 
-pub use approval::{ApplyError, PendingChange, Step, StepKind};
+pub use approval::{ApplyError, Judgement, PendingChange, Step, StepKind};
 pub use endpoint::{Endpoint, LocalAnswer, LocalError, Options};
 pub use external::{NoRemoteReferences, RemoteAnswer, RemoteReferences};
 pub use hooks::{

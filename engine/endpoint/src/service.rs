@@ -9,7 +9,7 @@ mod job;
 mod transact;
 
 pub(crate) use bundles::execute_local;
-pub(crate) use transact::apply_pending;
+pub(crate) use transact::approve_pending;
 
 use std::sync::Arc;
 use std::time::Instant;

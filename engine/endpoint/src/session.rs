@@ -24,7 +24,7 @@ use fhir::{Resource, ResourceType};
 use policies::{AllowList, Identity};
 use store::{Change, ChangeKind, ReadFilter, StoreError, StoredResource, Transaction};
 
-use crate::access::{identify_again, read_filter};
+use crate::access::{identify_again, read_filter, shown_filter};
 use crate::admit::Caller;
 use crate::cache;
 use crate::conformance::{Conformance, View};
@@ -193,6 +193,14 @@ impl<'s, 't> Session<'s, 't> {
     /// The allow-list as it was when the transaction began: by it the caller is judged.
     pub(crate) const fn allow_list(&self) -> &Arc<AllowList> {
         &self.allow_list
+    }
+
+    /// What may stand in an answer.
+    fn shown_filter(&self) -> ReadFilter {
+        if self.caller.is_internal {
+            return self.filter.clone();
+        }
+        shown_filter(&self.filter, &self.identity, &self.allow_list, &self.caller.policy, self.tx.now())
     }
 
     /// The allow-list with what this transaction has changed. It is built from every organisation, so only what depends

@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod approvals;
 mod bundles;
 mod contents;
 mod protection;

@@ -5,7 +5,7 @@
 //! approved is carried out by the endpoint in one transaction.
 
 use certs::SignedPurpose;
-use endpoint::{ApplyError, PendingChange};
+use endpoint::{ApplyError, Judgement, PendingChange};
 use node::officers::{self, Officers, Seal};
 use policies::policy::Approval;
 use serde::Deserialize;
@@ -45,7 +45,7 @@ impl Administration {
                     "by": pending.by,
                     "since": pending.since,
                     "resources": pending.steps.len(),
-                    "approved-by": names(pending),
+                    "approved-by": names(&pending.approvals),
                 })
             })
             .collect();
@@ -60,38 +60,25 @@ impl Administration {
 
     /// Adds an approval, and carries the change out if it was the last that is needed.
     pub(super) async fn approve_change(&self, body: &[u8], uid: u32) -> Result<Value, CommandError> {
-        let command: Approve = serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
+        let Approve { digest, seal } =
+            serde_json::from_slice(body).map_err(|error| CommandError::Usage(error.to_string()))?;
         let officers = self.officers()?;
-        let mut pending = self.find_pending(&command.digest).await?;
-        if pending.digest_now() != pending.digest {
-            return Err(CommandError::Refused("the stored change does not match its digest; reject it".to_owned()));
-        }
-        let mut seals = seals(&pending)?;
-        seals.push(command.seal);
         let organization = self.identity.organization().map(ToString::to_string).unwrap_or_default();
-        let content = officers::list_change_content(&organization, &pending.digest);
-        let signers = officers
-            .verify(SignedPurpose::AllowListChange, &content, &seals)
-            .map_err(|(index, problem)| CommandError::Refused(format!("signature {} {problem}", index + 1)))?;
-        let now = time::OffsetDateTime::now_utc();
-        if let Some(late) = signers.iter().find(|signer| !signer.is_valid_at(now)) {
-            return Err(CommandError::Refused(format!("the certificate of {} is not valid now", late.subject())));
+        let required = self.required_approvals();
+        // Asked twice: now for the record, which comes first, and in the transaction together with what was approved
+        // meanwhile.
+        let waiting = self.find_pending(&digest).await?;
+        let before = judge(&officers, &organization, required, &waiting, seal.clone())?;
+        let names = names(&before.approvals).join("; ");
+        self.records.administration(&format!("approval of {digest} by {names}"), uid).await?;
+        let judge = move |pending: &PendingChange| judge(&officers, &organization, required, pending, seal);
+        let after = self.endpoint.approve_pending::<CommandError>(self.identity.clone(), &digest, judge).await?;
+        if after.carry_out {
+            let officers = self::names(&after.approvals).join("; ");
+            tracing::info!(digest, officers, "approved change of the allow-list carried out");
         }
-        let (found, required) = (signers.len(), self.required_approvals());
-        let names: Vec<String> = signers.iter().map(|signer| signer.subject().to_string()).collect();
-        self.records.administration(&format!("approval of {} by {}", pending.digest, names.join("; ")), uid).await?;
-        pending.approvals = seals.iter().filter_map(|seal| serde_json::to_string(seal).ok()).collect();
-        let digest = pending.digest.clone();
-        if found < required {
-            self.endpoint.replace_pending(&digest, Some(pending)).await?;
-        } else {
-            self.endpoint.apply_pending(self.identity.clone(), &digest).await.map_err(|error| match error {
-                ApplyError::Store(error) => CommandError::Store(error),
-                other => CommandError::Refused(other.to_string()),
-            })?;
-            tracing::info!(digest, officers = names.join("; "), "approved change of the allow-list carried out");
-        }
-        Ok(json!({ "digest": digest, "approvals": found, "required": required, "applied": found >= required }))
+        let (approvals, applied) = (after.approvals.len(), after.carry_out);
+        Ok(json!({ "digest": digest, "approvals": approvals, "required": required, "applied": applied }))
     }
 
     /// Drops a change.
@@ -101,7 +88,7 @@ impl Administration {
             command.reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS).collect();
         let digest = self.find_pending(&command.digest).await?.digest;
         self.records.administration(&format!("rejection of {digest}: {reason}"), uid).await?;
-        self.endpoint.replace_pending(&digest, None).await?;
+        self.endpoint.drop_pending(&digest).await?;
         Ok(json!({ "digest": digest, "rejected": true }))
     }
 
@@ -131,11 +118,46 @@ impl Administration {
     }
 }
 
-fn seals(pending: &PendingChange) -> Result<Vec<Seal>, CommandError> {
-    let unreadable = |error: serde_json::Error| CommandError::Refused(format!("a stored approval is damaged: {error}"));
-    pending.approvals.iter().map(|text| serde_json::from_str(text).map_err(unreadable)).collect()
+/// What becomes of a change with one more seal. All of them are verified again.
+fn judge(
+    officers: &Officers,
+    organization: &str,
+    required: usize,
+    pending: &PendingChange,
+    seal: Seal,
+) -> Result<Judgement, CommandError> {
+    if pending.digest_now() != pending.digest {
+        return Err(ApplyError::Damaged.into());
+    }
+    let mut seals =
+        pending.approvals.iter().map(|text| read_seal(text)).collect::<Result<Vec<Seal>, CommandError>>()?;
+    seals.push(seal);
+    let content = officers::list_change_content(organization, &pending.digest);
+    let signers = officers
+        .verify(SignedPurpose::AllowListChange, &content, &seals)
+        .map_err(|(index, problem)| CommandError::Refused(format!("signature {} {problem}", index + 1)))?;
+    let now = time::OffsetDateTime::now_utc();
+    if let Some(late) = signers.iter().find(|signer| !signer.is_valid_at(now)) {
+        return Err(CommandError::Refused(format!("the certificate of {} is not valid now", late.subject())));
+    }
+    let texts: Result<Vec<String>, serde_json::Error> = seals.iter().map(serde_json::to_string).collect();
+    let approvals = texts.map_err(|error| CommandError::Refused(error.to_string()))?;
+    Ok(Judgement { approvals, carry_out: signers.len() >= required })
 }
 
-fn names(pending: &PendingChange) -> Vec<String> {
-    seals(pending).unwrap_or_default().into_iter().map(|seal| seal.name).collect()
+fn read_seal(text: &str) -> Result<Seal, CommandError> {
+    serde_json::from_str(text).map_err(|error| CommandError::Refused(format!("a stored approval is damaged: {error}")))
+}
+
+fn names(approvals: &[String]) -> Vec<String> {
+    approvals.iter().filter_map(|text| read_seal(text).ok()).map(|seal| seal.name).collect()
+}
+
+impl From<ApplyError> for CommandError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Store(error) => Self::Store(error),
+            other => Self::Refused(other.to_string()),
+        }
+    }
 }

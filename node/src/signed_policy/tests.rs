@@ -1,5 +1,5 @@
 use certs::Credentials;
-use certs::development::{Authority, KeyType, Subject, Validity};
+use certs::development::{Authority, Issued, KeyType, Subject, Validity};
 use time::OffsetDateTime;
 
 use super::*;
@@ -27,19 +27,24 @@ impl Lab {
         let now = OffsetDateTime::now_utc();
         let validity = Validity::days(now, 10);
         let authority = Authority::root(&Subject::german("Test", "Root"), KeyType::EcdsaP256, validity).unwrap();
+        let mut lab = Self { folder, officers: Officers::default(), credentials: Vec::new() };
         let mut files = Vec::new();
-        let mut credentials = Vec::new();
-        for name in ["First", "Second", "Third"] {
+        for (index, name) in ["First", "Second", "Third"].into_iter().enumerate() {
             let issued = authority.issue_person(&Subject::german("Test", name), KeyType::EcdsaP256, validity).unwrap();
-            let path = folder.path().join(format!("{name}.pem"));
-            std::fs::write(&path, issued.certificate_pem()).unwrap();
-            let key = certs::read_private_key(issued.private_key_pem().as_bytes(), "key").unwrap();
-            let own = certs::read_certificates(issued.certificate_pem().as_bytes(), "certificate").unwrap();
-            credentials.push(Credentials::new(own, key, "certificate", "key").unwrap());
-            files.push(path);
+            files.push(lab.add(index, &issued));
         }
-        let officers = Officers::load(&OfficersSettings { required: 2, certificates: files }).unwrap();
-        Self { folder, officers, credentials }
+        lab.officers = Officers::load(&OfficersSettings { required: 2, certificates: files }).unwrap();
+        lab
+    }
+
+    /// Keeps the certificate and key of an officer; the file with the certificate.
+    fn add(&mut self, index: usize, issued: &Issued) -> PathBuf {
+        let path = self.folder.path().join(format!("{index}.pem"));
+        std::fs::write(&path, issued.certificate_pem()).unwrap();
+        let key = certs::read_private_key(issued.private_key_pem().as_bytes(), "key").unwrap();
+        let own = certs::read_certificates(issued.certificate_pem().as_bytes(), "certificate").unwrap();
+        self.credentials.push(Credentials::new(own, key, "certificate", "key").unwrap());
+        path
     }
 
     fn sign(&self, signed: &mut SignedPolicy, officer: usize) {
@@ -89,6 +94,40 @@ fn enough_officers_make_a_policy_valid_for_one_node_one_number_and_one_tree() {
         matches!(refused, SignedPolicyError::Seal { position: 2, problem: SealProblem::Stranger, .. }),
         "{refused}"
     );
+}
+
+/// Old and new certificate of one officer stand in `[officers]` together while one is replaced by the other.
+#[test]
+fn a_person_with_two_certificates_is_one_officer() {
+    let folder = tempfile::tempdir().unwrap();
+    let validity = Validity::days(OffsetDateTime::now_utc(), 10);
+    let authority = Authority::root(&Subject::german("Test", "Root"), KeyType::EcdsaP256, validity).unwrap();
+    let issue = |name| authority.issue_person(&Subject::german("Test", name), KeyType::EcdsaP256, validity).unwrap();
+    let first = issue("First");
+    let shouted = Subject::german("TEST", "  first");
+    let same_key = authority.renew_person(&Subject::german("Test", "Married"), &first, validity).unwrap();
+    let same_name = authority.issue_person(&shouted, KeyType::EcdsaP256, validity).unwrap();
+    let people = [first, same_key, same_name, issue("Second")];
+    let mut lab = Lab { folder, officers: Officers::default(), credentials: Vec::new() };
+    let paths: Vec<PathBuf> = people.iter().enumerate().map(|(index, person)| lab.add(index, person)).collect();
+    lab.officers = Officers::load(&OfficersSettings { required: 2, certificates: paths.clone() }).unwrap();
+
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let mut signed = SignedPolicy::new(OWN, 7, &tree());
+        lab.sign(&mut signed, one);
+        lab.sign(&mut signed, other);
+        let refused = lab.verify(&signed).unwrap_err();
+        assert!(
+            matches!(refused, SignedPolicyError::Seal { position: 2, problem: SealProblem::Twice, .. }),
+            "{one} {other}: {refused}"
+        );
+        signed.signatures.pop();
+        lab.sign(&mut signed, 3);
+        assert_eq!(lab.verify(&signed).unwrap().officers.len(), 2, "the old certificate counts for what it has signed");
+    }
+
+    let alone = Officers::load(&OfficersSettings { required: 2, certificates: paths[..2].to_vec() }).unwrap_err();
+    assert!(alone[0].to_string().contains("2 must sign, but the certificates are of 1"), "{alone:?}");
 }
 
 #[test]

@@ -73,6 +73,33 @@ fn types_are_judged_alone_for_filters() {
 }
 
 #[test]
+fn answers_hold_what_the_rules_let_the_caller_read_and_nothing_else() {
+    let (shipped, strict, list) = (hospital_policy(), strict_policy(), allow_list());
+    let shown = |policy: &Policy, certificate: char| {
+        let identity = list.identify(&thumbprint(certificate), None, policy);
+        shown_types(policy, &list, &identity, &inside())
+    };
+    for certificate in [LOCAL_CERTIFICATE, MEMBER_CERTIFICATE] {
+        assert_eq!(shown(&shipped, certificate), None, "everything, without a look at each type");
+    }
+    let of_member = shown(&strict, MEMBER_CERTIFICATE).unwrap();
+    assert!(of_member.contains(&ResourceType::Organization) && !of_member.contains(&ResourceType::Patient));
+    assert_eq!(shown(&shipped, STRANGER_CERTIFICATE), Some(Vec::new()));
+    // The look at everything at once says the same as the look at each type.
+    for (policy, certificate) in
+        [(&shipped, MEMBER_CERTIFICATE), (&strict, LOCAL_CERTIFICATE), (&strict, OTHER_CERTIFICATE)]
+    {
+        let identity = list.identify(&thumbprint(certificate), None, policy);
+        let each: Vec<ResourceType> = ResourceType::ALL
+            .iter()
+            .copied()
+            .filter(|known| is_permitted_on_type(policy, &list, &identity, Interaction::Read, *known, &inside()))
+            .collect();
+        assert_eq!(shown(policy, certificate).unwrap_or_else(|| ResourceType::ALL.to_vec()), each);
+    }
+}
+
+#[test]
 fn the_engine_does_not_judge_addresses_again() {
     let (policy, list) = (strict_policy(), allow_list());
     let local = list.identify(&thumbprint(LOCAL_CERTIFICATE), None, &policy);

@@ -93,7 +93,7 @@ fn read_person(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) ->
     }
     if networks.is_empty() && practitioner_roles.iter().any(|role| role.code() == "DSF_ADMIN") {
         let remedy = "list the networks of administrators under networks";
-        reader.warn(&table.span(), table.path(), "DSF_ADMIN is granted without limit to networks", remedy);
+        reader.warn(&table.span(), table.path(), "DSF_ADMIN is granted without limit to networks [W02]", remedy);
     }
     let id = id?;
     let place = Located::of(file, &id);

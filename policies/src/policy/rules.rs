@@ -100,6 +100,8 @@ pub struct Rule {
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    /// Rules that allow reading of every type without condition; empty if any rule denies or restricts reading.
+    read_all: Vec<u16>,
     allow: Index,
     deny: Index,
     restrict: Index,
@@ -266,6 +268,15 @@ impl Rule {
     }
 }
 
+fn read_all(rules: &[Rule]) -> Vec<u16> {
+    let reads = |rule: &&Rule| rule.interactions.contains(&Interaction::Read);
+    if rules.iter().filter(reads).any(|rule| rule.effect != Effect::Allow) {
+        return Vec::new();
+    }
+    let all = rules.iter().zip(0..=u16::MAX).filter(|(rule, _)| reads(rule));
+    all.filter(|(rule, _)| rule.types.is_none() && rule.is_unconditional()).map(|(_, number)| number).collect()
+}
+
 // === impl RuleSet ===
 
 impl RuleSet {
@@ -273,7 +284,14 @@ impl RuleSet {
         // The id that is reported must not depend on files and their order.
         rules.sort_by(|left, right| left.id.cmp(&right.id));
         let of = |effect| Index::of(&rules, effect);
-        Self { allow: of(Effect::Allow), deny: of(Effect::Deny), restrict: of(Effect::Restrict), rules }
+        let read_all = read_all(&rules);
+        Self { allow: of(Effect::Allow), deny: of(Effect::Deny), restrict: of(Effect::Restrict), read_all, rules }
+    }
+
+    /// Whether reading of every type is allowed to the caller, as can be told without looking at each type.
+    pub(crate) fn lets_read_everything(&self, identity: &Identity, allow_list: &AllowList) -> bool {
+        let mut rules = self.read_all.iter().filter_map(|number| self.rules.get(usize::from(*number)));
+        rules.any(|rule| rule.subjects.iter().any(|subject| subject.matches(identity, allow_list)))
     }
 
     /// Every rule, in order of their ids.

@@ -30,6 +30,7 @@ mod site_records;
 mod start;
 mod statistics;
 mod upstream;
+mod what_if;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -102,6 +103,8 @@ enum Name {
     Linkage,
     /// Indexing the records of a site, and counting cohorts in them
     Sources,
+    /// Decisions as the rules grow; what another allow-list would have changed in the past
+    WhatIf,
 }
 
 /// How a benchmark is to run.
@@ -138,6 +141,7 @@ impl Name {
             Self::Scale => "scale",
             Self::Linkage => "linkage",
             Self::Sources => "sources",
+            Self::WhatIf => "what-if",
         }
     }
 }
@@ -237,6 +241,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Scale => scale::run(run, &mut report).await,
         Name::Linkage => linkage_run::run(run, &mut report),
         Name::Sources => site_records::run(run, &mut report),
+        Name::WhatIf => what_if::run(run, &mut report).await,
     }?;
     report.finish(&run.results)
 }

@@ -21,10 +21,10 @@ pub(crate) const LOCAL: &str = "local.example";
 /// The organisation of the load generator's certificate.
 pub(crate) const CLIENT: &str = "client.example";
 /// The consortium.
-const PARENT: &str = "consortium.example";
+pub(crate) const PARENT: &str = "consortium.example";
 
-const ORGANIZATION_IDENTIFIER: &str = "http://dsf.dev/sid/organization-identifier";
-const ENDPOINT_IDENTIFIER: &str = "http://dsf.dev/sid/endpoint-identifier";
+pub(crate) const ORGANIZATION_IDENTIFIER: &str = "http://dsf.dev/sid/organization-identifier";
+pub(crate) const ENDPOINT_IDENTIFIER: &str = "http://dsf.dev/sid/endpoint-identifier";
 const THUMBPRINT: &str = "http://dsf.dev/fhir/StructureDefinition/extension-certificate-thumbprint";
 const PONG: &str = include_str!("../../../engine/processes/resources/ping-pong/ActivityDefinition/pong.xml");
 
@@ -120,13 +120,18 @@ fn rules() -> String {
 
 // === Allow-list ===
 
-fn organization(number: usize) -> String {
+pub(crate) fn organization(number: usize) -> String {
     format!("site-{number}.example")
 }
 
 /// The allow-list: every member an organisation with one certificate, an endpoint and an affiliation.
 pub(crate) fn allow_list(size: Size, base_url: &str, client: &Certificate) -> Outcome<AllowList> {
     let others = if size == Size::Full { CERTIFICATES.saturating_sub(2) } else { 0 };
+    allow_list_of(others, base_url, client)
+}
+
+/// The same with so many members beside the node and the client.
+pub(crate) fn allow_list_of(others: usize, base_url: &str, client: &Certificate) -> Outcome<AllowList> {
     let mut resources = vec![parent()];
     resources.extend(member(LOCAL, &certs::thumbprint(LOCAL.as_bytes()), base_url));
     resources.extend(member(CLIENT, client.thumbprint(), "https://client.example/fhir"));
@@ -159,7 +164,7 @@ fn parent() -> Resource {
     resource
 }
 
-fn member(name: &str, thumbprint: &str, base_url: &str) -> [Resource; 3] {
+pub(crate) fn member(name: &str, thumbprint: &str, base_url: &str) -> [Resource; 3] {
     let endpoint_name = format!("dsf.{name}");
     let certificate = || Object::new().with("url", THUMBPRINT).with("valueString", thumbprint);
     let mut organization = named("Organization", name, ORGANIZATION_IDENTIFIER, name);

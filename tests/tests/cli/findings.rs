@@ -1,6 +1,6 @@
 //! The checks E01 to E18 of the requirement, by `schleuse check`: a node is initialised, one thing is made wrong, and the
-//! finding with its file and its words is demanded. E06, E12, E13 and E17 are not checked by this version; what holds
-//! instead is said in `docs/security-model.md`.
+//! finding with its file and its words is demanded. What needs an allow-list is tested where it is found
+//! (`cli/src/command/check/surroundings`).
 
 use std::path::PathBuf;
 
@@ -106,6 +106,19 @@ fn edge_e05_optional_client_certificates_and_openid_connect_are_refused() {
     let lab = Lab::new();
     lab.policy("[tls]\nclient-auth = \"optional\"", &["tls.client-auth: unknown key"]);
     lab.policy("[oidc]\nenabled = true", &["oidc: unknown key"]);
+}
+
+#[test]
+fn edge_e06_e12_e17_are_said_by_check() {
+    let lab = Lab::new();
+    lab.policy(
+        "[trust]\nissuer-cn = [\"Nobody\"]",
+        &["no authority of the trust store for clients is called \"Nobody\" [E06]"],
+    );
+    let said = lab.check(0).out;
+    for words in ["no allow-list yet: E08, E12, E13, E17, W05, W06", "revoked certificates are accepted [W04]"] {
+        assert!(said.contains(words), "{words} is missing in\n{said}");
+    }
 }
 
 #[test]

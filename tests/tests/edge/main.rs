@@ -8,6 +8,8 @@
 
 mod framing;
 mod limits;
+mod oidc;
+mod profiles;
 mod requests;
 mod table;
 mod tls;

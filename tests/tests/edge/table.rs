@@ -459,9 +459,10 @@ fn every_row_names_a_test_that_exists() {
     let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = std::fs::read_to_string(repository.join("docs/edge-tests.md")).unwrap();
     let mut sources = String::new();
-    let mut folders: Vec<std::path::PathBuf> = ["audit", "certs", "engine", "gateway", "policies", "refresh", "tests"]
-        .map(|name| repository.join(name))
-        .to_vec();
+    let mut folders: Vec<std::path::PathBuf> =
+        ["audit", "certs", "cli", "engine", "gateway", "node", "policies", "refresh", "tests"]
+            .map(|name| repository.join(name))
+            .to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use fhir::ResourceType;
 use http::StatusCode;
-use store::Transaction;
+use store::{StoreError, Transaction};
 use time::OffsetDateTime;
 
 use crate::admit::Caller;
-use crate::approval::{self, ApplyError};
+use crate::approval::{self, ApplyError, Judgement, PendingChange};
 use crate::hooks::{AuditEvent, AuditRecord};
 use crate::publication::{self, Requested};
 use crate::refusal::{Code, Refusal};
@@ -88,29 +88,44 @@ where
     }
 }
 
-/// Carries out a change of the allow-list that was approved.
-pub(crate) async fn apply_pending(shared: &Arc<Shared>, caller: Arc<Caller>, digest: String) -> Result<(), ApplyError> {
+/// Has a change of the allow-list that waits judged, and keeps its approvals or carries it out, in one transaction: of two
+/// approvals at one time the later one is judged together with the earlier.
+pub(crate) async fn approve_pending<E>(
+    shared: &Arc<Shared>,
+    caller: Arc<Caller>,
+    digest: String,
+    judge: impl FnOnce(&PendingChange) -> Result<Judgement, E> + Send + 'static,
+) -> Result<Judgement, E>
+where
+    E: From<ApplyError> + From<StoreError> + Send + 'static,
+{
     let refused = |refusal: Refusal| ApplyError::Refused(approval::text_of(&refusal));
     let noted = note(shared).await.map_err(refused)?;
     let inner = Arc::clone(shared);
-    let effects: Effects = shared
+    let (judgement, effects) = shared
         .store
-        .write(move |tx| -> Result<Effects, ApplyError> {
+        .write(move |tx| -> Result<(Judgement, Option<Effects>), E> {
             let waiting = approval::all(tx)?;
-            let pending = waiting.into_iter().find(|known| known.digest == digest).ok_or(ApplyError::Unknown)?;
+            let mut pending = waiting.into_iter().find(|known| known.digest == digest).ok_or(ApplyError::Unknown)?;
             if pending.digest_now() != digest {
-                return Err(ApplyError::Refused("its content does not match its digest".to_owned()));
+                return Err(ApplyError::Damaged.into());
+            }
+            let judgement = judge(&pending)?;
+            if !judgement.carry_out {
+                pending.approvals.clone_from(&judgement.approvals);
+                approval::replace(tx, &digest, Some(pending))?;
+                return Ok((judgement, None));
             }
             approval::replace(tx, &digest, None)?;
             let mut session = Session::open(tx, &inner, &caller, &noted, Mode::Write).map_err(refused)?;
             session.carry_out(&pending)?;
-            session.finish().map_err(refused)
+            Ok((judgement, Some(session.finish().map_err(refused)?)))
         })
         .await?;
-    if let Some(requested) = committed(shared, effects) {
+    if let Some(requested) = effects.and_then(|effects| committed(shared, effects)) {
         publication::acknowledged(shared, requested).await;
     }
-    Ok(())
+    Ok(judgement)
 }
 
 async fn note(shared: &Arc<Shared>) -> Result<Noted, Refusal> {

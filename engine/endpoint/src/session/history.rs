@@ -33,7 +33,7 @@ impl Session<'_, '_> {
             page: if count_only { 0 } else { page },
             count: if count_only { 0 } else { count },
         };
-        let filter = self.filter().clone();
+        let filter = self.shown_filter();
         let found = self.tx.history(&query, &filter)?;
         let links = self.links(request, found.total, query.page, query.count);
         let mut bundle = result_bundle("history", self.tx.now(), found.total, links.into_iter());

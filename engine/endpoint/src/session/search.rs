@@ -42,7 +42,7 @@ impl Session<'_, '_> {
         query.count = query.count.min(limits::PAGE_ENTRIES);
         // Rows need the right to read beside the right to search (`fhir-api` 6.3).
         let may_read = self.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type));
-        let filter = if may_read { self.filter().clone() } else { ReadFilter::nothing() };
+        let filter = if may_read { self.shown_filter() } else { ReadFilter::nothing() };
         let result = self.tx.search(&query, &filter)?;
         Ok(Found { query, total: result.total, matches: result.matches, includes: result.includes, left_out })
     }

@@ -1,6 +1,6 @@
 //! Search results as Bundles: handling, includes, paging (cases 29 to 45); what matches is tested in `fhir` and `store`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{BASE, Node, Who, patient, tag_all};
 
@@ -74,4 +74,28 @@ async fn a_policy_can_refuse_unknown_parameters_whatever_the_client_prefers() {
     node.policies.activate(std::sync::Arc::new(policies::Policy::load(&text).unwrap()));
     node.get(Who::Loc, "/Endpoint?not-supported-parameter=x").await.expect(400);
     node.get(Who::Loc, "/Endpoint?status=active").await.expect(200);
+}
+
+/// A rule about reading holds whatever leads to the resource (`access-and-edge` A14).
+#[tokio::test]
+async fn attack_a14_what_a_rule_denies_to_read_is_in_no_answer() {
+    let node = Node::start().await;
+    let included = "/Organization?identifier=Test_Organization&_include=Organization:endpoint";
+    let modes = |bundle: &Value| -> Vec<String> {
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["resource"]["resourceType"].as_str().unwrap().to_owned()).collect()
+    };
+    let before = node.get(Who::Ext, included).await.expect(200).json();
+    assert_eq!(modes(&before), ["Organization", "Endpoint"]);
+    let history = node.get(Who::Ext, "/_history?_count=200").await.expect(200).json();
+    assert!(modes(&history).contains(&"Endpoint".to_owned()));
+
+    let deny = "[[rule]]\nid = \"no-endpoints\"\neffect = \"deny\"\nsubject = \"remote-organization\"\nmatch = { operations = [\"read\"], types = [\"Endpoint\"] }\n";
+    node.policies.activate(std::sync::Arc::new(super::support::policy(deny)));
+    assert_eq!(modes(&node.get(Who::Ext, included).await.expect(200).json()), ["Organization"]);
+    assert_eq!(node.count(Who::Ext, "/Endpoint").await, 0, "a search shows no more than a read");
+    let after = node.get(Who::Ext, "/_history?_count=200").await.expect(200).json();
+    assert!(!modes(&after).contains(&"Endpoint".to_owned()), "{after}");
+    assert!(after["total"].as_u64() < history["total"].as_u64());
+    assert_eq!(modes(&node.get(Who::Loc, included).await.expect(200).json()), ["Organization", "Endpoint"]);
 }

@@ -1,6 +1,8 @@
 //! SIGHUP: what is good is taken over while requests run, what is not leaves the last good state in force and is said.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
 
+mod storm;
+
 use std::time::{Duration, Instant};
 
 use certs::development::{Authority, KeyType, Subject, Validity};
