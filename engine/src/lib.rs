@@ -20,6 +20,7 @@ mod configuration;
 mod confinement;
 mod database;
 mod feasibility;
+mod gauges;
 mod initial_bundle;
 mod messenger;
 mod records;

@@ -289,6 +289,7 @@ async fn run_in(
     parts.start("audit", records.keep_on_disk());
     parts.start("checkpoints", audit::checkpoint::keep(log, PROCESS, key));
     parts.start("reload", reload.serve(reloads, reload_asked));
+    parts.start("levels for the metrics", crate::gauges::keep(store.clone()));
     let watched = store.clone();
     // A pass through the store's reader: what hangs or fails there serves nobody.
     parts.start("watchdog", async move {
@@ -306,7 +307,16 @@ async fn run_in(
         part = parts.first_ended() => Err(RunError::Part { part }),
     };
     stop.send_replace(true);
-    parts.finish(&["publication of the allow-list", "audit", "checkpoints", "reload", "watchdog"]).await;
+    parts
+        .finish(&[
+            "publication of the allow-list",
+            "audit",
+            "checkpoints",
+            "reload",
+            "levels for the metrics",
+            "watchdog",
+        ])
+        .await;
     store.close().await;
     result
 }

@@ -331,15 +331,23 @@ async fn autostart_pings_again_and_again_until_it_is_stopped() {
     };
     until("three pings", tasks::PING_TIME, async || (pings().await >= 3).then_some(())).await;
     assert_eq!(dms.get(&format!("/Task/{started}")).await.expect(200).json()["status"], "in-progress");
+    let running = "schleuse_instances{process=\"dsfdev_pingAutostart|1.0\",state=\"running\"";
+    let node = network.node("dms");
+    until("the metric of the loop", tasks::PING_TIME, async || (node.metric(running).await == Some(1.0)).then_some(()))
+        .await;
     let stop = tasks::task(process, &profile("stop"), "stopPingAutostart", "dms.example", "dms.example");
     let stopped = dms.post("/Task", &stop).await.expect(201).created_id();
     for id in [started, stopped] {
         let task = tasks::ended(&dms, &id, tasks::PING_TIME).await;
         assert_eq!(task["status"], "completed", "{task:#}");
     }
+    // One may have been on its way to the partner when the loop was stopped.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let count = pings().await;
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(pings().await, count, "the loop has ended");
+    until("the metric of its end", tasks::PING_TIME, async || (node.metric(running).await == Some(0.0)).then_some(()))
+        .await;
 }
 
 #[tokio::test]

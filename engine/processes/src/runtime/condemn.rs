@@ -48,7 +48,8 @@ pub(super) fn condemn(tx: &mut Transaction<'_>, id: &str, reason: &str) -> Resul
         reason,
         "instance is given up"
     );
-    metrics::counter!("schleuse_instances_ended_total", "state" => "failed").increment(1);
+    let process = format!("{}|{}", row.process_key, row.version_tag);
+    metrics::counter!("schleuse_instances_ended_total", "process" => process, "state" => "failed").increment(1);
     let tasks = tasks_of(tx, id)?;
     for task in &tasks {
         settle::fail(tx, task, Vec::new(), reason)?;

@@ -82,7 +82,9 @@ impl Unit<'_, '_> {
         if !state.has_ended() {
             return Ok(None);
         }
-        metrics::counter!("schleuse_instances_ended_total", "state" => state.as_str()).increment(1);
+        let process = format!("{}|{}", loaded.definition.key, loaded.definition.version);
+        metrics::counter!("schleuse_instances_ended_total", "process" => process, "state" => state.as_str())
+            .increment(1);
         Ok(Some((loaded.definition, loaded.business_key)))
     }
 }
