@@ -4,6 +4,7 @@
 mod allow_list;
 mod audit;
 mod certificates;
+pub(crate) mod data_set;
 mod demo;
 mod fhir;
 mod node;
@@ -117,6 +118,9 @@ pub(crate) enum Command {
     /// Look at the records of the site, index them, count cohorts in them
     #[command(subcommand)]
     Source(Source),
+    /// Data sets of several sites: ask for one, approve, release, fetch, look how it stands
+    #[command(subcommand)]
+    DataSet(data_set::DataSet),
     /// Look at process instances, and at what waits for an operator
     #[command(subcommand)]
     Instance(Instance),

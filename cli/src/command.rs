@@ -7,6 +7,7 @@ mod backup;
 mod block;
 mod cert;
 mod check;
+mod data_set;
 mod doctor;
 mod explain;
 mod fhir;
@@ -23,6 +24,7 @@ mod task;
 mod user_task;
 
 use crate::admin::AdminError;
+use crate::arguments::data_set::DataSet;
 use crate::arguments::{
     AllowList, Arguments, Audit, Cert, Command, Fhir, Incident, Instance, Policy, Process, Source, Task,
 };
@@ -71,6 +73,11 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Source(Source::Index(directory)) => source::index(&directory.directory, format),
         Command::Source(Source::Stats(stats)) => source::stats(&stats, format),
         Command::Source(Source::Count(count)) => source::count(&count, format),
+        Command::DataSet(DataSet::Request(request)) => data_set::request(&request, format).await,
+        Command::DataSet(DataSet::Approve(approve)) => data_set::approve(&approve, format).await,
+        Command::DataSet(DataSet::Release(release)) => data_set::release(&release, format).await,
+        Command::DataSet(DataSet::Fetch(fetch)) => data_set::fetch(&fetch, format).await,
+        Command::DataSet(DataSet::Status(status)) => data_set::status(&status, format).await,
         Command::Instance(Instance::List(list)) => instance::list(&list, format).await,
         Command::Instance(Instance::Show(one)) => instance::show(&one, format).await,
         Command::Instance(Instance::History(one)) => instance::history(&one, format).await,

@@ -6,6 +6,7 @@
 
 mod allow_list;
 mod certificates;
+mod data_set;
 mod document;
 mod feasibility;
 pub(crate) mod files;
@@ -52,6 +53,8 @@ enum DemoError {
     Ping(#[from] ping::PingError),
     #[error(transparent)]
     Feasibility(#[from] feasibility::FeasibilityError),
+    #[error(transparent)]
+    Sharing(#[from] data_set::SharingError),
     #[error("the records of the sites: {0}")]
     Records(#[from] records::RecordsError),
 }
@@ -148,11 +151,13 @@ async fn with_nodes(
         let counts = records::count_all(root, network).await?;
         progress.begin("portal asks every data integration centre three feasibility questions");
         let asked = ask_every_site(root, network, &counts).await?;
+        let compared = data_set::run(root, network, progress).await?;
         progress.end();
         answered = rows.iter().all(report::Row::is_answered)
             && counts.iter().all(records::Count::is_true)
-            && asked.iter().all(report::Asked::fits);
-        report::print(format, &rows, &asked);
+            && asked.iter().all(report::Asked::fits)
+            && compared.iter().all(data_set::Compared::fits);
+        report::print(format, &rows, &asked, &compared);
     }
     progress.end();
     if arguments.once {

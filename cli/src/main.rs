@@ -7,6 +7,7 @@
 mod admin;
 mod arguments;
 mod command;
+mod data_set;
 mod demo;
 mod http;
 mod local;

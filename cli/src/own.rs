@@ -107,6 +107,11 @@ impl Own {
         self.read(path, &bytes)
     }
 
+    /// `GET` of the content of a Binary.
+    pub(crate) async fn content(&self, path: &str) -> Result<Bytes, OwnError> {
+        self.send_accepting(Method::GET, path, None, "application/octet-stream, application/fhir+ndjson").await
+    }
+
     /// `POST` of a resource.
     pub(crate) async fn post(&self, path: &str, resource: &Resource) -> Result<Resource, OwnError> {
         let bytes = self.send(Method::POST, path, Some(resource)).await?;
@@ -131,6 +136,16 @@ impl Own {
     }
 
     async fn send(&self, method: Method, path: &str, resource: Option<&Resource>) -> Result<Bytes, OwnError> {
+        self.send_accepting(method, path, resource, "application/fhir+json").await
+    }
+
+    async fn send_accepting(
+        &self,
+        method: Method,
+        path: &str,
+        resource: Option<&Resource>,
+        accepted: &str,
+    ) -> Result<Bytes, OwnError> {
         let gone = |reason: String| OwnError::NotReachable { address: self.address(), reason };
         let body = resource.map(|resource| fhir::print(Format::Json, resource, false)).unwrap_or_default();
         let target = format!("{}{path}", self.base.path()).replace('|', "%7C").replace(' ', "%20");
@@ -138,7 +153,7 @@ impl Own {
             .method(method.clone())
             .uri(&target)
             .header(header::HOST, format!("{}:{}", self.base.host(), self.base.port()))
-            .header(header::ACCEPT, "application/fhir+json");
+            .header(header::ACCEPT, accepted);
         if resource.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/fhir+json");
         }

@@ -36,6 +36,9 @@ pub enum BootstrapError {
     /// A plug-in cannot be read.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The node's keys cannot be used.
+    #[error("the keys of data sharing cannot be used: {0}")]
+    Keys(String),
     /// The stored Endpoint has another address, which cannot be changed.
     #[error(
         "the stored Endpoint {identifier} has the address {stored}, but base-url is {configured}; an address cannot change: restore base-url, or choose a new endpoint-identifier"

@@ -56,7 +56,7 @@ impl Partners for Outgoing {
     }
 }
 
-fn failed(error: &ClientError) -> WorkError {
+pub(crate) fn failed(error: &ClientError) -> WorkError {
     match error.retry() {
         Retry::After(_) => WorkError::retry(error.to_string()),
         Retry::Never => WorkError::failed(error.to_string()),
@@ -89,13 +89,23 @@ impl SiteCounts {
         let mapping = Arc::new(mapping);
         Ok(Self { site: Some(Arc::new(Site { index, mapping, obfuscation, opened: Mutex::default() })) })
     }
+
+    /// The records for reading.
+    pub(crate) fn index(&self) -> Result<Arc<Index>, WorkError> {
+        let site = self.site.as_ref().ok_or_else(no_records)?;
+        site.current().map_err(|error| read_failed(&error))
+    }
+}
+
+fn no_records() -> WorkError {
+    WorkError::failed("this node has no records: node.toml has no [source]")
 }
 
 impl Counts for SiteCounts {
     fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<u64, WorkError>> {
         let site = self.site.clone();
         Box::pin(async move {
-            let site = site.ok_or_else(|| WorkError::failed("this node has no records: node.toml has no [source]"))?;
+            let site = site.ok_or_else(no_records)?;
             let counting = tokio::task::spawn_blocking(move || site.tell(&definition));
             counting.await.unwrap_or_else(|error| Err(WorkError::retry(format!("counting ended abnormally: {error}"))))
         })

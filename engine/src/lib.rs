@@ -18,6 +18,7 @@ mod base_resources;
 mod bootstrap;
 mod configuration;
 mod confinement;
+mod data_sharing;
 mod database;
 mod feasibility;
 mod gauges;

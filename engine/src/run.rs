@@ -14,7 +14,9 @@ use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandl
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use node::{OnFailure, Processes, Settings};
 use policies::AllowList;
-use processes::{LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, feasibility, package, ping_pong};
+use processes::{
+    LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, data_sharing, feasibility, package, ping_pong,
+};
 use settings::Finding;
 use store::{Store, StoreError};
 use tokio::net::UnixListener;
@@ -25,6 +27,7 @@ use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError, PROCESS};
 use crate::confinement;
+use crate::data_sharing::{self as keys, NodeKeys};
 use crate::database;
 use crate::feasibility::SiteCounts;
 use crate::initial_bundle::{self, InitialBundleError};
@@ -216,7 +219,10 @@ async fn run_in(
     let allow_list = Arc::new(ArcSwap::from_pointee(empty));
     let client = Client::new(client_settings(settings, &configuration.policy, &allow_list))?;
     let outgoing = Arc::new(Outgoing { client, allow_list: Arc::clone(&allow_list) });
-    let plugins = installed(settings, &outgoing)?;
+    let node_keys = NodeKeys::open(settings, &allow_list)
+        .map_err(|source| RunError::System { what: "the keys of data sharing", source })?;
+    let node_keys = Arc::new(node_keys);
+    let plugins = installed(settings, &outgoing, &node_keys)?;
     let packages = packages(settings)?;
     let processes = Runtime::start_with(store.clone(), local_node(&configuration), &plugins, &packages, store.owner());
     let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
@@ -243,6 +249,9 @@ async fn run_in(
     bootstrap::plugins(&configuration, &endpoint, packages.iter().map(|package| &package.plugin)).await?;
     initial_bundle::apply(&configuration, &endpoint, &store).await?;
     endpoint.publish_allow_list().await;
+    if settings.engine.processes == Processes::Installed {
+        keys::announce(&configuration, &endpoint, &store, &node_keys).await?;
+    }
 
     let (stop, stopping) = watch::channel(false);
     let (ask_reload, reload_asked) = mpsc::channel(1);
@@ -333,17 +342,27 @@ fn record_metrics() -> Result<PrometheusHandle, RunError> {
     Ok(handle)
 }
 
-fn installed(settings: &Settings, outgoing: &Arc<Outgoing>) -> Result<Vec<Plugin>, RunError> {
+fn installed(settings: &Settings, outgoing: &Arc<Outgoing>, keys: &Arc<NodeKeys>) -> Result<Vec<Plugin>, RunError> {
     if settings.engine.processes == Processes::None {
         return Ok(Vec::new());
     }
     let counts =
         SiteCounts::open(settings).map_err(|source| RunError::System { what: "the source of records", source })?;
-    let counts: Arc<dyn feasibility::Counts> = Arc::new(counts);
+    let counts = Arc::new(counts);
+    let parts = data_sharing::Parts {
+        contents: Arc::clone(outgoing) as Arc<dyn data_sharing::Contents>,
+        vault: Arc::clone(keys) as Arc<dyn data_sharing::Vault>,
+        records: Arc::clone(&counts) as Arc<dyn data_sharing::SiteRecords>,
+        rules: data_sharing::SiteRules {
+            four_eyes: settings.data_sharing.four_eyes,
+            minimum_cohort: settings.data_sharing.minimum_cohort,
+        },
+    };
+    let counts = counts as Arc<dyn feasibility::Counts>;
     let partners = Arc::clone(outgoing) as Arc<dyn feasibility::Partners>;
     let count = settings.source.as_ref().map_or(0, |source| source.requests_per_hour);
     let limit = feasibility::RateLimit { count, interval: time::Duration::HOUR };
-    Ok(vec![ping_pong::plugin(), feasibility::plugin("1.0", &partners, &counts, limit)])
+    Ok(vec![ping_pong::plugin(), feasibility::plugin("1.0", &partners, &counts, limit), data_sharing::plugin(&parts)])
 }
 
 fn packages(settings: &Settings) -> Result<Vec<Package>, PackageError> {
@@ -510,6 +529,7 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("engine.plugins", before.engine.plugins != now.engine.plugins),
         ("engine.processes", before.engine.processes != now.engine.processes),
         ("source", before.source != now.source),
+        ("data-sharing", before.data_sharing != now.data_sharing),
     ];
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }

@@ -125,6 +125,13 @@ processes = "installed"
 # obfuscate = true
 # How many questions of one partner are answered in an hour.
 # requests-per-hour = 999
+
+# What a data integration centre decides for every data set that is asked for, see docs/data-sharing.md.
+# [data-sharing]
+# A second person must confirm an approved extraction.
+# four-eyes = true
+# With fewer persons than this the site does not take part.
+# minimum-cohort = 5
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

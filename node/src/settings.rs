@@ -3,6 +3,7 @@
 //! [`load`] reads the file, reports every finding and gives settings only if none of them is an error. It opens no other
 //! file; whether certificates and policies are usable is checked by those who use them.
 
+mod data_sharing;
 mod source;
 mod store;
 mod user;
@@ -18,6 +19,7 @@ use settings::{Finding, Item, Reader, Section};
 
 use crate::blocks::BLOCKS_TOML;
 use crate::{Directory, NODE_TOML};
+pub use data_sharing::DataSharing;
 pub use source::Source;
 pub use store::{PostgreSqlStore, StoreUrl};
 
@@ -60,6 +62,8 @@ pub struct Settings {
     pub officers: Option<OfficersSettings>,
     /// The records of the site, if it has any.
     pub source: Option<Source>,
+    /// `[data-sharing]`
+    pub data_sharing: DataSharing,
 }
 
 /// Security officers.
@@ -331,6 +335,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let engine = read_engine(root.section(reader, "engine"), reader, directory);
     let officers = read_officers(root.section(reader, "officers"), reader, directory);
     let source = source::read(root.section(reader, "source"), reader, directory);
+    let data_sharing = data_sharing::read(root.section(reader, "data-sharing"), reader);
     root.finish(reader);
     let node = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -353,6 +358,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         engine,
         officers,
         source,
+        data_sharing,
     })
 }
 

@@ -12,6 +12,7 @@ mod chance;
 mod identity;
 mod patient;
 mod question;
+pub mod sharing;
 mod tables;
 mod truth;
 mod write;

@@ -10,6 +10,7 @@ use node::Directory;
 use sources::ccdl::Definition;
 use sources::folder::{self, Index};
 use sources::mapping::Mapping;
+use synthetic::sharing::SharedTruth;
 use synthetic::{Network as Persons, Truth, questions};
 
 use super::files;
@@ -62,6 +63,13 @@ pub(crate) const SECTION: &str = "\n[source]\nfolder = \"records\"\nindex = \"da
 fn persons(network: &Network) -> Persons {
     let sites = network.sites.iter().filter(|site| site.has_records()).count();
     Persons { seed: SEED, sites: u32::try_from(sites).unwrap_or(0), patients: PATIENTS, shared: SHARED }
+}
+
+/// What is true of a data set of all sites.
+pub(crate) fn shared_truth(network: &Network) -> SharedTruth {
+    let persons = persons(network);
+    let sites: Vec<u32> = (0..persons.sites).collect();
+    SharedTruth::of(&persons, &sites, time::OffsetDateTime::now_utc().date())
 }
 
 /// Writes the records that are missing, and the truth about all.

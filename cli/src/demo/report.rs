@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::data_set::Compared;
 use super::feasibility::Told;
 use super::network::Network;
 use super::ping::Reply;
@@ -172,8 +173,9 @@ impl Asked<'_> {
     }
 }
 
-/// Prints the tables: who answered, and what each site told the portal beside its own count and the truth.
-pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>]) {
+/// Prints the tables: who answered, what each site told the portal beside its own count and the truth, and the merged data
+/// set beside the truth.
+pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>], compared: &[Compared]) {
     let text = || {
         let mut table =
             Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
@@ -184,12 +186,27 @@ pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>]) {
         for asked in asked {
             cohorts.row(asked.cells());
         }
-        format!("\n{table}\n{cohorts}\nTold counts are noisy, rounded to tens, and 0 below five.")
+        let mut merged = Table::new(&["merged data set", "provided", "truth", ""]);
+        for compared in compared {
+            let fits = if compared.fits() { "fits" } else { "WRONG" };
+            merged.row([
+                compared.what.to_owned(),
+                compared.provided.to_string(),
+                compared.truth.to_string(),
+                fits.to_owned(),
+            ]);
+        }
+        format!(
+            "\n{table}\n{cohorts}\nTold counts are noisy, rounded to tens, and 0 below five.\n\n{merged}\nPersons are linked without names, so a few of several sites are missed; everything else is exact."
+        )
     };
     let json = || {
         json!({
             "ping": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "feasibility": asked.iter().map(Asked::json).collect::<Vec<_>>(),
+            "data-set": compared.iter().map(|compared| json!({
+                "what": compared.what, "provided": compared.provided, "truth": compared.truth, "fits": compared.fits(),
+            })).collect::<Vec<_>>(),
         })
     };
     answer(format, text, json);

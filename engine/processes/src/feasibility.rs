@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use fhir::Resource;
 
+pub(crate) use members::{Member, members};
+
 use crate::plugin::{Implementations, Plugin};
 use crate::step::{BoxFuture, WorkError};
 
@@ -132,7 +134,7 @@ fn reference_input<'t>(task: &'t Resource, code: &str) -> Option<&'t str> {
 }
 
 /// The id in `BASE/Type/id`, also with a version. A reference to anywhere else has none.
-fn id_at<'r>(reference: &'r str, base_url: &str, resource_type: &str) -> Option<&'r str> {
+pub(crate) fn id_at<'r>(reference: &'r str, base_url: &str, resource_type: &str) -> Option<&'r str> {
     let rest = reference.strip_prefix(base_url)?.strip_prefix('/')?;
     let id = rest.strip_prefix(resource_type)?.strip_prefix('/')?;
     let id = id.split_once("/_history/").map_or(id, |(id, _)| id);
@@ -140,6 +142,6 @@ fn id_at<'r>(reference: &'r str, base_url: &str, resource_type: &str) -> Option<
 }
 
 /// Who sent a Task, as the endpoint has checked.
-fn requester(task: &Resource) -> Option<&str> {
+pub(crate) fn requester(task: &Resource) -> Option<&str> {
     task.get("requester")?.get("identifier")?.str("value")
 }

@@ -316,6 +316,27 @@ pub(crate) async fn attempt(messenger: &dyn Messenger, message: &OutboxMessage) 
     })
 }
 
+/// The pause before the next attempt, if there is one: first those that help over a restart, then the rest of the retry cycle
+/// that the model gives the element.
+fn pause_after(
+    runtime: &Runtime,
+    tx: &mut store::Transaction<'_>,
+    message: &OutboxMessage,
+    attempts: u32,
+) -> Result<Option<Duration>, ProcessError> {
+    if attempts < limits::DELIVERY_ATTEMPTS {
+        return Ok(limits::DELIVERY_PAUSES.get(message.attempts as usize).copied());
+    }
+    let Some(instance) = &message.instance else { return Ok(None) };
+    let cycle = Unit::new(runtime, tx).retry_cycle_of(instance, &message.step)?;
+    let cycle = cycle.filter(|cycle| attempts < cycle.attempts);
+    let seconds = cycle.and_then(|cycle| {
+        let intervals = &cycle.intervals;
+        intervals.get(attempts as usize - 1).or_else(|| intervals.last()).copied()
+    });
+    Ok(seconds.map(Duration::from_secs))
+}
+
 /// Records the result: later, if it may pass, else as the outcome of the step that waits for it.
 fn record(
     runtime: &Runtime,
@@ -332,8 +353,9 @@ fn record(
             reason = failure.text,
             "delivery failed"
         );
-        if failure.may_pass && attempts < limits::DELIVERY_ATTEMPTS {
-            let pause = limits::DELIVERY_PAUSES.get(message.attempts as usize).copied().unwrap_or_default();
+        if failure.may_pass
+            && let Some(pause) = pause_after(runtime, tx, message, attempts)?
+        {
             return Ok(tx.reschedule_outbox(&message.id, tx.now() + pause, &failure.text)?);
         }
     }

@@ -7,7 +7,7 @@ use super::{PING, init, run, text};
 #[test]
 fn every_command_explains_itself() {
     // The command, and words that somebody who reads its help must find.
-    let commands: [(&str, &[&str]); 27] = [
+    let commands: [(&str, &[&str]); 33] = [
         ("", &["demo", "init", "run", "check", "status", "cert", "audit", "task", "process"]),
         ("demo", &["--once", "--no-run", "--directory", "--sites", "--port", "schleuse demo --once"]),
         ("init", &["--organization-identifier", "--base-url", "https", "/fhir", "Example"]),
@@ -32,6 +32,12 @@ fn every_command_explains_itself() {
         ("task list", &["--status", "--count", "newest"]),
         ("process", &["list"]),
         ("process list", &["messages", "versions"]),
+        ("data-set", &["request", "approve", "release", "fetch", "status"]),
+        ("data-set request", &["--project", "--definition", "CRTDL", "--approval-time", "P14D", "--minimum-cohort"]),
+        ("data-set approve", &["RUN", "--show", "--refuse", "--reason", "Examples"]),
+        ("data-set release", &["RUN", "--show", "--refuse"]),
+        ("data-set fetch", &["--into", "signed manifest", "never overwritten"]),
+        ("data-set status", &["--run", "waits for a person"]),
         ("fhir", &["convert", "validate"]),
         ("fhir convert", &["--to", "--pretty", "--output", "Examples"]),
         ("fhir validate", &["--profiles", "--profile", "--outcome", "Examples"]),

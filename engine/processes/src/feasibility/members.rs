@@ -12,17 +12,17 @@ const PAGE: u32 = 200;
 
 /// A membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Id of the parent organisation.
-    pub(super) parent: String,
-    pub(super) organization: String,
-    pub(super) role: String,
-    pub(super) endpoint: String,
-    pub(super) address: String,
+    pub(crate) parent: String,
+    pub(crate) organization: String,
+    pub(crate) role: String,
+    pub(crate) endpoint: String,
+    pub(crate) address: String,
 }
 
 /// Every active membership of an active organisation that has an active endpoint.
-pub(super) fn members(context: &mut StepContext<'_, '_>) -> Result<Vec<Member>, StepError> {
+pub(crate) fn members(context: &mut StepContext<'_, '_>) -> Result<Vec<Member>, StepError> {
     let mut query = fhir::search::parse_query(ResourceType::OrganizationAffiliation, "active=true");
     query.count = PAGE;
     let mut members = Vec::new();

@@ -260,6 +260,18 @@ impl Unit<'_, '_> {
         )?)
     }
 
+    /// The retry cycle that the model gives the element of a waiting step.
+    pub(crate) fn retry_cycle_of(
+        &mut self,
+        id: &str,
+        step: &str,
+    ) -> Result<Option<bpmn::model::RetryCycle>, ProcessError> {
+        if !self.load(id)? {
+            return Ok(None);
+        }
+        Ok(self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(step)?.retry.clone()))
+    }
+
     /// Answers a send step with the result of the delivery.
     pub(crate) fn delivered(
         &mut self,

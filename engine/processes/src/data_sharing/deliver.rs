@@ -1,0 +1,162 @@
+//! From records to a data set: what the data management site gets.
+
+use std::collections::BTreeMap;
+
+use fhir::Resource;
+use pseudonyms::{DateShift, Deidentifier, Pseudonyms, Rules};
+use serde_json::{Value, json};
+use sources::{PersonId, Records};
+
+use super::delivery::{self, Letter, PartWriter};
+use super::extract::{Taker, extract};
+use super::parties::{self, address_of, organization_of};
+use super::rows::{self, ShiftRow};
+use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of, with};
+use super::{Parts, announcement, failure, inputs};
+use crate::outbox::DeliveryFailure;
+use crate::step::{BoxFuture, Message, SendStep, StepContext, StepError, WorkError, WorkStep};
+use crate::work::WorkContext;
+
+/// Extracts, pseudonymises and seals the data for the data management site.
+pub(super) struct Deliver(pub(super) Parts);
+
+impl WorkStep for Deliver {
+    fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError> {
+        let answer = context.latest_task().filter(|_| parties::is_from(context, "ttp"));
+        let code = answer.map_or(Some(failure::FAILED), |answer| inputs::text(answer, "failure")).map(failure::known);
+        let shifts = answer.and_then(|answer| inputs::text(answer, "delivery")).map(str::to_owned);
+        match (code, shifts) {
+            (None, Some(shifts)) => {
+                let definition = context.variable("definitionText").unwrap_or_default();
+                Ok(with(with(order(context)?, "definition", definition), "shifts", shifts.into()))
+            }
+            (code, _) => {
+                let text = "the trusted third party has linked no persons of this site";
+                failure::set(context, code.unwrap_or(failure::FAILED), text);
+                Ok(Value::Null)
+            }
+        }
+    }
+
+    fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {
+        Box::pin(async move {
+            if input.is_null() {
+                return Ok(json!({}));
+            }
+            failure::settle(&context, failure::FAILED, deliver(&self.0, input, &context).await)
+        })
+    }
+
+    fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
+        let Some(done) = failure::take(context, &output) else { return Ok(()) };
+        let dms = context.variable("dms").unwrap_or_default();
+        store_for(context, done.get("sealed").unwrap_or(&Value::Null), organization_of(&dms), DELIVERY)?;
+        for count in ["persons", "resources"] {
+            let number = done.get(count).and_then(Value::as_u64).unwrap_or_default();
+            context.add_output(inputs::unsigned(count, number));
+        }
+        Ok(())
+    }
+}
+
+/// Writes what may leave of every person who has a date shift, and counts.
+struct Sending {
+    pseudonyms: Pseudonyms,
+    rules: Rules,
+    shifts: BTreeMap<String, DateShift>,
+    writer: Option<PartWriter>,
+    persons: u64,
+    resources: u64,
+    refused: u64,
+}
+
+impl Taker for Sending {
+    fn take(&mut self, _: &dyn Records, id: &PersonId, resources: Vec<Resource>) -> Result<(), String> {
+        let deidentifier = Deidentifier::new(&self.rules, &self.pseudonyms);
+        // Somebody who has consented since the filters were made has no shift, and comes with the next run.
+        let Some(shift) = self.shifts.get(&deidentifier.transfer_id("Patient", id.as_str())) else { return Ok(()) };
+        let writer = self.writer.as_mut().ok_or("the data were ended already")?;
+        self.persons += 1;
+        for resource in &resources {
+            match deidentifier.deidentify(resource, *shift) {
+                Ok(outcome) => {
+                    self.resources += 1;
+                    writer.line(&fhir::json::print(&outcome.resource, false))?;
+                }
+                Err(_) => self.refused += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.writer.take().map_or(Ok(()), PartWriter::finish)
+    }
+}
+
+async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
+    let own = context.node().organization_identifier.clone();
+    let (ttp, dms) = (input.get("ttp").cloned().unwrap_or_default(), input.get("dms").cloned().unwrap_or_default());
+    let project = text_of(input, "project").to_owned();
+    let run = text_of(input, "run").to_owned();
+    let from_ttp = Letter {
+        sender: organization_of(&ttp).to_owned(),
+        recipient: own.clone(),
+        project: project.clone(),
+        purpose: "linkageDone".to_owned(),
+        run: run.clone(),
+    };
+    let shifts = delivery::open(parts, address_of(&ttp), text_of(input, "shifts"), from_ttp).await?;
+    let shifts: Vec<ShiftRow> = rows::read(&shifts.lines().await?)?;
+    let shifts: Result<BTreeMap<String, DateShift>, _> =
+        shifts.into_iter().map(|row| DateShift::from_days(row.days).map(|shift| (row.id, shift))).collect();
+    let shifts = shifts.map_err(|error| WorkError::failed(error.to_string()))?;
+    let announced = announcement::fetch(parts, organization_of(&dms), address_of(&dms)).await?;
+    let (writer, mut files) = PartWriter::new("data");
+    let sending = Sending {
+        pseudonyms: Pseudonyms::new(&parts.vault.secret()?, &project),
+        rules: Rules::default(),
+        shifts,
+        writer: Some(writer),
+        persons: 0,
+        resources: 0,
+        refused: 0,
+    };
+    let to_dms = Letter {
+        sender: own,
+        recipient: organization_of(&dms).to_owned(),
+        project,
+        purpose: "submitDataSet".to_owned(),
+        run,
+    };
+    let extracting = extract(parts, text_of(input, "definition"), sending);
+    let sealing = delivery::seal(parts, context, &announced, &to_dms, &mut files);
+    let ((_, sent), sealed) = tokio::try_join!(extracting, sealing)?;
+    if sent.refused > 0 {
+        tracing::warn!(
+            refused = sent.refused,
+            "resources were not shared, because they cannot be without changing what they say"
+        );
+    }
+    Ok(json!({ "sealed": sealed, "persons": sent.persons, "resources": sent.resources }))
+}
+
+pub(super) struct SendSubmitDataSet;
+
+impl SendStep for SendSubmitDataSet {
+    fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
+        let dms = context.variable("dms").unwrap_or_default();
+        parties::message(context, "dms", parties::key_of(&dms).map(str::to_owned), delivery_inputs(context, DELIVERY))
+    }
+
+    fn delivered(
+        &self,
+        context: &mut StepContext<'_, '_>,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), StepError> {
+        if let Err(error) = result {
+            failure::set(context, failure::NOT_REACHED, &error.text);
+        }
+        Ok(())
+    }
+}

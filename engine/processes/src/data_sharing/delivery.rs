@@ -1,0 +1,296 @@
+//! A delivery: files for one organisation, each a sealed Binary, and a sealed, signed manifest that names them.
+//!
+//! ```text
+//! lines ─▶ PartWriter ─ parts of some MiB ─▶ seal ─▶ uploads ─▶ store: Binaries that the recipient alone may read
+//! manifest URL ─▶ open: fetch, unseal, verify signature, sender and run ─▶ file by file: fetch, unseal, compare hash
+//! ```
+//!
+//! Memory holds a few parts, however large the whole is.
+
+use fhir::{Object, Resource, ResourceType};
+use sealing::{Binding, Manifest, Opener, Part, PublicKey, Sealer, SignedManifest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{Parts, limits};
+use crate::step::{StepContext, StepError, WorkError};
+use crate::terms;
+use crate::work::WorkContext;
+
+const READ_ACCESS: &str = "http://dsf.dev/fhir/CodeSystem/read-access-tag";
+/// Variable with the ids of Binaries that the instance has made and must delete.
+const BINARIES: &str = "binaries";
+pub(super) const SEALED: &str = "application/octet-stream";
+pub(super) const NDJSON: &str = "application/fhir+ndjson";
+
+/// Between whom and for what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Letter {
+    pub(super) sender: String,
+    pub(super) recipient: String,
+    pub(super) project: String,
+    /// Name of the message that brings the manifest.
+    pub(super) purpose: String,
+    /// Business key.
+    pub(super) run: String,
+}
+
+/// Content that waits for becoming a Binary of this id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Uploaded {
+    pub(super) id: String,
+    pub(super) upload: String,
+}
+
+/// A file before it is sealed.
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: u64,
+}
+
+/// Collects lines and hands them on in files of bounded size. Runs beside the runtime's threads.
+pub(super) struct PartWriter {
+    name: &'static str,
+    sender: mpsc::Sender<File>,
+    buffer: Vec<u8>,
+    records: u64,
+    files: u32,
+}
+
+/// A delivery whose manifest was verified.
+pub(super) struct Opened<'o> {
+    parts: &'o Parts,
+    base_url: String,
+    letter: Letter,
+    pub(super) manifest: Manifest,
+}
+
+// === impl Letter ===
+
+impl Letter {
+    pub(super) fn binding(&self) -> Binding<'_> {
+        Binding {
+            sender: &self.sender,
+            recipient: &self.recipient,
+            project: &self.project,
+            purpose: &self.purpose,
+            run: &self.run,
+        }
+    }
+}
+
+// === impl PartWriter ===
+
+impl PartWriter {
+    /// Files get the names `name-0001.ndjson` and so on.
+    pub(super) fn new(name: &'static str) -> (Self, mpsc::Receiver<File>) {
+        let (sender, receiver) = mpsc::channel(limits::PARTS_AHEAD);
+        (Self { name, sender, buffer: Vec::new(), records: 0, files: 0 }, receiver)
+    }
+
+    /// Adds a line.
+    pub(super) fn line(&mut self, line: &str) -> Result<(), String> {
+        self.buffer.extend_from_slice(line.as_bytes());
+        self.buffer.push(b'\n');
+        self.records += 1;
+        if self.buffer.len() >= limits::PART_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands on what is left.
+    pub(super) fn finish(mut self) -> Result<(), String> {
+        if self.buffer.is_empty() { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        self.files += 1;
+        let name = format!("{}-{:04}.ndjson", self.name, self.files);
+        let file = File { name, bytes: std::mem::take(&mut self.buffer), records: std::mem::take(&mut self.records) };
+        self.sender.blocking_send(file).map_err(|_| "nobody takes the data any more".to_owned())
+    }
+}
+
+/// Seals files as they come, and the manifest after them. The first upload is the manifest.
+pub(super) async fn seal(
+    parts: &Parts,
+    context: &WorkContext,
+    recipient: &PublicKey,
+    letter: &Letter,
+    files: &mut mpsc::Receiver<File>,
+) -> Result<Vec<Uploaded>, WorkError> {
+    let mut uploads = Vec::new();
+    let mut named = Vec::new();
+    while let Some(file) = files.recv().await {
+        let id = uuid::Uuid::new_v4().to_string();
+        named.push(Part::of(&format!("{id}/{}", file.name), &file.bytes, file.records));
+        uploads.push(upload(context, id, &sealed(recipient, letter, &file.bytes)?).await?);
+        context.progress(&format!("{} files sealed", named.len())).await;
+    }
+    let manifest = Manifest {
+        sender: letter.sender.clone(),
+        recipient: letter.recipient.clone(),
+        project: letter.project.clone(),
+        run: letter.run.clone(),
+        created: fhir::date::format_instant(time::OffsetDateTime::now_utc()),
+        parts: named,
+    };
+    let signed = parts.vault.signer()?.sign(&manifest).and_then(|signed| signed.to_json());
+    let signed = signed.map_err(|error| WorkError::failed(error.to_string()))?;
+    let id = uuid::Uuid::new_v4().to_string();
+    let manifest = upload(context, id, &sealed(recipient, letter, &signed)?).await?;
+    uploads.insert(0, manifest);
+    Ok(uploads)
+}
+
+pub(super) fn sealed(recipient: &PublicKey, letter: &Letter, bytes: &[u8]) -> Result<Vec<u8>, WorkError> {
+    let failed = |error: sealing::SealError| WorkError::failed(error.to_string());
+    let mut sealer = Sealer::new(Vec::new(), recipient, &letter.binding()).map_err(failed)?;
+    sealer.write(bytes).map_err(failed)?;
+    sealer.finish().map_err(failed)
+}
+
+pub(super) async fn upload(context: &WorkContext, id: String, bytes: &[u8]) -> Result<Uploaded, WorkError> {
+    let mut writer = context.write_content().await?;
+    writer.write(bytes).await?;
+    let (upload, _) = writer.finish().await?;
+    Ok(Uploaded { id, upload })
+}
+
+/// Makes the uploads Binaries that one organisation may read beside this one, or with none this one alone.
+pub(super) fn store(
+    context: &mut StepContext<'_, '_>,
+    uploads: &[Uploaded],
+    content_type: &str,
+    reader: Option<&str>,
+) -> Result<(), StepError> {
+    for uploaded in uploads {
+        let mut binary = Resource::new("Binary");
+        binary.set("meta", Object::new().with("tag", readers(reader)));
+        binary.set("contentType", content_type);
+        let stored = context.transaction().create(binary, &uploaded.id)?;
+        context.transaction().adopt_upload(&uploaded.upload, &stored.id, stored.version)?;
+    }
+    let mut all = binaries(context);
+    all.extend(uploads.iter().map(|uploaded| uploaded.id.clone()));
+    context.set(BINARIES, all);
+    Ok(())
+}
+
+/// Read-access tags for this organisation and others.
+pub(super) fn readers<'r>(organizations: impl IntoIterator<Item = &'r str>) -> Vec<fhir::Value> {
+    let tag = |code: &str| Object::new().with("system", READ_ACCESS).with("code", code);
+    let mut tags = vec![tag("LOCAL").into()];
+    tags.extend(organizations.into_iter().map(|organization| {
+        let identifier = Object::new().with("system", terms::ORGANIZATION_IDENTIFIER).with("value", organization);
+        let extension = Object::new()
+            .with("url", "http://dsf.dev/fhir/StructureDefinition/extension-read-access-organization")
+            .with("valueIdentifier", identifier);
+        fhir::Value::from(
+            Object::new()
+                .with("extension", vec![extension.into()])
+                .with("system", READ_ACCESS)
+                .with("code", "ORGANIZATION"),
+        )
+    }));
+    tags
+}
+
+fn binaries(context: &StepContext<'_, '_>) -> Vec<String> {
+    let ids = context.variable(BINARIES);
+    let ids = ids.as_ref().and_then(Value::as_array).into_iter().flatten();
+    ids.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Removes every Binary that the instance has made, with all versions; gives how many.
+pub(super) fn delete_all(context: &mut StepContext<'_, '_>) -> Result<usize, StepError> {
+    let ids = binaries(context);
+    let mut deleted = 0;
+    for id in &ids {
+        // An administrator may have been faster.
+        let stored = context.transaction().read(ResourceType::Binary, id)?.current();
+        if stored.is_some() {
+            context.transaction().delete(ResourceType::Binary, id)?;
+            context.transaction().delete_permanently(ResourceType::Binary, id)?;
+            deleted += 1;
+        }
+    }
+    context.set(BINARIES, Vec::<String>::new());
+    Ok(deleted)
+}
+
+/// The uploads in the result of work.
+pub(super) fn uploads(value: &Value) -> Vec<Uploaded> {
+    Vec::deserialize(value).unwrap_or_default()
+}
+
+/// URL of a Binary of this node.
+pub(super) fn url(context: &StepContext<'_, '_>, id: &str) -> String {
+    format!("{}/Binary/{id}", context.node().base_url)
+}
+
+/// Fetches and verifies the manifest of a delivery.
+pub(super) async fn open<'o>(
+    parts: &'o Parts,
+    base_url: &str,
+    manifest: &str,
+    letter: Letter,
+) -> Result<Opened<'o>, WorkError> {
+    let id = crate::feasibility::id_at(manifest, base_url, "Binary")
+        .ok_or_else(|| WorkError::failed("the delivery is not at the endpoint of its sender"))?;
+    let bytes = fetch(parts, base_url, id, &letter).await?;
+    let verified = SignedManifest::verify(&bytes).map_err(|error| WorkError::failed(error.to_string()))?;
+    let manifest = verified.manifest;
+    let is_ours = manifest.sender == letter.sender
+        && manifest.recipient == letter.recipient
+        && manifest.project == letter.project
+        && manifest.run == letter.run;
+    if !is_ours || !parts.vault.is_certificate_of(&letter.sender, &verified.certificate) {
+        return Err(WorkError::failed("the manifest is not of this sender and run"));
+    }
+    Ok(Opened { parts, base_url: base_url.to_owned(), letter, manifest })
+}
+
+async fn fetch(parts: &Parts, base_url: &str, id: &str, letter: &Letter) -> Result<Vec<u8>, WorkError> {
+    let sealed = parts.contents.content(base_url, id).await?;
+    let keyring = parts.vault.keyring()?;
+    let refused = |error: sealing::OpenError| WorkError::failed(error.to_string());
+    let mut opener = Opener::new(sealed.as_slice(), &keyring, &letter.binding()).map_err(refused)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = opener.next_chunk().map_err(refused)? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+// === impl Opened ===
+
+impl Opened<'_> {
+    /// The names of the files, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.manifest.parts.iter().map(|part| part.name.split_once('/').map_or("", |(_, name)| name))
+    }
+
+    /// A file, after its hash was compared.
+    pub(super) async fn file(&self, place: usize) -> Result<Vec<u8>, WorkError> {
+        let wrong = || WorkError::failed("a file of the delivery is not what the manifest says");
+        let part = self.manifest.parts.get(place).ok_or_else(wrong)?;
+        let (id, _) = part.name.split_once('/').ok_or_else(wrong)?;
+        if part.bytes > limits::LARGEST_PART || !fhir::reference::is_id(id) {
+            return Err(wrong());
+        }
+        let bytes = fetch(self.parts, &self.base_url, id, &self.letter).await?;
+        if Part::of(&part.name, &bytes, part.records) == *part { Ok(bytes) } else { Err(wrong()) }
+    }
+
+    /// Every line of every file, as text.
+    pub(super) async fn lines(&self) -> Result<Vec<String>, WorkError> {
+        let mut lines = Vec::new();
+        for place in 0..self.manifest.parts.len() {
+            let text = String::from_utf8(self.file(place).await?);
+            let text = text.map_err(|_| WorkError::failed("a file of the delivery is no text"))?;
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        Ok(lines)
+    }
+}

@@ -1,0 +1,182 @@
+//! Release and end of a merged data set: a person decides, the portal gets it sealed, and after the retention nothing is
+//! left of it here.
+
+use fhir::Resource;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::delivery::{self, File, Letter};
+use super::merge::{MERGED_FILES, OUTCOMES, SUMMARY};
+use super::parties::{self, address_of, entries, organization_of};
+use super::site::{delivery_inputs, fill, fill_text, is_answered_with_yes, listed, store_for};
+use super::{Parts, announcement, failure, inputs, limits};
+use crate::feasibility::requester;
+use crate::outbox::DeliveryFailure;
+use crate::step::{BoxFuture, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
+use crate::user_task::UserTaskListener;
+use crate::work::WorkContext;
+
+/// Variable with the URL of what is provided.
+const PROVIDED: &str = "provided";
+
+/// Outcomes as far as they are known; a site of which nothing is known has not answered.
+fn outcomes(context: &StepContext<'_, '_>) -> Vec<(String, String)> {
+    let known = context.variable(OUTCOMES).unwrap_or_default();
+    let sites = entries(context, "sites");
+    let outcomes = sites.iter().map(|site| {
+        let site = organization_of(site);
+        let code = known.get(site).and_then(Value::as_str).unwrap_or(failure::NO_LINKAGE);
+        (site.to_owned(), code.to_owned())
+    });
+    outcomes.collect()
+}
+
+/// Shows what was merged to who decides about it.
+pub(super) struct ShowDataSet;
+
+impl UserTaskListener for ShowDataSet {
+    fn before_create(&self, context: &mut StepContext<'_, '_>, response: &mut Resource) -> Result<(), StepError> {
+        let summary = context.variable(SUMMARY).unwrap_or_default();
+        let setup = context.start_task()?;
+        fill_text(response, "project", inputs::text(setup, "project").unwrap_or_default());
+        fill_text(response, "requester", requester(setup).unwrap_or_default());
+        let count = |name: &str| summary.get(name).and_then(Value::as_i64).unwrap_or_default();
+        fill(response, "persons", "valueInteger", count("persons"));
+        fill(response, "linked", "valueInteger", count("linked"));
+        fill_text(response, "resources", &listed(summary.get("resources")));
+        let persons = summary.get("sites").cloned().unwrap_or_default();
+        let sites = outcomes(context).into_iter().map(|(site, code)| match persons.get(&site) {
+            Some(count) => format!("{site}: {code}, {count} persons"),
+            None => format!("{site}: {code}"),
+        });
+        let sites: String = sites.collect::<Vec<_>>().join("; ").chars().take(limits::SHOWN).collect();
+        fill_text(response, "sites", &sites);
+        let files = context.variable(MERGED_FILES).unwrap_or_default();
+        let urls =
+            files.as_array().into_iter().flatten().filter_map(|file| file.get("name")?.as_str()?.split('/').next());
+        let urls: Vec<String> = urls.map(|id| delivery::url(context, id)).collect();
+        let urls: String = urls.join(" ").chars().take(limits::SHOWN).collect();
+        fill_text(response, "review", &urls);
+        Ok(())
+    }
+}
+
+pub(super) struct ReadRelease;
+
+impl ServiceStep for ReadRelease {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        if !is_answered_with_yes(context, "release") {
+            failure::set(context, failure::NOT_RELEASED, "");
+        }
+        Ok(())
+    }
+}
+
+/// Seals the merged files to the portal.
+pub(super) struct Seal(pub(super) Parts);
+
+impl WorkStep for Seal {
+    fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError> {
+        Ok(json!({
+            "project": inputs::text(context.start_task()?, "project"),
+            "run": context.business_key(),
+            "portal": context.variable("portal"),
+            "files": context.variable(MERGED_FILES),
+        }))
+    }
+
+    fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {
+        Box::pin(async move { failure::settle(&context, failure::FAILED, seal(&self.0, input, &context).await) })
+    }
+
+    fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
+        let Some(done) = failure::take(context, &output) else { return Ok(()) };
+        let portal = context.variable("portal").unwrap_or_default();
+        store_for(context, &done, organization_of(&portal), PROVIDED)
+    }
+}
+
+async fn seal(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
+    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let portal = input.get("portal").cloned().unwrap_or_default();
+    let announced = announcement::fetch(parts, organization_of(&portal), address_of(&portal)).await?;
+    let letter = Letter {
+        sender: context.node().organization_identifier.clone(),
+        recipient: organization_of(&portal).to_owned(),
+        project: text("project"),
+        purpose: "dataSetProvided".to_owned(),
+        run: text("run"),
+    };
+    let (sender, mut files) = mpsc::channel(limits::PARTS_AHEAD);
+    let named = input.get("files").and_then(Value::as_array).cloned().unwrap_or_default();
+    let reading = async move {
+        for file in &named {
+            let read = read_file(context, file).await?;
+            sender.send(read).await.map_err(|_| WorkError::retry("nobody takes the files any more"))?;
+        }
+        Ok(())
+    };
+    let sealing = delivery::seal(parts, context, &announced, &letter, &mut files);
+    let ((), sealed) = tokio::try_join!(reading, sealing)?;
+    Ok(json!(sealed))
+}
+
+/// A merged file of this node.
+async fn read_file(context: &WorkContext, file: &Value) -> Result<File, WorkError> {
+    let gone = || WorkError::failed("a file of the merged data set is gone");
+    let (id, name) = file.get("name").and_then(Value::as_str).and_then(|name| name.split_once('/')).ok_or_else(gone)?;
+    let mut content = context.read_content(id).await?.ok_or_else(gone)?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = content.next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    let records = file.get("records").and_then(Value::as_u64).unwrap_or_default();
+    Ok(File { name: name.to_owned(), bytes, records })
+}
+
+pub(super) struct SendDataSetProvided;
+
+impl SendStep for SendDataSetProvided {
+    fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
+        let mut all = delivery_inputs(context, PROVIDED);
+        if failure::code_of(context).is_none() {
+            let summary = context.variable(SUMMARY).unwrap_or_default();
+            for (code, name) in [("persons", "persons"), ("resources", "total")] {
+                all.push(inputs::unsigned(code, summary.get(name).and_then(Value::as_u64).unwrap_or_default()));
+            }
+        }
+        all.extend(outcomes(context).iter().map(|(site, code)| inputs::outcome(site, code)));
+        parties::message(context, "portal", None, all)
+    }
+
+    /// What cannot be provided is kept no longer than it would have been.
+    fn delivered(
+        &self,
+        context: &mut StepContext<'_, '_>,
+        result: &Result<(), DeliveryFailure>,
+    ) -> Result<(), StepError> {
+        if let Err(error) = result {
+            tracing::warn!(error = error.text, "the portal could not be told of the data set");
+            failure::set(context, failure::NOT_REACHED, &error.text);
+        }
+        Ok(())
+    }
+}
+
+/// Nothing of the data stays, merged or sealed.
+pub(super) struct ConcludeMerge;
+
+impl ServiceStep for ConcludeMerge {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        let deleted = delivery::delete_all(context)?;
+        if deleted > 0 {
+            let now = fhir::date::format_instant(context.now());
+            context.add_output(inputs::instant("deleted", &now));
+            tracing::info!(files = deleted, "a merged data set was deleted");
+        }
+        for (site, code) in outcomes(context) {
+            context.add_output(inputs::outcome(&site, &code));
+        }
+        failure::fail_start_task(context)
+    }
+}
