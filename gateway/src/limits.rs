@@ -46,6 +46,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// First and longest pause between attempts to reach the engine's snapshot socket.
 pub const SNAPSHOT_RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// Time that partners' connections wait in the socket until a gateway that starts has reached the engine: a new program takes
+/// over without an answer 503. If the engine is not there they are served after it, with that answer.
+pub const FIRST_LINK: Duration = Duration::from_secs(2);
+
 /// Time that the engine may take to start beside the gateway before its absence is worth a warning.
 pub const ENGINE_START: Duration = Duration::from_secs(10);
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use audit::{Log, Options, checkpoint};
 use confine::Confinement;
@@ -21,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::Management;
-use crate::limits::METRICS_UPKEEP;
+use crate::limits::{FIRST_LINK, METRICS_UPKEEP};
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
@@ -210,7 +211,12 @@ async fn serve(
     parts.start("management", management.run(serving(sockets.management)?));
     let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
-    parts.start("listener", Arc::clone(&listener).run(serving(sockets.partners)?));
+    let partners = Arc::clone(&listener).run(serving(sockets.partners)?);
+    let (linked, told) = (Arc::clone(&active), stop.subscribe());
+    parts.start("listener", async move {
+        first_link(&linked, told).await;
+        partners.await;
+    });
     let watched = Arc::clone(&listener);
     parts.start("watchdog", async move {
         daemon::keep_watchdog(|| async { watched.workers_turn().await }).await;
@@ -267,6 +273,20 @@ async fn follow_signals(
             () = reloads.next() => reloader.reload().await,
             () = reload_wanted.notified() => reloader.reload().await,
         }
+    }
+}
+
+/// Waits for the engine, not for long.
+async fn first_link(active: &Active, mut stop: watch::Receiver<bool>) {
+    const LOOK: Duration = Duration::from_millis(5);
+    let linked = async {
+        while !(active.is_link_up() && active.basis().snapshot.is_some()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(FIRST_LINK, linked) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
     }
 }
 

@@ -217,7 +217,7 @@ impl Rule {
         self.task.is_none() && self.profiles.is_empty() && self.time.is_none() && self.networks.is_empty()
     }
 
-    fn applies(&self, question: &Question<'_>, allow_list: &AllowList) -> bool {
+    pub(crate) fn applies(&self, question: &Question<'_>, allow_list: &AllowList) -> bool {
         self.subjects.iter().any(|subject| subject.matches(question.identity, allow_list))
             && self.admits_origin(question.context.origin)
             && self.time.is_none_or(|window| window.contains(question.context.now, question.zone))
@@ -330,7 +330,7 @@ impl RuleSet {
     ) -> impl Iterator<Item = &'r Rule> {
         [&self.allow, &self.deny, &self.restrict].into_iter().flat_map(move |index| {
             index
-                .candidates(question, allow_list)
+                .about(question, allow_list)
                 .filter_map(|number| self.rules.get(usize::from(number)))
                 .filter(|rule| rule.subjects.iter().any(|subject| subject.matches(question.identity, allow_list)))
         })

@@ -312,3 +312,85 @@ fn an_oversized_file_is_refused() {
     let text = "#".repeat(crate::limits::POLICY_FILE_BYTES + 1);
     assert_eq!(Policy::load(&[("big.toml", &text)]).unwrap_err().len(), 1);
 }
+
+/// What the index leaves out can never apply: a walk over all rules finds the same ones.
+#[test]
+fn rules_are_found_by_the_index_as_by_a_walk_over_all() {
+    use crate::decision::{Context, Origin};
+    use crate::interaction::Interaction;
+    use crate::policy::rules::{Body, Question, Rule};
+    let rule = |id: &str, effect: &str, subject: &str, when: &str| {
+        let only = if effect == "restrict" { "only.size = \"1KiB\"\n" } else { "" };
+        format!(
+            "[[rule]]\nid = \"{id}\"\neffect = \"{effect}\"\nsubject = \"{subject}\"\nmatch = {{ operations = [\"create\"], types = [\"Task\"] }}\n{when}\n{only}"
+        )
+    };
+    let conditions = [
+        "",
+        "when.task = { process = [\"http://x.example/bpe/Process/a|1.0\"] }",
+        "when.task = { process = [\"http://x.example/bpe/Process/a|*\", \"http://x.example/bpe/Process/b\"] }",
+        "when.task = { process = [\"http://x.example/bpe/Process/*\"] }",
+        "when.task = { process = [\"*\"], status = \"draft\" }",
+        "when.task = { status = \"requested\" }",
+        "when.task = { process = [\"http://x.example/bpe/Process/b|1.*\", \"http://*\"], message-name = [\"m\"] }",
+        "when.profile = [\"http://x.example/p\"]",
+    ];
+    let subjects = ["any", "remote-organization", "org:dic-1.example", "role:consortium.example/DIC"];
+    let mut text = "schema = 1\n".to_owned();
+    for (number, when) in conditions.iter().enumerate() {
+        for (turn, subject) in subjects.iter().enumerate() {
+            for effect in ["allow", "deny", "restrict"] {
+                text.push_str(&rule(&format!("{effect}-{turn}-{number}"), effect, subject, when));
+            }
+        }
+    }
+    // One effect alone at a time, since an allow under an unconditional deny is refused.
+    let bodies = ["a|1.0", "a|2.0", "a", "b", "b|1.5", "c|1.0", "a|1.0|x", ""].map(|process| {
+        let canonical = format!("\"instantiatesCanonical\":\"http://x.example/bpe/Process/{process}\",");
+        let canonical = if process.is_empty() { String::new() } else { canonical };
+        json(&format!("{{\"resourceType\":\"Task\",{canonical}\"status\":\"requested\"}}"))
+    });
+    let list = allow_list();
+    for effect in ["allow", "deny", "restrict"] {
+        let kept = text.split("[[rule]]").filter(|part| part.contains(&format!("id = \"{effect}-")));
+        let text: String = kept.map(|part| format!("[[rule]]{part}")).collect();
+        let policy = Policy::load(&[("rules.toml", format!("schema = 1\n{text}"))]).unwrap();
+        for certificate in [MEMBER_CERTIFICATE, OTHER_CERTIFICATE, LOCAL_CERTIFICATE] {
+            let identity = list.identify(&thumbprint(certificate), None, &policy);
+            let known = bodies.iter().map(|body| Body::Resource(body.tree()));
+            for body in known.chain([Body::NotYet, Body::None]) {
+                let context = Context {
+                    now: time::OffsetDateTime::UNIX_EPOCH,
+                    origin: Origin::JudgedByGateway,
+                    body_bytes: None,
+                };
+                let question = Question {
+                    identity: &identity,
+                    interaction: Interaction::Create,
+                    resource_type: Some(fhir::ResourceType::Task),
+                    body,
+                    context: &context,
+                    zone: policy.zone(),
+                };
+                let walked: Vec<&str> = policy
+                    .rules()
+                    .all()
+                    .iter()
+                    .filter(|rule| rule.applies(&question, &list))
+                    .map(|rule| rule.id.as_str())
+                    .collect();
+                let id = |rule: Option<&Rule>| rule.map(|rule| rule.id.to_string());
+                let first = walked.first().map(|id| (*id).to_owned());
+                match effect {
+                    "allow" => assert_eq!(id(policy.rules().allowing(&question, &list)), first),
+                    "deny" => assert_eq!(id(policy.rules().denying(&question, &list)), first),
+                    _ => {
+                        let found: Vec<String> =
+                            policy.rules().restricting(&question, &list).map(|rule| rule.id.to_string()).collect();
+                        assert_eq!(found, walked);
+                    }
+                }
+            }
+        }
+    }
+}

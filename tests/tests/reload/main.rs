@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
 
 mod storm;
+mod upgrade;
 
 use std::time::{Duration, Instant};
 
