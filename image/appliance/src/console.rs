@@ -1,0 +1,150 @@
+//! What the screen of the machine shows: who this is, whether it serves, what is wrong and what to do. It takes no input.
+//! The text is written again when it changes, so that the last screenful is always the state.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use crate::configuration;
+use crate::limits::{CONSOLE_PERIOD, READY, READY_BYTES};
+use crate::problem::{self, STATE, shorten};
+use crate::provision::CHECKED;
+use crate::report;
+
+const MANAGEMENT: &str = "127.0.0.1:9443";
+
+/// How the node is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It serves partners.
+    Ready,
+    /// It was started and does not serve, for these reasons.
+    NotReady(String),
+    /// It was not started: there is a problem.
+    Off,
+}
+
+/// Shows the state until the machine stops.
+pub(crate) fn run() {
+    let mut shown = String::new();
+    let mut reported = false;
+    let mut quiet = 0_u32;
+    loop {
+        let readiness = readiness();
+        let text = screen(&readiness);
+        // Whoever attaches a screen late, or saw it scroll away, gets the state again.
+        quiet += 1;
+        if text != shown || quiet >= 100 {
+            show(&text);
+            shown = text;
+            quiet = 0;
+        }
+        let settled = readiness == Readiness::Ready || readiness == Readiness::Off;
+        if settled && !reported && report::is_wanted() {
+            show(&format!("schleuse-report: {}\n", report::report()));
+            reported = true;
+        }
+        for (name, content) in take_for_console() {
+            show(&format!("---- {name}\n{content}----\n"));
+        }
+        std::thread::sleep(CONSOLE_PERIOD);
+    }
+}
+
+fn screen(readiness: &Readiness) -> String {
+    let mut text = format!("\nSchleuse {}\n", env!("CARGO_PKG_VERSION"));
+    let saved = fs::read_to_string("/var/lib/schleuse-appliance/appliance.toml").ok();
+    if let Some(configuration) = saved.and_then(|saved| configuration::parse(&saved).ok()) {
+        let _ = writeln!(text, "  node         {} at {}", configuration.organization, configuration.base_url);
+    }
+    if let Some(thumbprint) = thumbprint() {
+        let _ = writeln!(text, "  certificate  {thumbprint}");
+    }
+    let _ = writeln!(text, "  trust        {}", trust());
+    match readiness {
+        Readiness::Ready => text.push_str("  state        ready\n"),
+        Readiness::NotReady(reasons) => {
+            let _ = writeln!(text, "  state        NOT READY: {}", shorten(reasons).trim());
+        }
+        Readiness::Off => text.push_str("  state        NOT STARTED\n"),
+    }
+    for problem in problem::all(Path::new(STATE)) {
+        let _ = writeln!(text, "  problem      {}", problem.text.trim_end().replace('\n', "\n               "));
+    }
+    text
+}
+
+/// By which partners know the node.
+fn thumbprint() -> Option<String> {
+    let bytes = fs::read("/var/lib/schleuse/certificates/client.pem").ok()?;
+    let chain = certs::read_certificates(&bytes, "client.pem").ok()?;
+    chain.first().map(|leaf| leaf.thumbprint().to_owned())
+}
+
+/// What vouches for the programs that run.
+fn trust() -> &'static str {
+    let secure_boot = fs::read("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
+        .is_ok_and(|bytes| bytes.last() == Some(&1));
+    let tpm = fs::exists("/dev/tpmrm0").unwrap_or(false);
+    match (secure_boot, tpm) {
+        (true, true) => "the firmware verified the signature of the image (Secure Boot); TPM present",
+        (true, false) => "the firmware verified the signature of the image (Secure Boot); no TPM",
+        (false, true) => "nobody verified the image: Secure Boot is off; TPM present",
+        (false, false) => "nobody verified the image: Secure Boot is off; no TPM",
+    }
+}
+
+fn readiness() -> Readiness {
+    if !fs::exists(CHECKED).unwrap_or(false) {
+        return Readiness::Off;
+    }
+    match ask() {
+        Ok(answer) => match answer.split_once("\r\n\r\n") {
+            Some((head, _)) if head.starts_with("HTTP/1.1 200") => Readiness::Ready,
+            Some((_, body)) => Readiness::NotReady(body.to_owned()),
+            None => Readiness::NotReady("the gateway gives no answer".to_owned()),
+        },
+        Err(_) => Readiness::NotReady("starting".to_owned()),
+    }
+}
+
+fn ask() -> io::Result<String> {
+    let address = MANAGEMENT.parse().map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&address, READY)?;
+    stream.set_read_timeout(Some(READY))?;
+    stream.set_write_timeout(Some(READY))?;
+    stream.write_all(format!("GET /ready HTTP/1.1\r\nHost: {MANAGEMENT}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(READY_BYTES).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Files that wait to be shown once; they are removed.
+fn take_for_console() -> Vec<(String, String)> {
+    let Ok(entries) = fs::read_dir(Path::new(STATE).join("for-console")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        if let Ok(content) = fs::read_to_string(entry.path())
+            && fs::remove_file(entry.path()).is_ok()
+        {
+            found.push((entry.file_name().to_string_lossy().into_owned(), content));
+        }
+    }
+    found
+}
+
+/// Writes to every console of the kernel: the screen, and the serial line where there is one.
+fn show(text: &str) {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    for name in active.split_whitespace() {
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .open(format!("/dev/{name}"))
+            .and_then(|mut console| console.write_all(text.replace('\n', "\r\n").as_bytes()));
+        if let Err(error) = written {
+            eprintln!("console {name}: {error}");
+        }
+    }
+}

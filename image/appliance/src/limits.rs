@@ -1,0 +1,26 @@
+//! Bounds of everything that comes from a disk, a credential or another program.
+
+use std::time::Duration;
+
+/// Longest file of the configuration: a policy or a chain of certificates is a few kilobytes, an initial Bundle of a
+/// consortium some hundreds.
+pub(crate) const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Most files of one folder of the configuration.
+pub(crate) const FILES: usize = 64;
+/// Smallest data disk: the database of a small node and its audit records need this much.
+pub(crate) const DATA_DISK_BYTES: u64 = 512 * 1024 * 1024;
+/// How much of a disk must be zero at its beginning and end before it is called blank: tables of partitions, and the
+/// headers of file systems, encryption and volume managers.
+pub(crate) const BLANK_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest time that devices may take to appear.
+pub(crate) const DEVICES: Duration = Duration::from_secs(20);
+/// Longest run of a program that this one starts. Making a file system on a slow disk takes longest.
+pub(crate) const PROGRAM: Duration = Duration::from_secs(180);
+/// Longest text of a problem, and of what a program says; the console is a screen.
+pub(crate) const TEXT_BYTES: usize = 4096;
+/// How often the console looks.
+pub(crate) const CONSOLE_PERIOD: Duration = Duration::from_secs(3);
+/// Longest answer of the node's readiness.
+pub(crate) const READY_BYTES: u64 = 64 * 1024;
+/// Longest time for that answer.
+pub(crate) const READY: Duration = Duration::from_secs(3);

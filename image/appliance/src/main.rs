@@ -1,0 +1,33 @@
+//! `schleuse-appliance`: what the sealed image does around the node. Its three units run in this order at every boot:
+//! `disk` opens the data disk (and makes it, at the first boot), `provision` brings configuration in and writes the network,
+//! `console` tells the screen how the node is doing. None of them fails in a way that stops the boot: what is wrong becomes a
+//! [`problem`] that the console shows with its remedy, and the node does not start.
+
+mod bundle;
+mod configuration;
+mod console;
+mod disk;
+mod limits;
+mod network;
+mod problem;
+mod program;
+mod provision;
+mod report;
+mod source;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (command, rest) = (arguments.next(), arguments.next());
+    match (command.as_deref(), rest) {
+        (Some("disk"), None) => disk::run(),
+        (Some("provision"), None) => provision::run(),
+        (Some("console"), None) => console::run(),
+        _ => {
+            eprintln!("usage: schleuse-appliance disk|provision|console");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
