@@ -87,6 +87,12 @@ pub fn thumbprint(der: &[u8]) -> String {
     hex(&Sha512::digest(der))
 }
 
+/// SHA-256 of a certificate in DER, as pins write it.
+#[must_use]
+pub fn fingerprint(der: &[u8]) -> String {
+    hex(&Sha256::digest(der))
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let mut text = String::with_capacity(bytes.len() * 2);
@@ -132,7 +138,7 @@ impl Certificate {
         let mut certificate = Self {
             der: CertificateDer::from(der.to_vec()),
             thumbprint: thumbprint(der),
-            sha256: hex(&Sha256::digest(der)),
+            sha256: fingerprint(der),
             issuer: Name::read(parsed.issuer()),
             serial: hex(parsed.raw_serial()),
             version: parsed.version().0.saturating_add(1),

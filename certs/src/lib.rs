@@ -31,7 +31,7 @@ mod der;
 #[cfg(test)]
 mod testing;
 
-pub use certificate::{Certificate, thumbprint};
+pub use certificate::{Certificate, fingerprint, thumbprint};
 pub use credentials::{Credentials, matches};
 pub use error::{CertError, Problem};
 pub use inspect::{Inspection, inspect};

@@ -6,6 +6,8 @@ mod audit;
 mod certificates;
 pub(crate) mod data_set;
 mod demo;
+mod distribution;
+mod feasibility;
 mod fhir;
 mod node;
 mod policy;
@@ -19,6 +21,8 @@ pub(crate) use allow_list::*;
 pub(crate) use audit::*;
 pub(crate) use certificates::*;
 pub(crate) use demo::*;
+pub(crate) use distribution::*;
+pub(crate) use feasibility::*;
 pub(crate) use fhir::*;
 pub(crate) use node::*;
 pub(crate) use policy::*;
@@ -121,6 +125,9 @@ pub(crate) enum Command {
     /// Data sets of several sites: ask for one, approve, release, fetch, look how it stands
     #[command(subcommand)]
     DataSet(data_set::DataSet),
+    /// Ask the sites of the network how many patients belong to a cohort
+    #[command(subcommand)]
+    Feasibility(Feasibility),
     /// Look at process instances, and at what waits for an operator
     #[command(subcommand)]
     Instance(Instance),

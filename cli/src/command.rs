@@ -8,8 +8,10 @@ mod block;
 mod cert;
 mod check;
 mod data_set;
+mod distribution;
 mod doctor;
 mod explain;
+mod feasibility;
 mod fhir;
 mod init;
 mod instance;
@@ -26,7 +28,7 @@ mod user_task;
 use crate::admin::AdminError;
 use crate::arguments::data_set::DataSet;
 use crate::arguments::{
-    AllowList, Arguments, Audit, Cert, Command, Fhir, Incident, Instance, Policy, Process, Source, Task,
+    AllowList, Arguments, Audit, Cert, Command, Feasibility, Fhir, Incident, Instance, Policy, Process, Source, Task,
 };
 use crate::output::printable;
 
@@ -54,6 +56,8 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::AllowList(AllowList::Pending(arguments)) => approval::pending(&arguments, format).await,
         Command::AllowList(AllowList::Approve(arguments)) => approval::approve(&arguments, format).await,
         Command::AllowList(AllowList::Reject(arguments)) => approval::reject(&arguments, format).await,
+        Command::AllowList(AllowList::Publish(arguments)) => distribution::publish(&arguments, format).await,
+        Command::AllowList(AllowList::Download(arguments)) => distribution::download(&arguments, format).await,
         Command::Policy(Policy::Sign(arguments)) => policy::sign(&arguments, format),
         Command::Policy(Policy::Verify(arguments)) => policy::verify(&arguments, format),
         Command::Policy(Policy::Activate(arguments)) => policy::activate(&arguments, format).await,
@@ -78,6 +82,8 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::DataSet(DataSet::Release(release)) => data_set::release(&release, format).await,
         Command::DataSet(DataSet::Fetch(fetch)) => data_set::fetch(&fetch, format).await,
         Command::DataSet(DataSet::Status(status)) => data_set::status(&status, format).await,
+        Command::Feasibility(Feasibility::Run(arguments)) => feasibility::run(&arguments, format).await,
+        Command::Feasibility(Feasibility::Show(arguments)) => feasibility::show(&arguments, format).await,
         Command::Instance(Instance::List(list)) => instance::list(&list, format).await,
         Command::Instance(Instance::Show(one)) => instance::show(&one, format).await,
         Command::Instance(Instance::History(one)) => instance::history(&one, format).await,

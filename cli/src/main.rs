@@ -9,6 +9,7 @@ mod arguments;
 mod command;
 mod data_set;
 mod demo;
+mod feasibility;
 mod http;
 mod local;
 mod output;

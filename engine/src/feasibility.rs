@@ -14,7 +14,7 @@ use client::{ClientError, Retry, Search};
 use fhir::Resource;
 use link::CorrelationId;
 use processes::WorkError;
-use processes::feasibility::{Counts, Partners};
+use processes::feasibility::{Counts, Partners, Told};
 use processes::step::BoxFuture;
 use sources::ccdl::Definition;
 use sources::folder::Index;
@@ -102,7 +102,7 @@ fn no_records() -> WorkError {
 }
 
 impl Counts for SiteCounts {
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<u64, WorkError>> {
+    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>> {
         let site = self.site.clone();
         Box::pin(async move {
             let site = site.ok_or_else(no_records)?;
@@ -113,7 +113,7 @@ impl Counts for SiteCounts {
 }
 
 impl Site {
-    fn tell(&self, definition: &[u8]) -> Result<u64, WorkError> {
+    fn tell(&self, definition: &[u8]) -> Result<Told, WorkError> {
         let query = |error: QueryError| WorkError::failed(error.to_string());
         let definition = Definition::parse(definition).map_err(query)?;
         let plan = self.mapping.plan(&definition, time::OffsetDateTime::now_utc().date()).map_err(query)?;
@@ -121,10 +121,12 @@ impl Site {
         let begun = std::time::Instant::now();
         let count = index.evaluate(&plan).map_err(|error| read_failed(&error))?.len();
         tracing::info!(milliseconds = begun.elapsed().as_secs_f64() * 1e3, "a cohort was counted");
-        Ok(match &self.obfuscation {
-            Some((obfuscation, key)) => obfuscation.tell(key, definition.fingerprint(), count),
+        let question = definition.fingerprint();
+        let count = match &self.obfuscation {
+            Some((obfuscation, key)) => obfuscation.tell(key, question, count),
             None => count,
-        })
+        };
+        Ok(Told { count, question: question.to_string() })
     }
 
     /// The index, opened anew after it was made anew.

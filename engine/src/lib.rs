@@ -14,6 +14,7 @@
 //! certificates or policies at start ends the process; at reload it leaves what was in force.
 
 mod administration;
+mod allow_lists;
 mod base_resources;
 mod bootstrap;
 mod configuration;

@@ -82,6 +82,17 @@ const fn client_method(method: policies::Method) -> Option<client::Method> {
     }
 }
 
+/// The same for lists of partners, whose servers may be pinned.
+pub(crate) fn list_client_settings(
+    settings: &Settings,
+    policy: &Policy,
+    allow_list: &Arc<ArcSwap<AllowList>>,
+) -> ClientSettings {
+    let mut client = client_settings(settings, policy, allow_list);
+    client.server_pins = policy.allow_list().pin_server_sha256.clone();
+    client
+}
+
 /// The client's settings from those of the administrator and of the security officer.
 pub(crate) fn client_settings(
     settings: &Settings,

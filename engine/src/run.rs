@@ -15,7 +15,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use node::{OnFailure, Processes, Settings};
 use policies::AllowList;
 use processes::{
-    LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, data_sharing, feasibility, package, ping_pong,
+    LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, allow_list, data_sharing, feasibility, package,
+    ping_pong,
 };
 use settings::Finding;
 use store::{Store, StoreError};
@@ -23,6 +24,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::administration::Administration;
+use crate::allow_lists::PartnerLists;
 use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError, PROCESS};
@@ -31,7 +33,7 @@ use crate::data_sharing::{self as keys, NodeKeys};
 use crate::database;
 use crate::feasibility::SiteCounts;
 use crate::initial_bundle::{self, InitialBundleError};
-use crate::messenger::{Outgoing, client_settings};
+use crate::messenger::{Outgoing, client_settings, list_client_settings};
 use crate::records::Records;
 use crate::snapshots::Snapshots;
 use crate::tasks::Tasks;
@@ -222,13 +224,15 @@ async fn run_in(
     let node_keys = NodeKeys::open(settings, &allow_list)
         .map_err(|source| RunError::System { what: "the keys of data sharing", source })?;
     let node_keys = Arc::new(node_keys);
-    let plugins = installed(settings, &outgoing, &node_keys)?;
+    let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
+    let lists = Client::new(list_client_settings(settings, &configuration.policy, &allow_list))?;
+    let lists = Arc::new(PartnerLists::new(lists, Arc::clone(&policies), store.clone()));
+    let plugins = installed(settings, &outgoing, &node_keys, &lists)?;
     let packages = packages(settings)?;
     let processes = Runtime::start_with(store.clone(), local_node(&configuration), &plugins, &packages, store.owner());
     let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
     let processes = Arc::new(processes.await?.keeping_incidents(keeps_incidents));
     let snapshots = Snapshots::new(store.clone(), Arc::clone(&allow_list));
-    let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
 
     let endpoint = Endpoint::new(Options {
         base_url: settings.base_url.as_str().to_owned(),
@@ -244,6 +248,7 @@ async fn run_in(
         remote: Arc::clone(&outgoing) as Arc<dyn endpoint::RemoteReferences>,
         metrics: Arc::new(move || metrics.render()),
     });
+    lists.open(endpoint.clone(), bootstrap::own_identity(&configuration));
     bootstrap::own_node(&configuration, &endpoint, &store).await?;
     bootstrap::plugins(&configuration, &endpoint, plugins.iter()).await?;
     bootstrap::plugins(&configuration, &endpoint, packages.iter().map(|package| &package.plugin)).await?;
@@ -274,6 +279,7 @@ async fn run_in(
         settings: configuration.settings,
         policies,
         outgoing,
+        lists,
         endpoint: endpoint.clone(),
         store: store.clone(),
         certificate,
@@ -342,7 +348,12 @@ fn record_metrics() -> Result<PrometheusHandle, RunError> {
     Ok(handle)
 }
 
-fn installed(settings: &Settings, outgoing: &Arc<Outgoing>, keys: &Arc<NodeKeys>) -> Result<Vec<Plugin>, RunError> {
+fn installed(
+    settings: &Settings,
+    outgoing: &Arc<Outgoing>,
+    keys: &Arc<NodeKeys>,
+    lists: &Arc<PartnerLists>,
+) -> Result<Vec<Plugin>, RunError> {
     if settings.engine.processes == Processes::None {
         return Ok(Vec::new());
     }
@@ -361,8 +372,19 @@ fn installed(settings: &Settings, outgoing: &Arc<Outgoing>, keys: &Arc<NodeKeys>
     let counts = counts as Arc<dyn feasibility::Counts>;
     let partners = Arc::clone(outgoing) as Arc<dyn feasibility::Partners>;
     let count = settings.source.as_ref().map_or(0, |source| source.requests_per_hour);
-    let limit = feasibility::RateLimit { count, interval: time::Duration::HOUR };
-    Ok(vec![ping_pong::plugin(), feasibility::plugin("1.0", &partners, &counts, limit), data_sharing::plugin(&parts)])
+    let rules = feasibility::Rules {
+        limit: feasibility::RateLimit { count, interval: time::Duration::HOUR },
+        questions: settings.feasibility.questions,
+        answer_time: settings.feasibility.answer_time,
+        minimum_sites: settings.feasibility.minimum_sites,
+    };
+    let lists = Arc::clone(lists) as Arc<dyn allow_list::Lists>;
+    let feasibility =
+        settings.feasibility.versions.iter().map(|version| feasibility::plugin(version, &partners, &counts, rules));
+    Ok([ping_pong::plugin(), allow_list::plugin(&lists), data_sharing::plugin(&parts)]
+        .into_iter()
+        .chain(feasibility)
+        .collect())
 }
 
 fn packages(settings: &Settings) -> Result<Vec<Package>, PackageError> {
@@ -453,6 +475,7 @@ struct Reload {
     settings: Settings,
     policies: Arc<PolicyHistory>,
     outgoing: Arc<Outgoing>,
+    lists: Arc<PartnerLists>,
     endpoint: Endpoint,
     store: Store,
     certificate: Arc<ArcSwap<certs::Certificate>>,
@@ -503,11 +526,13 @@ impl Reload {
             tracing::warn!(finding = %warning, "configuration");
         }
         let outgoing = client_settings(settings, &configuration.policy, &self.outgoing.allow_list);
+        let lists = list_client_settings(settings, &configuration.policy, &self.outgoing.allow_list);
         // A renewed certificate is on the own allow-list before it is shown to anybody.
         Client::new(outgoing.clone())?;
         bootstrap::own_node(&configuration, &self.endpoint, &self.store).await?;
         configuration.remember()?;
         self.outgoing.client.reload(outgoing)?;
+        self.lists.client.reload(lists)?;
         self.certificate.store(Arc::new(configuration.credentials.certificate().clone()));
         self.policies.activate(Arc::clone(&configuration.policy));
         Ok(configuration.policy.version().to_owned())
@@ -530,6 +555,7 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("engine.processes", before.engine.processes != now.engine.processes),
         ("source", before.source != now.source),
         ("data-sharing", before.data_sharing != now.data_sharing),
+        ("feasibility", before.feasibility != now.feasibility),
     ];
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }

@@ -132,6 +132,16 @@ processes = "installed"
 # four-eyes = true
 # With fewer persons than this the site does not take part.
 # minimum-cohort = 5
+
+# Asking and answering how many patients belong to a cohort.
+# [feasibility]
+# Wire versions of the processes that partners use.
+# versions = ["1.0"]
+# How long a portal waits for a site, and how many sites there must be before any is asked.
+# answer-time = "5m"
+# minimum-sites = 1
+# How many different questions of one portal a site answers in thirty days; repeated ones are free. Not written: any number.
+# questions-per-month = 500
 "##,
         organization = quoted(organization_identifier),
         base_url = quoted(base_url),

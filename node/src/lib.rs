@@ -20,9 +20,9 @@ pub use init::{Template, node_toml};
 pub use officers::{Officers, Seal};
 pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
-    Address, DataSharing, Engine, ExternalWorkers, GatewayUser, KeyPair, Management, OfficersSettings, OnFailure,
-    Outgoing, PostgreSqlStore, Processes, Proxy, Revocation, Sandbox, Settings, Source, StoreUrl, TrustStores,
-    WorkerCredential, WorkerProof, Workers, load,
+    Address, DataSharing, Engine, ExternalWorkers, Feasibility, GatewayUser, KeyPair, Management, OfficersSettings,
+    OnFailure, Outgoing, PostgreSqlStore, Processes, Proxy, Revocation, Sandbox, Settings, Source, StoreUrl,
+    TrustStores, WorkerCredential, WorkerProof, Workers, load,
 };
 pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

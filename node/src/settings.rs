@@ -4,6 +4,7 @@
 //! file; whether certificates and policies are usable is checked by those who use them.
 
 mod data_sharing;
+mod feasibility;
 mod source;
 mod store;
 mod user;
@@ -20,6 +21,7 @@ use settings::{Finding, Item, Reader, Section};
 use crate::blocks::BLOCKS_TOML;
 use crate::{Directory, NODE_TOML};
 pub use data_sharing::DataSharing;
+pub use feasibility::Feasibility;
 pub use source::Source;
 pub use store::{PostgreSqlStore, StoreUrl};
 
@@ -64,6 +66,8 @@ pub struct Settings {
     pub source: Option<Source>,
     /// `[data-sharing]`
     pub data_sharing: DataSharing,
+    /// How cohorts are asked for and counted.
+    pub feasibility: Feasibility,
 }
 
 /// Security officers.
@@ -336,6 +340,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let officers = read_officers(root.section(reader, "officers"), reader, directory);
     let source = source::read(root.section(reader, "source"), reader, directory);
     let data_sharing = data_sharing::read(root.section(reader, "data-sharing"), reader);
+    let feasibility = feasibility::read(root.section(reader, "feasibility"), reader);
     root.finish(reader);
     let node = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -359,6 +364,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         officers,
         source,
         data_sharing,
+        feasibility,
     })
 }
 

@@ -158,8 +158,22 @@ impl Difference {
     }
 }
 
+/// What a Bundle may say of the own organisation's roles, which stand in its affiliations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnRoles {
+    /// What is known already.
+    Kept,
+    /// Others, as whoever keeps the list gives them.
+    Given,
+}
+
 /// The allow-list after the Bundle.
 pub fn apply(list: &AllowList, bundle: &Resource) -> Result<AllowList, ChangeError> {
+    apply_as(list, bundle, OwnRoles::Kept)
+}
+
+/// The allow-list after the Bundle of whoever may, or may not, give this organisation its roles.
+pub fn apply_as(list: &AllowList, bundle: &Resource, own_roles: OwnRoles) -> Result<AllowList, ChangeError> {
     let tree = bundle.tree();
     let unusable = |error: &dyn std::fmt::Display| ChangeError::Bundle(error.to_string());
     let (BundleKind::Batch | BundleKind::Transaction) = bundle::kind(tree).map_err(|error| unusable(&error))?;
@@ -205,7 +219,7 @@ pub fn apply(list: &AllowList, bundle: &Resource) -> Result<AllowList, ChangeErr
     }
     let all: Vec<Resource> = resources.into_values().collect();
     let next = AllowList::from_resources(&all, list.local().clone(), list.base_url()).with_processes_of(list);
-    check_own(list, &next, &changed_keys)?;
+    check_own(list, &next, &changed_keys, own_roles)?;
     check_duplicates(&next)?;
     Ok(next)
 }
@@ -523,8 +537,13 @@ fn find(
 
 // === protection ===
 
-/// The own organisation, its endpoint and its affiliations stay as they are.
-fn check_own(before: &AllowList, after: &AllowList, changed: &[(usize, Key)]) -> Result<(), ChangeError> {
+/// The own organisation, its endpoint and, unless they are given, its affiliations stay as they are.
+fn check_own(
+    before: &AllowList,
+    after: &AllowList,
+    changed: &[(usize, Key)],
+    own_roles: OwnRoles,
+) -> Result<(), ChangeError> {
     let local = before.local().as_str();
     let endpoint = before.local_endpoint().map(crate::identifier::EndpointIdentifier::as_str);
     let (old, new) = (resources_of(before), resources_of(after));
@@ -532,7 +551,7 @@ fn check_own(before: &AllowList, after: &AllowList, changed: &[(usize, Key)]) ->
         let own = match key {
             Key::Organization(identifier) => identifier == local,
             Key::Endpoint(identifier) => Some(identifier.as_str()) == endpoint,
-            Key::Affiliation { member, .. } => member == local,
+            Key::Affiliation { member, .. } => member == local && own_roles == OwnRoles::Kept,
         };
         // Lists name every member, this node too; what they say about it must be what is known already.
         if own && old.get(key) != new.get(key) {

@@ -26,6 +26,7 @@ pub mod chance;
 pub mod client;
 pub mod command;
 pub mod guard;
+pub mod members;
 pub mod network;
 pub mod search;
 pub mod tasks;

@@ -323,4 +323,31 @@ async fn changes_of_the_allow_list_wait_for_two_officers(network: &Network, lab:
     let log = lab.dic.text("audit/engine.log");
     assert!(log.contains(&format!("approval of {single} by")) && log.contains("CN=second"));
     assert!(log.contains(&format!("rejection of {deleted}: outdated")));
+    a_downloaded_list_waits_too(network, lab, &own).await;
+}
+
+/// What a partner publishes is held as well, and comes into force as it was judged.
+async fn a_downloaded_list_waits_too(network: &Network, lab: &Lab, own: &Client) {
+    let ttp = network.node("ttp").directory.display().to_string();
+    let published = Schleuse::run(&["--format", "json", "allow-list", "publish", &ttp]).expect(0).json();
+    let url = published["bundle"].as_str().unwrap();
+    let download = || lab.typed(&format!("schleuse allow-list download {url} --directory DIR --format json")).expect(0);
+    assert_eq!(download().json()["outcome"], "unchanged", "nobody approves what is known");
+    let new = tests::members::member("new.example", &"a".repeat(128));
+    let at_ttp = network.organization("ttp", "ttp");
+    at_ttp.post("", &tests::members::transaction(&new)).await.expect(200);
+    Schleuse::run(&["allow-list", "publish", &ttp]).expect(0);
+    let held = download().json();
+    assert_eq!(held["outcome"], "waiting", "{held}");
+    let digest = held["text"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let query = "/Organization?identifier=http://dsf.dev/sid/organization-identifier%7Cnew.example";
+    let known = async || own.get(query).await.expect(200).json()["total"].clone();
+    for (who, applied) in [("first", false), ("second", true)] {
+        assert_eq!(known().await, json!(0));
+        let approved = lab.typed(&format!(
+            "schleuse allow-list approve {digest} --certificate {who}.pem --private-key {who}.key --directory DIR --format json"
+        ));
+        assert_eq!(approved.expect(0).json()["applied"], json!(applied));
+    }
+    assert_eq!(known().await, json!(1));
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::OfficerKey;
+use super::{AllowListDownload, AllowListPublish, OfficerKey};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AllowList {
@@ -26,6 +26,16 @@ pub(crate) enum AllowList {
     Approve(AllowListApprove),
     /// Drop a change that waits
     Reject(AllowListReject),
+    /// Publish the allow-list of this node as a Bundle that partners can download
+    ///
+    /// For the organisation that keeps the list of a network: every active organisation with its endpoints and affiliations.
+    Publish(AllowListPublish),
+    /// Download the allow-list that a partner publishes, check it, and bring it in
+    ///
+    /// Only from the sources of the section allow-list of the policy, if it names some. The own organisation, its endpoint and
+    /// its certificates are never changed by a list; with `approval`, or if the change is larger than max-delta permits, the
+    /// list waits until officers approve it.
+    Download(AllowListDownload),
 }
 
 #[derive(Debug, Args)]

@@ -48,7 +48,7 @@ fn read_input(text: &str) -> Option<Value> {
 }
 
 /// Asks until the Task has ended.
-async fn wait(directory: &Path, task: &Value) -> Result<Value, AdminError> {
+pub(super) async fn wait(directory: &Path, task: &Value) -> Result<Value, AdminError> {
     let id = task.get("id").and_then(Value::as_str).unwrap_or_default();
     let deadline = Instant::now() + LONGEST_WAIT;
     loop {

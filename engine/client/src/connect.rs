@@ -103,9 +103,27 @@ async fn connect(prepared: &Prepared, target: &Target) -> Result<Transport, Clie
     let handshake = TlsConnector::from(Arc::clone(&prepared.tls)).connect(name, stream);
     let after = prepared.connect_timeout;
     match timeout(after, handshake).await {
-        Ok(Ok(stream)) => Ok(Transport::new(Stream::Tls(Box::new(stream)))),
+        Ok(Ok(stream)) => {
+            check_pins(prepared, target, &stream)?;
+            Ok(Transport::new(Stream::Tls(Box::new(stream))))
+        }
         Ok(Err(error)) => Err(handshake_error(target, &error)),
         Err(_) => Err(ClientError::ConnectTimeout { destination: target.name.clone(), phase: Phase::Tls, after }),
+    }
+}
+
+/// Before the first byte of a request: with pins the server must show one of these certificates.
+fn check_pins(prepared: &Prepared, target: &Target, stream: &TlsStream<TcpStream>) -> Result<(), ClientError> {
+    if prepared.server_pins.is_empty() {
+        return Ok(());
+    }
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|own| certs::fingerprint(own));
+    let sha256 = shown.unwrap_or_default();
+    match prepared.server_pins.contains(&sha256) {
+        true => Ok(()),
+        false => {
+            Err(ClientError::NotAllowed { destination: target.name.clone(), denial: Denial::Certificate { sha256 } })
+        }
     }
 }
 

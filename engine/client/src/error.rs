@@ -64,6 +64,8 @@ pub enum Denial {
     Method { method: String },
     #[error("{reason}")]
     InvalidUrl { reason: &'static str },
+    #[error("its server certificate has the SHA-256 {sha256}, which is not pinned")]
+    Certificate { sha256: String },
 }
 
 /// The part of making a connection that did not finish in time.
@@ -242,6 +244,9 @@ impl Denial {
             }
             Self::Method { method } => format!("add {method} to partner-methods in [outbound] of the policy if it is really needed"),
             Self::InvalidUrl { .. } => "correct the address of the Endpoint".to_owned(),
+            Self::Certificate { .. } => {
+                "ask the partner, by another way, for the fingerprint of its server certificate; if it is this one, add it to pin-server-sha256 in [allow-list] of the policy".to_owned()
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct ClientSettings {
     pub read_timeout: Duration,
     /// The largest answer.
     pub answer_bytes: usize,
+    /// SHA-256 fingerprints (lower-case hexadecimal) of the server certificates that are accepted besides the trust; empty:
+    /// every one that is trusted.
+    pub server_pins: Vec<String>,
 }
 
 /// The files of the organisation's client certificate.
@@ -47,6 +50,7 @@ pub(crate) struct Prepared {
     pub(crate) connect_timeout: Duration,
     pub(crate) read_timeout: Duration,
     pub(crate) answer_bytes: usize,
+    pub(crate) server_pins: Vec<String>,
 }
 
 // === impl ClientSettings ===
@@ -63,6 +67,7 @@ impl ClientSettings {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             answer_bytes: limits::ANSWER_BYTES,
+            server_pins: Vec::new(),
         }
     }
 
@@ -79,6 +84,7 @@ impl ClientSettings {
             connect_timeout: self.connect_timeout,
             read_timeout: self.read_timeout,
             answer_bytes: self.answer_bytes,
+            server_pins: self.server_pins,
         })
     }
 }

@@ -31,6 +31,8 @@ const SETTING: &str = "pending-allow-list-changes";
 pub(crate) enum ListChanges {
     /// What the policy permits.
     Governed,
+    /// What the policy permits, and only after approval.
+    Held,
     /// Write the node's own Organization and Endpoint.
     OwnNode,
     /// Everything: it was approved.
@@ -236,14 +238,14 @@ impl Session<'_, '_> {
                 return Err(Refusal::own_organization("only the node itself changes it [allow-list.protect-self]"));
             }
         }
-        match section.approval {
-            Approval::None => Ok(()),
-            Approval::OnePerson | Approval::TwoPerson if !others.is_empty() => Err(Refusal::approval_alone()),
-            Approval::OnePerson | Approval::TwoPerson => {
-                let pending = PendingChange::of(&governed, &self.identity.name(), self.tx.now());
-                Err(Refusal::approval(pending))
-            }
+        let needs_approval = section.approval != Approval::None || self.caller.list_changes == ListChanges::Held;
+        if !needs_approval {
+            return Ok(());
         }
+        if !others.is_empty() {
+            return Err(Refusal::approval_alone());
+        }
+        Err(Refusal::approval(PendingChange::of(&governed, &self.identity.name(), self.tx.now())))
     }
 
     /// Writes what was approved. The references of a change may lead from one of its resources to another, so they are

@@ -246,6 +246,16 @@ impl Endpoint {
         self.execute(identity, resource, ListChanges::OwnNode).await
     }
 
+    /// The same for a change of the allow-list that must be approved whatever the policy says, because of its size. It is
+    /// never carried out: it is refused, and waits.
+    pub async fn execute_for_approval(
+        &self,
+        identity: Identity,
+        resource: Resource,
+    ) -> Result<LocalAnswer, LocalError> {
+        self.execute(identity, resource, ListChanges::Held).await
+    }
+
     async fn execute(
         &self,
         identity: Identity,
@@ -301,6 +311,16 @@ impl Endpoint {
 }
 
 // === impl LocalError ===
+
+impl LocalError {
+    /// Digest under which a change of the allow-list waits for approval, if that is why: the last word of what is said.
+    #[must_use]
+    pub fn pending(&self) -> Option<&str> {
+        let digest = self.diagnostics.rsplit(' ').next()?;
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (self.code == crate::Code::Approval.as_str() && is_digest).then_some(digest)
+    }
+}
 
 impl From<&Refusal> for LocalError {
     fn from(refusal: &Refusal) -> Self {

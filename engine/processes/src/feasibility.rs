@@ -7,6 +7,7 @@
 //! answer counts only if it comes from the site that was asked, and the outcome of every site stands in the Task of the
 //! request. The exact count never leaves [`Counts`]: what a process sees is what may be told.
 
+mod budget;
 mod execute;
 mod members;
 mod request;
@@ -52,7 +53,29 @@ pub trait Partners: Send + Sync {
 /// The records of this site.
 pub trait Counts: Send + Sync {
     /// What may be told of the number of patients that belong to a cohort (CCDL).
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<u64, WorkError>>;
+    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>>;
+}
+
+/// What may be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The number.
+    pub count: u64,
+    /// The question, however it was written down: the same text for the same question.
+    pub question: String,
+}
+
+/// How this node asks and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How often a partner may ask.
+    pub limit: RateLimit,
+    /// Different questions of a partner that are answered in thirty days; none: any number.
+    pub questions: Option<u32>,
+    /// How long the answer of a site is waited for.
+    pub answer_time: std::time::Duration,
+    /// Sites that must be there before anybody is asked.
+    pub minimum_sites: usize,
 }
 
 /// How often a partner may ask.
@@ -72,12 +95,7 @@ macro_rules! resource {
 
 /// The plug-in in one of its wire versions, `1.0` or `1.1`.
 #[must_use]
-pub fn plugin(
-    version: &'static str,
-    partners: &Arc<dyn Partners>,
-    counts: &Arc<dyn Counts>,
-    limit: RateLimit,
-) -> Plugin {
+pub fn plugin(version: &'static str, partners: &Arc<dyn Partners>, counts: &Arc<dyn Counts>, rules: Rules) -> Plugin {
     Plugin {
         name: "feasibility",
         version,
@@ -100,7 +118,7 @@ pub fn plugin(
             resource!("ActivityDefinition/feasibility-request.xml"),
             resource!("ActivityDefinition/feasibility-execute.xml"),
         ],
-        implementations: implementations(partners, counts, limit),
+        implementations: implementations(partners, counts, rules),
     }
 }
 
@@ -110,19 +128,19 @@ macro_rules! class {
     };
 }
 
-fn implementations(partners: &Arc<dyn Partners>, counts: &Arc<dyn Counts>, limit: RateLimit) -> Implementations {
+fn implementations(partners: &Arc<dyn Partners>, counts: &Arc<dyn Counts>, rules: Rules) -> Implementations {
     Implementations::default()
-        .with_service(class!("service.SelectRequestTargets"), request::SelectRequestTargets)
+        .with_service(class!("service.SelectRequestTargets"), request::SelectRequestTargets(rules))
         .with_send(class!("message.SendDicRequest"), request::SendDicRequest)
         .with_listener(class!("listener.SetCorrelationKeyListener"), request::SetCorrelationKey)
         .with_work(class!("service.DownloadMeasureReport"), result::DownloadMeasureReport(Arc::clone(partners)))
         .with_service(class!("service.StoreLiveResult"), result::StoreLiveResult)
         .with_service(class!("service.LogReceiveTimeout"), result::LogReceiveTimeout)
         .with_service(class!("service.SetupEvaluationSettings"), execute::SetupEvaluationSettings)
-        .with_service(class!("service.EvaluateRequestRate"), execute::EvaluateRequestRate(limit))
+        .with_service(class!("service.EvaluateRequestRate"), execute::EvaluateRequestRate(rules.limit))
         .with_service(class!("service.RateLimitExceededTaskRejecter"), execute::RejectTask)
         .with_work(class!("service.DownloadFeasibilityResources"), execute::Download(Arc::clone(partners)))
-        .with_work(class!("service.EvaluateCCDLMeasure"), execute::Evaluate(Arc::clone(counts)))
+        .with_work(class!("service.EvaluateCCDLMeasure"), execute::Evaluate(Arc::clone(counts), rules.questions))
         .with_service(class!("service.StoreMeasureReport"), execute::StoreMeasureReport)
         .with_service(class!("service.SelectResponseTarget"), execute::SelectResponseTarget)
         .with_send(class!("message.SendDicResponse"), execute::SendDicResponse)

@@ -20,6 +20,7 @@
 //! - Nothing is tried again without end: an error that would come again ends the instance that caused it.
 //! - Tasks that nobody took over are taken over or failed at the start; ended instances are removed after their time.
 
+pub mod allow_list;
 pub mod data_sharing;
 pub mod definition;
 pub mod external;

@@ -125,5 +125,8 @@ pub const TAKEOVER_ATTEMPTS: u32 = 60;
 /// Characters of an error text that go into a Task.
 pub const ERROR_TEXT: usize = 1_000;
 
+/// Resources of a published allow-list: the entries that receivers take in one Bundle.
+pub const LIST_ENTRIES: usize = 2_000;
+
 /// Targets of one process instance.
 pub const TARGETS: usize = 10_000;

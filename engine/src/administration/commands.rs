@@ -24,13 +24,14 @@ struct StartTask {
     inputs: Vec<Input>,
 }
 
-/// A further string input.
+/// A further input: a text, or a reference to a resource of a node.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
     system: String,
     code: String,
-    value: String,
+    value: Option<String>,
+    reference: Option<String>,
 }
 
 impl Administration {
@@ -200,7 +201,14 @@ impl Administration {
         built.set("restriction", Object::new().with("recipient", vec![reference.into()]));
         built.push("input", task::string_parameter(terms::BPMN_MESSAGE, terms::MESSAGE_NAME, &command.message));
         for input in &command.inputs {
-            built.push("input", task::string_parameter(&input.system, &input.code, &input.value));
+            let mut parameter = task::parameter(&input.system, &input.code);
+            if let Some(value) = &input.value {
+                parameter.set("valueString", value.as_str());
+            }
+            if let Some(reference) = &input.reference {
+                parameter.set("valueReference", Object::new().with("reference", reference.as_str()));
+            }
+            built.push("input", parameter);
         }
         built
     }

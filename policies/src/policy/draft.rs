@@ -227,7 +227,6 @@ impl Draft {
 
     /// Refuses what this version does not enforce; see [`unenforced`].
     fn refuse_unenforced(&self, readers: &mut [Reader<'_>]) {
-        unenforced::refuse_allow_list(&self.allow_list, readers);
         unenforced::refuse_audit(&self.audit, readers);
     }
 

@@ -359,7 +359,7 @@ pub enum Approval {
     TwoPerson,
 }
 
-/// `[allow-list]`: what may change the allow-list, and who approves it. Nothing is downloaded yet; see `super::unenforced`.
+/// `[allow-list]`: what may change the allow-list, where lists are taken from, and who approves a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowListSection {
     /// URLs from which lists are taken, exact or with `*` at the end; empty: any endpoint of the list.
@@ -505,6 +505,26 @@ impl AllowListSection {
             max_delta,
             pin_server_sha256: own.pin_server_sha256,
         }
+    }
+}
+
+impl AllowListSection {
+    /// Whether a list may be taken from the Bundle at this URL, which is written without a version.
+    #[must_use]
+    pub fn permits_source(&self, url: &str) -> bool {
+        let is = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(begin) => url.starts_with(begin),
+            None => url == pattern,
+        };
+        self.sources.is_empty() || self.sources.iter().any(is)
+    }
+
+    /// Whether a Bundle has the identifier that lists must have.
+    #[must_use]
+    pub fn has_required_identifier(&self, bundle: &fhir::Resource) -> bool {
+        let identifier = bundle.get("identifier");
+        let member = |name: &str| identifier.and_then(|identifier| identifier.str(name)).unwrap_or_default();
+        format!("{}|{}", member("system"), member("value")) == self.require_identifier
     }
 }
 

@@ -238,13 +238,6 @@ const RULE: &str = "[[rule]]\nid = \"r\"\neffect = \"deny\"\nsubject = \"any\"\n
 #[test]
 fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     for (text, line, key) in [
-        ("[allow-list]\nsources = [\"https://a.example/fhir/Bundle/1\"]", 2, "allow-list.sources"),
-        ("[allow-list]\nrequire-identifier = \"http://a.example|b\"", 2, "allow-list.require-identifier"),
-        (
-            "[allow-list]\npin-server-sha256 = [\"0000000000000000000000000000000000000000000000000000000000000000\"]",
-            2,
-            "allow-list.pin-server-sha256",
-        ),
         ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
         ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
         ("[limits.body]\nBundle = \"65MiB\"", 2, "limits.body.Bundle"),
@@ -258,6 +251,38 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
         "p.toml",
         "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = []\n",
     )]);
+}
+
+#[test]
+fn lists_are_taken_from_the_sources_that_are_named() {
+    let named = |sources: &str| load(&[("p.toml", &format!("[allow-list]\nsources = [{sources}]\n{RULE}"))]);
+    let url = "https://ttp.example/fhir/Bundle/1";
+    assert!(named("").allow_list().permits_source(url), "any endpoint of the list");
+    assert!(named("\"https://ttp.example/fhir/Bundle/1\"").allow_list().permits_source(url));
+    assert!(
+        named("\"https://a.example/fhir/*\", \"https://ttp.example/fhir/Bundle/*\"").allow_list().permits_source(url)
+    );
+    for other in [
+        "https://ttp.example/fhir/Bundle/",
+        "https://ttp.example.evil/fhir/Bundle/*",
+        "https://ttp.example/fhir/Bundle/11",
+    ] {
+        assert!(!named(&format!("\"{other}\"")).allow_list().permits_source(url), "{other}");
+    }
+}
+
+#[test]
+fn a_list_is_known_by_its_identifier() {
+    let bundle = |identifier: &str| json(&format!(r#"{{"resourceType":"Bundle","type":"transaction"{identifier}}}"#));
+    let right = r#","identifier":{"system":"http://dsf.dev/fhir/CodeSystem/allow-list","value":"allow_list"}"#;
+    let policy = Policy::shipped();
+    assert!(policy.allow_list().has_required_identifier(&bundle(right)));
+    assert!(!policy.allow_list().has_required_identifier(&bundle("")));
+    assert!(!policy.allow_list().has_required_identifier(&bundle(&right.replace("allow_list", "other"))));
+    let text =
+        format!("[allow-list]\nrequire-identifier = \"http://dsf.dev/fhir/CodeSystem/allow-list|other\"\n{RULE}");
+    let policy = load(&[("p.toml", &text)]);
+    assert!(!policy.allow_list().has_required_identifier(&bundle(right)));
 }
 
 #[test]

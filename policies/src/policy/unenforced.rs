@@ -6,21 +6,8 @@
 
 use settings::Reader;
 
-use super::sections::{AllowListDraft, AuditDraft};
-use super::{AuditFormat, sections};
-
-/// `[allow-list]`: there is no download yet that these keys could restrict. `protect-self`, `approval` and `max-delta` hold
-/// for every change, wherever it comes from.
-pub(super) fn refuse_allow_list(draft: &AllowListDraft, readers: &mut [Reader<'_>]) {
-    let finding = (
-        "has no effect: this version downloads no allow-list",
-        "leave the key out; approval and protect-self hold for every change, wherever it comes from",
-    );
-    let default = sections::AllowListSection::default();
-    draft.sources.refuse_unless(Vec::is_empty, finding, readers);
-    draft.require_identifier.refuse_unless(|text| *text == default.require_identifier, finding, readers);
-    draft.pin_server_sha256.refuse_unless(Vec::is_empty, finding, readers);
-}
+use super::AuditFormat;
+use super::sections::AuditDraft;
 
 /// `[audit]`
 pub(super) fn refuse_audit(draft: &AuditDraft, readers: &mut [Reader<'_>]) {

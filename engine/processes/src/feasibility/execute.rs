@@ -7,6 +7,7 @@ use fhir::{Number, Object, Resource, ResourceType, Value as Tree};
 use serde_json::{Value, json};
 use store::ReadFilter;
 
+use super::budget;
 use super::members::members;
 use super::request::target;
 use super::{
@@ -97,7 +98,11 @@ impl EvaluateRequestRate {
             query.page = page;
             let found = context.transaction().search(&query, &ReadFilter::everything())?;
             let is_same = |other: &Resource| {
-                other.str("instantiatesCanonical") == request.str("instantiatesCanonical") && other.id() != request.id()
+                // Every version of the process counts.
+                let process = |task: &Resource| {
+                    task.str("instantiatesCanonical").map(|name| name.split('|').next().unwrap_or(name).to_owned())
+                };
+                process(other) == process(request) && other.id() != request.id()
             };
             count += found.matches.iter().filter(|task| is_same(&task.resource)).count() as u64;
             if query.offset() + u64::from(PAGE) >= found.total || count >= self.0.count {
@@ -160,7 +165,8 @@ impl WorkStep for Download {
     }
 }
 
-pub(super) struct Evaluate(pub(super) Arc<dyn Counts>);
+/// Counts, and tells the process only what the requester's budget of questions still covers.
+pub(super) struct Evaluate(pub(super) Arc<dyn Counts>, pub(super) Option<u32>);
 
 impl WorkStep for Evaluate {
     fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError> {
@@ -172,12 +178,18 @@ impl WorkStep for Evaluate {
             let data = input.as_str().unwrap_or_default();
             let definition = base64::engine::general_purpose::STANDARD.decode(data);
             let definition = definition.map_err(|_| WorkError::failed("the content of the Library is no base64"))?;
-            self.0.tell(definition).await.map(Value::from)
+            let told = self.0.tell(definition).await?;
+            Ok(json!({ "count": told.count, "question": told.question }))
         })
     }
 
     fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
-        context.set(COUNT, output);
+        let question = output.get("question").and_then(Value::as_str).unwrap_or_default();
+        if let Some(most) = self.1 {
+            let asker = requester(context.start_task()?).unwrap_or_default().to_owned();
+            budget::charge(context, &asker, question, most)?;
+        }
+        context.set(COUNT, output.get("count").cloned().unwrap_or_default());
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use fhir::{Object, ResourceType};
 use serde_json::json;
 
 use super::members::members;
-use super::{FEASIBILITY, MEASURE_REFERENCE, id_at, reference_input, result};
+use super::{FEASIBILITY, MEASURE_REFERENCE, Rules, id_at, reference_input, result};
 use crate::outbox::DeliveryFailure;
 use crate::step::{Listener, Message, SendStep, ServiceStep, StepContext, StepError};
 use crate::{limits, task};
@@ -27,7 +27,7 @@ fn failed<T>(reason: &str) -> Result<T, StepError> {
 }
 
 /// Every data integration centre of the one parent organisation in which this node has the role HRP.
-pub(super) struct SelectRequestTargets;
+pub(super) struct SelectRequestTargets(pub(super) Rules);
 
 impl ServiceStep for SelectRequestTargets {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
@@ -66,8 +66,16 @@ impl ServiceStep for SelectRequestTargets {
             .take(limits::TARGETS)
             .collect();
         let entries: Vec<_> = targets.into_values().collect();
+        // One site's count can be learned from the others' when they are few.
+        if entries.len() < self.0.minimum_sites {
+            let (found, least) = (entries.len(), self.0.minimum_sites);
+            return Err(StepError::Failed(format!(
+                "{found} sites could be asked, fewer than the {least} of [feasibility]"
+            )));
+        }
         tracing::info!(targets = entries.len(), "a feasibility request is sent");
         context.set("measure-id", measure);
+        context.set("answer-time", format!("PT{}S", self.0.answer_time.as_secs()));
         context.set("targets", json!({ "entries": entries }));
         Ok(())
     }

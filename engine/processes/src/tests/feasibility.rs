@@ -12,7 +12,7 @@ use time::Duration;
 
 use super::support::{Fault, Network, Node, base_url, error_of, new_task};
 use super::wire;
-use crate::feasibility::{Counts, Partners, RateLimit, plugin};
+use crate::feasibility::{Counts, Partners, RateLimit, Rules, Told, plugin};
 use crate::plugin::Plugin;
 use crate::step::{BoxFuture, WorkError};
 use crate::{task, terms};
@@ -84,9 +84,13 @@ impl Partners for Reach {
 // === impl Stated ===
 
 impl Counts for Stated {
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<u64, WorkError>> {
-        let count = String::from_utf8(definition).unwrap().parse();
-        Box::pin(async move { count.map_err(|_| WorkError::failed("a term of the question is not known here")) })
+    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>> {
+        let question = String::from_utf8(definition).unwrap();
+        Box::pin(async move {
+            let count = question.parse();
+            let count = count.map_err(|_| WorkError::failed("a term of the question is not known here"))?;
+            Ok(Told { count, question })
+        })
     }
 }
 
@@ -98,11 +102,14 @@ impl Consortium {
     }
 
     async fn with_limit(count: u64) -> Self {
+        Self::with_rules(Rules { limit: RateLimit { count, interval: Duration::HOUR }, ..rules() }).await
+    }
+
+    async fn with_rules(rules: Rules) -> Self {
         let reach = Reach::default();
         let partners: Arc<dyn Partners> = Arc::new(reach.clone());
         let counts: Arc<dyn Counts> = Arc::new(Stated);
-        let limit = RateLimit { count, interval: Duration::HOUR };
-        let plugins = move || vec![plugin("1.0", &partners, &counts, limit)];
+        let plugins = move || ["1.0", "1.1"].map(|version| plugin(version, &partners, &counts, rules)).into();
         let network = Network::with_plugins(&["p", "a", "b"], plugins).await;
         let consortium = Self { network, reach };
         for node in &consortium.network.nodes {
@@ -161,6 +168,12 @@ impl Consortium {
         outcomes.sort();
         outcomes
     }
+}
+
+/// As the reference.
+fn rules() -> Rules {
+    let limit = RateLimit { count: 999, interval: Duration::HOUR };
+    Rules { limit, questions: None, answer_time: std::time::Duration::from_secs(300), minimum_sites: 1 }
 }
 
 /// All belong to one parent organisation: `p` as its portal, the others as data integration centres.
@@ -289,7 +302,7 @@ async fn every_feasibility_task_is_valid_against_our_and_the_published_profiles(
     consortium.network.settle().await;
     let partners: Arc<dyn Partners> = Arc::new(consortium.reach.clone());
     let counts: Arc<dyn Counts> = Arc::new(Stated);
-    let ours: Plugin = plugin("1.0", &partners, &counts, RateLimit { count: 1, interval: Duration::HOUR });
+    let ours: Plugin = plugin("1.0", &partners, &counts, rules());
     let registries = wire::registries(&ours, "plugins/mii-process-feasibility");
     let sent = consortium.network.post.sent.lock().unwrap().clone();
     assert_eq!(sent.len(), 3);
@@ -363,6 +376,77 @@ async fn feasibility_a07_a_site_that_does_not_answer_is_waited_for_and_is_too_la
     let statuses: Vec<_> = results.iter().filter_map(|result| result.str("status")).collect();
     assert_eq!(statuses.iter().filter(|status| **status == "failed").count(), 1, "{statuses:?}");
     assert_eq!(consortium.outcomes(&id).await.len(), 2);
+    consortium.network.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn a_site_that_does_not_answer_is_waited_for_as_long_as_the_node_says() {
+    let rules = Rules { answer_time: std::time::Duration::from_secs(20), ..rules() };
+    let consortium = Consortium::with_rules(rules).await;
+    consortium.network.post.plan("b", &[Fault::Swallowed]);
+    let id = consortium.ask("40").await;
+    consortium.network.pass(Duration::seconds(19)).await;
+    assert_eq!(consortium.portal().status(&id).await, "in-progress");
+    consortium.network.pass(Duration::seconds(2)).await;
+    assert_eq!(consortium.portal().status(&id).await, "completed");
+    assert_eq!(consortium.outcomes(&id).await.len(), 2);
+}
+
+#[tokio::test]
+async fn too_few_sites_are_not_asked() {
+    let consortium = Consortium::with_rules(Rules { minimum_sites: 3, ..rules() }).await;
+    let id = consortium.ask("40").await;
+    consortium.network.settle().await;
+    let error = error_of(&consortium.portal().task(&id).await).unwrap();
+    assert!(error.contains("2 sites could be asked, fewer than the 3"), "{error}");
+    assert_eq!(consortium.network.post.sent_to("a", EXECUTE), []);
+}
+
+#[tokio::test]
+async fn the_budget_of_questions_is_spent_by_new_ones_alone_and_survives_restarts() {
+    let consortium = Consortium::with_rules(Rules { questions: Some(2), ..rules() }).await;
+    let mut measures = Vec::new();
+    for definition in ["40", "50", "60"] {
+        measures.push(consortium.measure(definition, "application/json").await);
+    }
+    let statuses = async |order: &[usize]| {
+        let mut statuses = Vec::new();
+        for number in order {
+            statuses.push(consortium.order(&measures[*number]).await.str("status").unwrap().to_owned());
+        }
+        statuses
+    };
+    assert_eq!(statuses(&[0, 0, 1, 2, 0]).await, ["completed", "completed", "completed", "failed", "completed"]);
+    consortium.site().restart().await;
+    consortium.connect(consortium.site());
+    assert_eq!(statuses(&[2, 1]).await, ["failed", "completed"]);
+    let refused = consortium.order(&measures[2]).await;
+    assert!(error_of(&refused).unwrap().contains("2 different questions in thirty days"), "{refused:?}");
+    consortium.network.clock.advance(Duration::days(31));
+    assert_eq!(statuses(&[2]).await, ["completed"]);
+}
+
+#[tokio::test]
+async fn feasibility_a16_both_versions_run_beside_each_other() {
+    let consortium = Consortium::new().await;
+    let first = consortium.ask("40").await;
+    let measure = question(consortium.portal(), "50", "application/json").await;
+    let mut second = request(&format!("Measure/{measure}"));
+    let process = format!("{BASE}/bpe/Process/feasibilityRequest|1.1");
+    second.set("instantiatesCanonical", process.as_str());
+    let second = consortium.portal().create(second).await;
+    consortium.network.settle().await;
+    assert_eq!(consortium.outcomes(&first).await, [answered("a", 40), answered("b", 40)]);
+    assert_eq!(consortium.outcomes(&second).await, [answered("a", 50), answered("b", 50)]);
+    let sent = consortium.network.post.sent_to("a", EXECUTE);
+    let versions: Vec<_> =
+        sent.iter().map(|task| task.str("instantiatesCanonical").unwrap().rsplit('|').next().unwrap()).collect();
+    assert_eq!(versions, ["1.0", "1.1"]);
+    for task in results(consortium.portal()).await {
+        let canonical = task.str("instantiatesCanonical").unwrap().to_owned();
+        let asked = if canonical.ends_with("|1.1") { 50 } else { 40 };
+        assert_eq!(count_of(&read_report(consortium.portal(), &report_of(&task, "output")).await), asked);
+    }
     consortium.network.assert_quiet().await;
 }
 
