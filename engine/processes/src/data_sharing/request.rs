@@ -363,12 +363,12 @@ pub(super) struct ConcludeRequest;
 
 impl ServiceStep for ConcludeRequest {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
-        for site in entries(context, "sites") {
-            let organization = organization_of(&site);
-            let outcome = context.string(&outcome_variable(organization));
-            let outcome = outcome.unwrap_or_else(|| failure::NO_ANSWER.to_owned());
-            context.add_output(inputs::outcome(organization, &outcome));
-        }
-        failure::fail_start_task(context)
+        let sites = entries(context, "sites");
+        let outcomes = sites.iter().map(|site| {
+            let outcome = context.string(&outcome_variable(organization_of(site)));
+            inputs::outcome(organization_of(site), outcome.as_deref().unwrap_or(failure::NO_ANSWER))
+        });
+        let outcomes = outcomes.collect();
+        failure::conclude(context, outcomes)
     }
 }

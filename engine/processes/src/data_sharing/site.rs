@@ -272,7 +272,7 @@ impl ServiceStep for ConcludeExtraction {
                 context.add_output(inputs::outcome(&own, &code));
                 Ok(())
             }
-            Some(_) => failure::fail_start_task(context),
+            Some(_) => failure::conclude(context, Vec::new()),
         }
     }
 }
