@@ -150,7 +150,7 @@ fn only_plain_https_addresses_are_base_urls() {
 
 #[test]
 fn asking_is_bounded_and_versions_are_known() {
-    let with = |lines: &str| read(&template().replace("url = \"sqlite:data/engine.db\"", lines));
+    let with = |section: &str| read(&format!("{}\n{section}", template()));
     let default = read(&template()).unwrap().feasibility;
     assert_eq!(default, crate::settings::Feasibility::default());
     assert_eq!((default.versions.as_slice(), default.answer_time.as_secs()), (&["1.0"][..], 300));
