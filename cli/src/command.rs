@@ -94,6 +94,14 @@ pub(crate) async fn run(arguments: Arguments) -> u8 {
         Command::Fhir(Fhir::Convert(convert)) => fhir::convert(&convert),
         Command::Fhir(Fhir::Validate(validate)) => fhir::validate(&validate, format),
         Command::Process(Process::List(directory)) => process::list(&directory.directory, format).await,
+        Command::Process(Process::Show(one)) => process::show(&one, format).await,
+        Command::Process(Process::Install(install)) => process::install::run(&install, format).await,
+        Command::Process(Process::Load(directory)) => process::load(&directory.directory, format).await,
+        Command::Process(Process::Retire(one)) => process::order(&one, "retired", format).await,
+        Command::Process(Process::Exclude(one)) => process::order(&one, "excluded", format).await,
+        Command::Process(Process::Activate(one)) => process::order(&one, "active", format).await,
+        Command::Process(Process::New(new)) => process::new::run(&new, format),
+        Command::Process(Process::Test(test)) => process::test::run(&test, format).await,
         Command::Process(Process::Check(check)) => process::check::run(&check.path, check.simulate, format),
     }
 }

@@ -7,6 +7,7 @@
 mod approvals;
 mod commands;
 mod instances;
+mod plug_ins;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::bootstrap::own_identity;
 use crate::configuration::Configuration;
+use crate::plug_ins::PlugIns;
 use crate::records::Records;
 use crate::run::ReloadAnswer;
 use crate::snapshots::Snapshots;
@@ -52,6 +54,7 @@ pub(crate) struct Administration {
     processes: Arc<Runtime>,
     snapshots: Arc<Snapshots>,
     policies: Arc<PolicyHistory>,
+    plug_ins: Arc<PlugIns>,
     records: Records,
     reload: mpsc::Sender<ReloadAnswer>,
     started: Instant,
@@ -92,6 +95,7 @@ impl Administration {
         processes: &Arc<Runtime>,
         snapshots: &Arc<Snapshots>,
         policies: &Arc<PolicyHistory>,
+        plug_ins: &Arc<PlugIns>,
         records: &Records,
         client_certificate: &Arc<ArcSwap<certs::Certificate>>,
         reload: mpsc::Sender<ReloadAnswer>,
@@ -105,6 +109,7 @@ impl Administration {
             processes: Arc::clone(processes),
             snapshots: Arc::clone(snapshots),
             policies: Arc::clone(policies),
+            plug_ins: Arc::clone(plug_ins),
             records: records.clone(),
             reload,
             started: Instant::now(),
@@ -184,6 +189,9 @@ impl Administration {
         match (head.method, path) {
             (Method::GET, "/status") => self.status().await,
             (Method::GET, "/processes") => self.list_processes().await,
+            (Method::POST, "/processes/load") => self.load_plug_ins().await,
+            (Method::POST, "/processes/state") => self.order_state(&body).await,
+            (Method::GET, path) if path.starts_with("/processes/") => self.show_process(path).await,
             (Method::GET, "/tasks") => self.list_tasks(head.uri.query().unwrap_or_default()).await,
             (Method::POST, "/tasks") => self.start_task(&body).await,
             (Method::POST, "/reload") => self.reload().await,

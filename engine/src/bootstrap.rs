@@ -1,6 +1,5 @@
-//! What a node stores about itself before it serves: base resources, its own Organization and Endpoint, and the resources
-//! of the installed processes. The last two go through the endpoint's rules and validation like any request
-//! (`access-and-edge.md` 3.2).
+//! What a node stores about itself before it serves: its own Organization and Endpoint, which go through the endpoint's
+//! rules and validation like any request (`access-and-edge.md` 3.2).
 //!
 //! The own Organization is written once and later only completed with a new thumbprint; what an allow-list added to it
 //! stays.
@@ -8,7 +7,7 @@
 use endpoint::{Endpoint, LocalError};
 use fhir::{Object, Resource, ResourceType, Value};
 use policies::{EndpointIdentifier, Identity, OrganizationIdentity};
-use processes::{Plugin, PluginError};
+use processes::PluginError;
 use store::{ReadFilter, Store, StoreError, StoredResource};
 
 use crate::configuration::Configuration;
@@ -39,6 +38,9 @@ pub enum BootstrapError {
     /// The node's keys cannot be used.
     #[error("the keys of data sharing cannot be used: {0}")]
     Keys(String),
+    /// The packages cannot be had.
+    #[error("process plug-ins cannot be loaded: {0}")]
+    Packages(String),
     /// The stored Endpoint has another address, which cannot be changed.
     #[error(
         "the stored Endpoint {identifier} has the address {stored}, but base-url is {configured}; an address cannot change: restore base-url, or choose a new endpoint-identifier"
@@ -173,54 +175,12 @@ fn first_bundle(configuration: &Configuration) -> Resource {
     ])
 }
 
-/// Stores the resources of the installed processes that are not stored yet.
-pub(crate) async fn plugins<'p>(
-    configuration: &Configuration,
-    endpoint: &Endpoint,
-    plugins: impl Iterator<Item = &'p Plugin>,
-) -> Result<(), BootstrapError> {
-    let organization = configuration.settings.organization_identifier.as_str();
-    for plugin in plugins {
-        let entries = plugin.resources(organization)?.into_iter().map(post_if_missing).collect();
-        let result = endpoint.execute_local(own_identity(configuration), transaction(entries)).await;
-        result.map_err(|source| BootstrapError::Refused {
-            what: format!("the resources of plug-in {}", plugin.name),
-            source,
-        })?;
-    }
-    Ok(())
-}
-
-fn post_if_missing(resource: Resource) -> Value {
-    let resource_type = resource.type_name().to_owned();
-    let condition = match resource.list("identifier").first() {
-        Some(identifier) if resource_type == "Task" => {
-            format!(
-                "identifier={}|{}",
-                identifier.str("system").unwrap_or_default(),
-                identifier.str("value").unwrap_or_default()
-            )
-        }
-        _ => format!(
-            "url={}&version={}",
-            resource.str("url").unwrap_or_default(),
-            resource.str("version").unwrap_or_default()
-        ),
-    };
-    let request = Object::new().with("method", "POST").with("url", resource_type).with("ifNoneExist", condition);
-    Object::new()
-        .with("fullUrl", format!("urn:uuid:{}", uuid::Uuid::new_v4()))
-        .with("resource", resource.into_tree())
-        .with("request", request)
-        .into()
-}
-
 fn put(full_url: &str, resource: Resource, url: &str) -> Value {
     let request = Object::new().with("method", "PUT").with("url", url);
     Object::new().with("fullUrl", full_url).with("resource", resource.into_tree()).with("request", request).into()
 }
 
-fn transaction(entries: Vec<Value>) -> Resource {
+pub(crate) fn transaction(entries: Vec<Value>) -> Resource {
     let mut bundle = Resource::new("Bundle");
     bundle.set("type", "transaction");
     bundle.set("entry", entries);

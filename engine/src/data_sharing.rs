@@ -64,8 +64,12 @@ pub(crate) struct NodeKeys {
 
 impl NodeKeys {
     /// Makes the files that are missing.
-    pub(crate) fn open(settings: &node::Settings, allow_list: &Arc<ArcSwap<AllowList>>) -> std::io::Result<Self> {
-        let folder = settings.directory.data();
+    pub(crate) fn open(
+        folder: &Path,
+        settings: &node::Settings,
+        allow_list: &Arc<ArcSwap<AllowList>>,
+    ) -> std::io::Result<Self> {
+        let folder = folder.to_owned();
         let keys = Self {
             folder,
             certificate: settings.client_certificate.clone(),

@@ -24,11 +24,14 @@ mod database;
 mod feasibility;
 mod gauges;
 mod initial_bundle;
+mod inside;
 mod messenger;
+mod plug_ins;
 mod records;
 mod run;
 mod snapshots;
 mod tasks;
+mod trial;
 mod workers;
 
 pub use configuration::{Configuration, ConfigurationError};

@@ -10,14 +10,10 @@ use arc_swap::ArcSwap;
 use audit::Log;
 use client::Client;
 use daemon::{Arguments, EXIT_CONFIGURATION, Parts, Reloads};
-use endpoint::{Endpoint, LeaveTasks, Options, PolicyHistory, Software, TaskHandler, peer_uids};
+use endpoint::{Endpoint, PolicyHistory, peer_uids};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use node::{OnFailure, Processes, Settings};
-use policies::AllowList;
-use processes::{
-    LocalNode, Package, PackageError, Plugin, ProcessError, Runtime, allow_list, data_sharing, feasibility, package,
-    ping_pong,
-};
+use node::Settings;
+use processes::ProcessError;
 use settings::Finding;
 use store::{Store, StoreError};
 use tokio::net::UnixListener;
@@ -29,23 +25,21 @@ use crate::base_resources::BaseResourceError;
 use crate::bootstrap::{self, BootstrapError};
 use crate::configuration::{Configuration, ConfigurationError, PROCESS};
 use crate::confinement;
-use crate::data_sharing::{self as keys, NodeKeys};
+use crate::data_sharing as keys;
 use crate::database;
-use crate::feasibility::SiteCounts;
 use crate::initial_bundle::{self, InitialBundleError};
+use crate::inside::Inside;
 use crate::messenger::{Outgoing, client_settings, list_client_settings};
 use crate::records::Records;
 use crate::snapshots::Snapshots;
-use crate::tasks::Tasks;
+use crate::trial;
 use crate::workers::{self, Workers, WorkersError};
 
 /// Size at which the next audit file is begun.
-const AUDIT_FILE_BYTES: u64 = 256 << 20;
+pub(crate) const AUDIT_FILE_BYTES: u64 = 256 << 20;
 /// What the kernel says of users without a number (`/proc/sys/kernel/overflowuid`, which is never changed in practice and
 /// which a confined process cannot read).
-const UNMAPPED_USER: u32 = 65_534;
-/// Entries of a page when the client names no number (DSF: 20).
-const PAGE_COUNT: u32 = 20;
+pub(crate) const UNMAPPED_USER: u32 = 65_534;
 
 /// Why the engine ended.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +83,6 @@ pub enum RunError {
     /// The processes cannot begin.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A process plug-in cannot be read.
-    #[error("a process plug-in cannot be used: {0}")]
-    Package(#[from] PackageError),
     /// Workers cannot be served.
     #[error(transparent)]
     Workers(#[from] WorkersError),
@@ -140,9 +131,8 @@ impl RunError {
                 | Self::Confinement(_)
                 | Self::Client(_)
                 | Self::Database(_)
-                | Self::Package(_)
                 | Self::Workers(_)
-                | Self::Bootstrap(BootstrapError::OtherAddress { .. })
+                | Self::Bootstrap(BootstrapError::OtherAddress { .. } | BootstrapError::Packages(_))
                 | Self::InitialBundle(InitialBundleError::File { .. } | InitialBundleError::Refused { .. })
         )
     }
@@ -152,7 +142,11 @@ impl RunError {
 #[must_use]
 pub fn check() -> ExitCode {
     let (findings, code) = match Configuration::load() {
-        Ok(configuration) => (configuration.warnings, 0),
+        Ok(mut configuration) => {
+            configuration.warnings.extend(trial::findings(&configuration));
+            let is_wrong = configuration.warnings.iter().any(Finding::is_error);
+            (configuration.warnings, if is_wrong { EXIT_CONFIGURATION } else { 0 })
+        }
         Err(ConfigurationError(findings)) => (findings, EXIT_CONFIGURATION),
     };
     print_findings(&findings);
@@ -216,45 +210,15 @@ async fn run_in(
     let log = Arc::new(Log::open(&audit_file, audit::Options { file_bytes: AUDIT_FILE_BYTES })?);
     let records = Records::new(Arc::clone(&log));
     let key = Arc::new(node::ProcessKey::new(configuration.settings.client_certificate.clone()));
+    let keys_folder = configuration.settings.directory.data();
+    let inside =
+        Inside::open(&configuration, &keys_folder, gateway, &store, &records, Arc::new(move || metrics.render()))
+            .await?;
+    let Inside { outgoing, lists, node_keys, processes, snapshots, policies, endpoint, plug_ins } = inside;
     let settings = &configuration.settings;
-    let empty = AllowList::empty(settings.organization_identifier.clone(), settings.base_url.as_str());
-    let allow_list = Arc::new(ArcSwap::from_pointee(empty));
-    let client = Client::new(client_settings(settings, &configuration.policy, &allow_list))?;
-    let outgoing = Arc::new(Outgoing { client, allow_list: Arc::clone(&allow_list) });
-    let node_keys = NodeKeys::open(settings, &allow_list)
-        .map_err(|source| RunError::System { what: "the keys of data sharing", source })?;
-    let node_keys = Arc::new(node_keys);
-    let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
-    let lists = Client::new(list_client_settings(settings, &configuration.policy, &allow_list))?;
-    let lists = Arc::new(PartnerLists::new(lists, Arc::clone(&policies), store.clone()));
-    let plugins = installed(settings, &outgoing, &node_keys, &lists)?;
-    let packages = packages(settings)?;
-    let processes = Runtime::start_with(store.clone(), local_node(&configuration), &plugins, &packages, store.owner());
-    let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
-    let processes = Arc::new(processes.await?.keeping_incidents(keeps_incidents));
-    let snapshots = Snapshots::new(store.clone(), Arc::clone(&allow_list));
-
-    let endpoint = Endpoint::new(Options {
-        base_url: settings.base_url.as_str().to_owned(),
-        organization: settings.organization_identifier.clone(),
-        page_count: PAGE_COUNT,
-        software: software(),
-        store: store.clone(),
-        policies: Arc::clone(&policies),
-        peers: peer_uids(vec![gateway]),
-        tasks: task_handler(settings.engine.processes, &processes),
-        audit: Arc::new(records.clone()),
-        publisher: Arc::clone(&snapshots) as Arc<dyn endpoint::AllowListPublisher>,
-        remote: Arc::clone(&outgoing) as Arc<dyn endpoint::RemoteReferences>,
-        metrics: Arc::new(move || metrics.render()),
-    });
-    lists.open(endpoint.clone(), bootstrap::own_identity(&configuration));
-    bootstrap::own_node(&configuration, &endpoint, &store).await?;
-    bootstrap::plugins(&configuration, &endpoint, plugins.iter()).await?;
-    bootstrap::plugins(&configuration, &endpoint, packages.iter().map(|package| &package.plugin)).await?;
     initial_bundle::apply(&configuration, &endpoint, &store).await?;
     endpoint.publish_allow_list().await;
-    if settings.engine.processes == Processes::Installed {
+    if settings.engine.processes == node::Processes::Installed {
         keys::announce(&configuration, &endpoint, &store, &node_keys).await?;
     }
 
@@ -268,6 +232,7 @@ async fn run_in(
         &processes,
         &snapshots,
         &policies,
+        &plug_ins,
         &records,
         &certificate,
         ask_reload,
@@ -346,76 +311,6 @@ fn record_metrics() -> Result<PrometheusHandle, RunError> {
         }
     });
     Ok(handle)
-}
-
-fn installed(
-    settings: &Settings,
-    outgoing: &Arc<Outgoing>,
-    keys: &Arc<NodeKeys>,
-    lists: &Arc<PartnerLists>,
-) -> Result<Vec<Plugin>, RunError> {
-    if settings.engine.processes == Processes::None {
-        return Ok(Vec::new());
-    }
-    let counts =
-        SiteCounts::open(settings).map_err(|source| RunError::System { what: "the source of records", source })?;
-    let counts = Arc::new(counts);
-    let parts = data_sharing::Parts {
-        contents: Arc::clone(outgoing) as Arc<dyn data_sharing::Contents>,
-        vault: Arc::clone(keys) as Arc<dyn data_sharing::Vault>,
-        records: Arc::clone(&counts) as Arc<dyn data_sharing::SiteRecords>,
-        rules: data_sharing::SiteRules {
-            four_eyes: settings.data_sharing.four_eyes,
-            minimum_cohort: settings.data_sharing.minimum_cohort,
-        },
-    };
-    let counts = counts as Arc<dyn feasibility::Counts>;
-    let partners = Arc::clone(outgoing) as Arc<dyn feasibility::Partners>;
-    let count = settings.source.as_ref().map_or(0, |source| source.requests_per_hour);
-    let rules = feasibility::Rules {
-        limit: feasibility::RateLimit { count, interval: time::Duration::HOUR },
-        questions: settings.feasibility.questions,
-        answer_time: settings.feasibility.answer_time,
-        minimum_sites: settings.feasibility.minimum_sites,
-    };
-    let lists = Arc::clone(lists) as Arc<dyn allow_list::Lists>;
-    let feasibility =
-        settings.feasibility.versions.iter().map(|version| feasibility::plugin(version, &partners, &counts, rules));
-    Ok([ping_pong::plugin(), allow_list::plugin(&lists), data_sharing::plugin(&parts)]
-        .into_iter()
-        .chain(feasibility)
-        .collect())
-}
-
-fn packages(settings: &Settings) -> Result<Vec<Package>, PackageError> {
-    match settings.engine.processes {
-        Processes::Installed => package::load_all(&settings.engine.plugins),
-        Processes::None => Ok(Vec::new()),
-    }
-}
-
-fn task_handler(processes: Processes, runtime: &Arc<Runtime>) -> Arc<dyn TaskHandler> {
-    match processes {
-        Processes::Installed => Arc::new(Tasks(Arc::clone(runtime))),
-        Processes::None => Arc::new(LeaveTasks),
-    }
-}
-
-fn local_node(configuration: &Configuration) -> LocalNode {
-    let settings = &configuration.settings;
-    LocalNode {
-        organization_identifier: settings.organization_identifier.to_string(),
-        endpoint_identifier: settings.endpoint_identifier.to_string(),
-        base_url: settings.base_url.as_str().to_owned(),
-    }
-}
-
-fn software() -> Software {
-    Software {
-        name: "Schleuse".to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        release_date: "2026-11-22".to_owned(),
-    }
 }
 
 /// The one user that is believed to be the gateway: its own, or where both run as one user, the engine's. In a user

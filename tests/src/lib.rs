@@ -28,6 +28,7 @@ pub mod command;
 pub mod guard;
 pub mod members;
 pub mod network;
+pub mod plug_ins;
 pub mod search;
 pub mod tasks;
 pub mod transfer;

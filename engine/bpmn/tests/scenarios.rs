@@ -39,16 +39,20 @@ fn scenarios() -> Vec<(String, Scenario)> {
     found
 }
 
-/// Tests of this crate and of `engine/processes` that bear the number of a case, by case.
+/// Tests of this crate, of `engine/processes` and against whole nodes that bear the number of a case, by case.
 fn numbered_tests() -> BTreeMap<String, BTreeSet<String>> {
     let mut cases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for folder in ["tests", "../processes/src/tests"] {
+    for folder in ["tests", "../processes/src/tests", "../../tests/tests"] {
         for file in std::fs::read_dir(here(folder)).unwrap().map(|entry| entry.unwrap().path()) {
             let Ok(text) = std::fs::read_to_string(&file) else { continue };
             let functions =
                 text.lines().filter_map(|line| line.split("fn ").nth(1)).filter(|name| name.starts_with("bpmn_"));
             for case in functions.flat_map(coverage::cases_of) {
-                let crate_name = if folder == "tests" { "bpmn" } else { "processes" };
+                let crate_name = match folder {
+                    "tests" => "bpmn",
+                    "../../tests/tests" => "node",
+                    _ => "processes",
+                };
                 let name = format!("{crate_name}: {}", file.file_name().unwrap().to_string_lossy());
                 cases.entry(case).or_default().insert(name);
             }

@@ -56,7 +56,7 @@ pub(crate) fn run_transaction(
             Ok((reply, shown)) => response::done(reply, shown, &base_url),
             // A resource that is not there does not abort, everything else does.
             Err(refusal) if is_read && refusal.status == StatusCode::NOT_FOUND => response::refused(&refusal),
-            Err(refusal) => return Err(recode(refusal)),
+            Err(refusal) => return Err(recode(refusal.of_entry(index))),
         };
         answers.push((index, answer));
     }
@@ -124,6 +124,7 @@ fn recode(mut refusal: Refusal) -> Refusal {
         if refusal.issues.is_empty() {
             let mut with_outcome = Refusal::bad_request("Entry of the transaction failed");
             with_outcome.evidence = refusal.evidence.take();
+            with_outcome.entry = refusal.entry;
             return with_outcome;
         }
     }

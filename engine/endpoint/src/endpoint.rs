@@ -84,6 +84,8 @@ pub struct LocalError {
     pub diagnostics: String,
     /// The OperationOutcome.
     pub outcome: Option<Resource>,
+    /// The entry of a transaction that it is about, if it is one.
+    pub entry: Option<u16>,
 }
 
 // === impl Endpoint ===
@@ -337,6 +339,7 @@ impl From<&Refusal> for LocalError {
             code: refusal.code.as_str(),
             diagnostics: texts.join("; "),
             outcome: refusal.outcome(),
+            entry: refusal.entry.and_then(|entry| u16::try_from(entry).ok()),
         }
     }
 }

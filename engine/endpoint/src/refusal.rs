@@ -109,6 +109,8 @@ pub(crate) struct Refusal {
     pub(crate) evidence: Option<String>,
     /// What was to be written and waits for approval.
     pub(crate) pending: Option<Pending>,
+    /// Which entry of a transaction it is about.
+    pub(crate) entry: Option<usize>,
 }
 
 /// The OperationOutcome of these issues; none if there are none.
@@ -143,17 +145,23 @@ impl Refusal {
     ) -> Self {
         let mut issue = Issue::new(Severity::Error, issue_type, cut(diagnostics));
         issue.details = Some((CODE_SYSTEM.to_owned(), code.as_str().to_owned()));
-        Self { status, code, issues: vec![issue], headers: Vec::new(), evidence: None, pending: None }
+        Self { status, code, issues: vec![issue], headers: Vec::new(), evidence: None, pending: None, entry: None }
     }
 
     /// A refusal with an empty body.
     pub(crate) const fn empty(status: StatusCode, code: Code) -> Self {
-        Self { status, code, issues: Vec::new(), headers: Vec::new(), evidence: None, pending: None }
+        Self { status, code, issues: Vec::new(), headers: Vec::new(), evidence: None, pending: None, entry: None }
     }
 
     /// Adds what the log should say beside the code.
     pub(crate) fn because(mut self, evidence: impl Into<String>) -> Self {
         self.evidence = Some(evidence.into());
+        self
+    }
+
+    /// Says which entry of a transaction it is about.
+    pub(crate) const fn of_entry(mut self, index: usize) -> Self {
+        self.entry = Some(index);
         self
     }
 
@@ -169,7 +177,7 @@ impl Refusal {
         for issue in &mut issues {
             issue.details = Some((CODE_SYSTEM.to_owned(), Code::Snapshot.as_str().to_owned()));
         }
-        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None, pending: None }
+        Self { status, code: Code::Snapshot, issues, headers: Vec::new(), evidence: None, pending: None, entry: None }
     }
 
     /// 403, a rule denies.
@@ -239,6 +247,7 @@ impl Refusal {
             headers: Vec::new(),
             evidence,
             pending: None,
+            entry: None,
         }
     }
 

@@ -43,7 +43,7 @@ pub enum DefinitionError {
 }
 
 /// Definitions by process and by digest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Definitions {
     by_process: BTreeMap<(String, String), Arc<Definition>>,
     by_digest: BTreeMap<String, Arc<Definition>>,
@@ -66,6 +66,12 @@ impl Definition {
         Ok(Self { digest, key, version, xml: xml.to_vec(), model, retention })
     }
 
+    /// Key and version tag.
+    #[must_use]
+    pub fn name(&self) -> (String, String) {
+        (self.key.clone(), self.version.clone())
+    }
+
     /// The process of the model.
     #[must_use]
     pub fn process(&self) -> Option<&bpmn::Process> {
@@ -80,6 +86,18 @@ impl Definitions {
     pub fn install(&mut self, definition: Arc<Definition>) {
         self.keep(Arc::clone(&definition));
         self.by_process.insert((definition.key.clone(), definition.version.clone()), definition);
+    }
+
+    /// New instances of the process do not start any more; those that run keep their definition.
+    pub fn remove(&mut self, key: &str, version: &str) {
+        self.by_process.remove(&(key.to_owned(), version.to_owned()));
+    }
+
+    /// Keeps what another catalogue knows for instances that run it.
+    pub fn keep_all(&mut self, other: &Self) {
+        for (digest, definition) in &other.by_digest {
+            self.by_digest.entry(digest.clone()).or_insert_with(|| Arc::clone(definition));
+        }
     }
 
     /// Keeps a definition for instances that already run it.

@@ -171,7 +171,7 @@ impl Runtime {
         topic: &FetchTopic,
     ) -> Result<Result<ExternalTask, WorkItem>, StoreError> {
         let Some(row) = tx.instance(&item.instance)? else { return Ok(Err(item)) };
-        let Ok((definition, instance)) = read_instance(self, &row) else { return Ok(Err(item)) };
+        let Ok((definition, instance)) = read_instance(&self.catalogue(), &row) else { return Ok(Err(item)) };
         let Some(step) = instance.pending_step(&item.id) else { return Ok(Err(item)) };
         let seen = instance.variables(step.token);
         let variables = if topic.is_local { seen.local_map() } else { seen.to_map() };
@@ -262,7 +262,7 @@ impl Runtime {
             return Ok(());
         }
         let Some(row) = tx.instance(&item.instance)? else { return Ok(()) };
-        let token = read_instance(self, &row)
+        let token = read_instance(&self.catalogue(), &row)
             .ok()
             .and_then(|(_, instance)| instance.pending_step(&item.id).map(|step| step.token));
         let mut unit = Unit::new(self, tx);

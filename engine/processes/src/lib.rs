@@ -21,6 +21,7 @@
 //! - Tasks that nobody took over are taken over or failed at the start; ended instances are removed after their time.
 
 pub mod allow_list;
+pub mod catalogue;
 pub mod data_sharing;
 pub mod definition;
 pub mod external;
@@ -33,17 +34,20 @@ pub mod ping_pong;
 pub mod plugin;
 mod retention;
 pub mod runtime;
+pub mod state;
 pub mod step;
 pub mod task;
 pub mod terms;
 pub mod user_task;
 pub mod work;
 
+pub use catalogue::{Catalogue, Origin, Publication, Published, Refused};
 pub use definition::{Definition, Definitions};
 pub use outbox::{Delivery, DeliveryFailure, FailureKind, Messenger};
-pub use plugin::package::{self, Package, PackageError};
+pub use plugin::package::{self, Found, OnFailure, Package, PackageError};
 pub use plugin::{Plugin, PluginError};
 pub use runtime::{AnswerError, LocalNode, OperateError, ProcessError, Runtime};
+pub use state::ProcessState;
 pub use step::{BoxFuture, Listener, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
 pub use user_task::UserTaskListener;
 pub use work::{ContentReader, ContentWriter, WorkContext};

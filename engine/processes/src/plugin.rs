@@ -5,6 +5,7 @@
 //! through the endpoint as any other resource. An error in a plug-in is an error at start, never a half-loaded process.
 
 mod archive;
+pub(crate) mod assignment;
 pub mod package;
 
 use std::collections::BTreeMap;
@@ -97,6 +98,18 @@ pub enum PluginError {
     },
 }
 
+// === impl PluginError ===
+
+impl PluginError {
+    /// The file that is wrong, where it is one.
+    pub(crate) const fn file(&self) -> Option<&'static str> {
+        match self {
+            Self::Resource { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+}
+
 // === impl Plugin ===
 
 impl Plugin {
@@ -137,7 +150,13 @@ impl Plugin {
 
     /// The resources as a node of this organisation stores them.
     pub fn resources(&self, organization: &str) -> Result<Vec<Resource>, PluginError> {
-        self.resources.iter().map(|(file, text)| self.resource(file, text, organization)).collect()
+        Ok(self.named_resources(organization)?.into_iter().map(|(_, resource)| resource).collect())
+    }
+
+    /// The same, each with its file.
+    pub(crate) fn named_resources(&self, organization: &str) -> Result<Vec<(&'static str, Resource)>, PluginError> {
+        let resources = self.resources.iter();
+        resources.map(|(file, text)| Ok((*file, self.resource(file, text, organization)?))).collect()
     }
 
     fn resource(&self, file: &'static str, text: &str, organization: &str) -> Result<Resource, PluginError> {

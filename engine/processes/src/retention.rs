@@ -34,10 +34,11 @@ pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessE
             Ok::<_, ProcessError>((now, tx.ended_instances(now, from, limits::BATCH)?))
         });
         let (now, page) = page.await?;
+        let catalogue = runtime.catalogue();
         let Some(last) = page.last() else { return Ok(removed) };
         after = Some((last.created, last.id.clone()));
         let is_old = |ended: &store::processes::EndedInstance| {
-            let definition = runtime.definitions.by_digest(&ended.definition_digest);
+            let definition = catalogue.definitions.by_digest(&ended.definition_digest);
             now - ended.ended > definition.map_or(limits::RETENTION, |definition| definition.retention)
         };
         let old: Vec<String> = page.into_iter().filter(is_old).map(|ended| ended.id).collect();

@@ -14,15 +14,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use fhir::Resource;
 use store::{Store, StoreError, Transaction};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::definition::{Definition, Definitions};
+use crate::catalogue::Catalogue;
+use crate::definition::Definition;
 use crate::outbox::Sending;
-use crate::plugin::package::Package;
-use crate::plugin::{Implementations, Plugin, PluginError};
+use crate::plugin::package::{Found, OnFailure};
+use crate::plugin::{Plugin, PluginError};
 use crate::work::Working;
 use crate::{jobs, outbox, retention, work};
 pub use answers::AnswerError;
@@ -52,12 +54,13 @@ pub struct LocalNode {
 pub struct Runtime {
     pub(crate) store: Store,
     pub(crate) node: Arc<LocalNode>,
-    pub(crate) definitions: Definitions,
-    pub(crate) implementations: Implementations,
-    /// Models of packages that are left out, and why.
-    refused: Vec<String>,
-    /// Whether a step that failed waits for an operator instead of failing its instance (`on-failure = "incident"`).
-    pub(crate) keeps_incidents: bool,
+    /// What is installed; replaced as a whole.
+    catalogue: ArcSwap<Catalogue>,
+    /// The built-in part of it.
+    built_in: Catalogue,
+    /// Whether a step that failed waits for an operator instead of failing its instance (`on-failure = "incident"`),
+    /// unless its package says otherwise.
+    keeps_incidents: bool,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
     /// Messages on their way.
@@ -124,69 +127,88 @@ pub(crate) const fn is_final(error: &StoreError) -> bool {
 impl Runtime {
     /// Loads the plug-ins, stores their definitions and takes over what an earlier run of this engine had claimed.
     pub async fn start(store: Store, node: LocalNode, plugins: &[Plugin], owner: &str) -> Result<Self, ProcessError> {
-        Self::start_with(store, node, plugins, &[], owner).await
+        Self::start_with(store, node, plugins, &Found::default(), owner).await
     }
 
-    /// As [`Self::start`], with the packages of the node: what of them cannot run is left out and reported.
+    /// As [`Self::start`], with the packages of a folder: what of them cannot run is left out and reported.
     pub async fn start_with(
         store: Store,
         node: LocalNode,
         plugins: &[Plugin],
-        packages: &[Package],
+        found: &Found,
         owner: &str,
     ) -> Result<Self, ProcessError> {
-        let mut definitions = Definitions::default();
-        let mut implementations = Implementations::standard();
-        plugins.iter().for_each(|plugin| implementations.extend(&plugin.implementations));
-        // What a package binds is for classes that nobody here implements; it cannot take over those of others.
-        packages.iter().for_each(|package| implementations.bind_missing(&package.plugin.implementations));
-        for plugin in plugins {
-            for definition in plugin.definitions_with(&implementations)? {
-                if definitions.installed(&definition.key, &definition.version).is_some() {
-                    let (key, version) = (definition.key, definition.version);
-                    return Err(PluginError::Twice { plugin: plugin.name, key, version }.into());
-                }
-                definitions.install(Arc::new(definition));
-            }
-        }
-        let refused = install_packages(&mut definitions, &implementations, packages);
-        let installed: Vec<Arc<Definition>> = definitions.all_installed().map(Arc::clone).collect();
-        let newest: Vec<Arc<Definition>> = definitions.all_newest().map(Arc::clone).collect();
+        let built_in = Catalogue::built_in(plugins, &node)?;
+        let runtime = Self {
+            store,
+            node: Arc::new(node),
+            catalogue: ArcSwap::from_pointee(built_in.clone()),
+            built_in,
+            keeps_incidents: false,
+            owner: owner.to_owned(),
+            sending: Sending::default(),
+            working: Arc::default(),
+        };
         let own = owner.to_owned();
-        let stored = store
+        runtime.store.write(move |tx| tx.release_locks(&own)).await?;
+        runtime.install(runtime.judge(found)).await?;
+        Ok(runtime)
+    }
+
+    /// What would be installed with these packages.
+    #[must_use]
+    pub fn judge(&self, found: &Found) -> Catalogue {
+        self.built_in.with(found, &self.node)
+    }
+
+    /// Puts a catalogue in force: Tasks that come from now on meet it. Instances keep the definitions that they run.
+    pub async fn install(&self, mut catalogue: Catalogue) -> Result<(), ProcessError> {
+        for refused in catalogue.refused() {
+            tracing::error!(refused = %refused, whole = refused.whole, "a plug-in, or a process of one, is left out");
+        }
+        let installed: Vec<Arc<Definition>> = catalogue.definitions.all_installed().map(Arc::clone).collect();
+        let newest: Vec<Arc<Definition>> = catalogue.definitions.all_newest().map(Arc::clone).collect();
+        let stored = self
+            .store
             .write(move |tx| {
                 for definition in &installed {
                     tx.insert_definition(&definition.digest, &definition.key, &definition.version, &definition.xml)?;
                 }
-                tx.release_locks(&own)?;
                 timer_start::schedule(tx, &newest)?;
                 Ok::<_, ProcessError>(tx.definitions()?)
             })
             .await?;
+        catalogue.definitions.keep_all(&self.catalogue().definitions);
         for row in stored {
-            if definitions.by_digest(&row.digest).is_some() {
+            if catalogue.definitions.by_digest(&row.digest).is_some() {
                 continue;
             }
             // A model of an earlier version that is not understood any more fails its instances, not the node.
             match Definition::parse(&row.xml) {
-                Ok(definition) => definitions.keep(Arc::new(definition)),
+                Ok(definition) => catalogue.definitions.keep(Arc::new(definition)),
                 Err(error) => {
                     let (process, version, digest) = (row.process_key, row.version_tag, row.digest);
                     tracing::error!(process, version, digest, %error, "a stored process definition cannot be read; instances of it will fail");
                 }
             }
         }
-        Ok(Self {
-            store,
-            node: Arc::new(node),
-            definitions,
-            implementations,
-            refused,
-            keeps_incidents: false,
-            owner: owner.to_owned(),
-            sending: Sending::default(),
-            working: Arc::default(),
-        })
+        self.catalogue.store(Arc::new(catalogue));
+        Ok(())
+    }
+
+    /// What is installed now.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    /// Whether a step of the process that failed waits for an operator: as its package says, else as the node does.
+    pub(crate) fn keeps_incidents(&self, catalogue: &Catalogue, definition: &Definition) -> bool {
+        let origin = catalogue.origin(&definition.key, &definition.version);
+        match origin.and_then(|origin| origin.on_failure) {
+            Some(on_failure) => on_failure == OnFailure::Incident,
+            None => self.keeps_incidents,
+        }
     }
 
     /// Takes over a Task that this transaction created with status `requested`; gives its newest version.
@@ -200,8 +222,9 @@ impl Runtime {
     }
 
     /// Installed processes.
-    pub fn installed(&self) -> impl Iterator<Item = &Arc<Definition>> {
-        self.definitions.all_installed()
+    #[must_use]
+    pub fn installed(&self) -> Vec<Arc<Definition>> {
+        self.catalogue().installed()
     }
 
     /// Has steps that failed wait for an operator, who retries, resolves or cancels.
@@ -209,12 +232,6 @@ impl Runtime {
     pub const fn keeping_incidents(mut self, keeps: bool) -> Self {
         self.keeps_incidents = keeps;
         self
-    }
-
-    /// Models of packages that were left out at the start, and why.
-    #[must_use]
-    pub fn refused(&self) -> &[String] {
-        &self.refused
     }
 
     /// Runs the workers until `stop` turns true; work that has begun is finished. Returns earlier only if one of them has
@@ -252,36 +269,4 @@ pub(crate) async fn pause(stop: &mut watch::Receiver<bool>, time: std::time::Dur
         () = tokio::time::sleep(time) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-}
-
-/// Installs the models of packages. A process that two of them bring is taken from neither, as in the reference.
-fn install_packages(
-    definitions: &mut Definitions,
-    implementations: &Implementations,
-    packages: &[Package],
-) -> Vec<String> {
-    let (mut refused, mut found) = (Vec::new(), Vec::new());
-    for package in packages {
-        for model in &package.plugin.models {
-            match package.plugin.definition(model, implementations) {
-                Ok(definition) => found.push((package, Arc::new(definition))),
-                Err(error) => refused.push(format!("{}: {error}", package.source.display())),
-            }
-        }
-    }
-    let mut usable = Vec::new();
-    for (package, definition) in &found {
-        let (key, version) = (&definition.key, &definition.version);
-        let same = found.iter().filter(|(_, other)| other.key == *key && other.version == *version);
-        if definitions.installed(key, version).is_some() || same.count() > 1 {
-            refused.push(format!("{}: process {key}|{version} is there more than once", package.source.display()));
-        } else {
-            usable.push(Arc::clone(definition));
-        }
-    }
-    usable.into_iter().for_each(|definition| definitions.install(definition));
-    for reason in &refused {
-        tracing::warn!(reason, "a process of a package is left out");
-    }
-    refused
 }

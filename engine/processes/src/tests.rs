@@ -15,6 +15,7 @@ mod killed;
 mod loading;
 mod models;
 mod ping_pong;
+mod plug_ins;
 mod support;
 mod takeover;
 mod user_tasks;

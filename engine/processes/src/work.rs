@@ -212,7 +212,7 @@ async fn attempt(
         record::again(runtime, item).await;
         return None;
     }
-    let Some(step) = runtime.implementations.works.get(item.topic.as_str()).map(Arc::clone) else {
+    let Some(step) = runtime.catalogue().implementations.works.get(item.topic.as_str()).map(Arc::clone) else {
         return Some(Err(WorkError::failed(crate::runtime::NO_PLUGIN)));
     };
     let order: Order = match serde_json::from_slice(&item.input) {

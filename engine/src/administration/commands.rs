@@ -72,41 +72,6 @@ impl Administration {
         Ok(json!({ "policy-version": version }))
     }
 
-    pub(super) async fn list_processes(&self) -> Result<Value, CommandError> {
-        let counts = self.store.read(|tx| tx.count_instances()).await?;
-        let allow_list = self.endpoint.allow_list().await?;
-        let processes: Vec<Value> = self
-            .processes
-            .installed()
-            .map(|definition| {
-                let running: u64 = counts
-                    .iter()
-                    .filter(|(key, version, state, _)| {
-                        *key == definition.key && *version == definition.version && !state.has_ended()
-                    })
-                    .map(|(_, _, _, count)| count)
-                    .sum();
-                let messages: Vec<String> = definition
-                    .process()
-                    .map(|process| process.message_starts().into_iter().map(|(_, name)| name).collect())
-                    .unwrap_or_default();
-                let canonical = allow_list
-                    .processes()
-                    .iter()
-                    .map(|known| format!("{}|{}", known.url, known.version))
-                    .find(|canonical| is_canonical_of(canonical, &definition.key, &definition.version));
-                json!({
-                    "process": canonical,
-                    "key": definition.key,
-                    "version": definition.version,
-                    "messages": messages,
-                    "running": running,
-                })
-            })
-            .collect();
-        Ok(json!({ "processes": processes }))
-    }
-
     pub(super) async fn list_tasks(&self, query: &str) -> Result<Value, CommandError> {
         let query = fhir::search::parse_query(ResourceType::Task, &format!("_sort=-_lastUpdated&{query}"));
         if let Some(errors) = query.diagnostics() {
@@ -233,8 +198,4 @@ fn summary(task: &Resource) -> Value {
         "last-updated": task.get("meta").and_then(|meta| meta.str("lastUpdated")),
         "error": error.and_then(|output| output.str("valueString")),
     })
-}
-
-fn is_canonical_of(canonical: &str, key: &str, version: &str) -> bool {
-    task::ProcessName::parse(canonical).is_some_and(|name| name.key == key && name.version == version)
 }

@@ -88,9 +88,10 @@ impl World {
             endpoint_identifier: "a-endpoint".to_owned(),
             base_url: "https://a.example/fhir".to_owned(),
         };
-        let packages = package::load_all(&at.join("plugins")).unwrap();
-        let runtime = Runtime::start_with(store.clone(), node, &[], &packages, store.owner()).await.unwrap();
-        assert!(runtime.refused().is_empty(), "{:?}", runtime.refused());
+        let found = package::load_all(&at.join("plugins")).unwrap();
+        let runtime = Runtime::start_with(store.clone(), node, &[], &found, store.owner()).await.unwrap();
+        let catalogue = runtime.catalogue();
+        assert!(catalogue.refused().is_empty(), "{:?}", catalogue.refused());
         let runtime = Arc::new(runtime);
         let log = audit::Log::open(&at.join("engine.log"), audit::Options { file_bytes: 1 << 20 }).unwrap();
         let records = Records::new(Arc::new(log));

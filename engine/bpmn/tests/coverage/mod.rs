@@ -225,7 +225,7 @@ fn cases_table(tests: &BTreeMap<String, BTreeSet<String>>) -> String {
     let mut text = String::from(
         "\n## Acceptance cases\n\n\
          The numbered cases of the process engine's specification and the tests that bear their numbers: scenarios of this crate,\n\
-         and tests of `engine/processes` where a case needs a database, Tasks or plug-ins.\n\n\
+         tests of `engine/processes` where a case needs a database, Tasks or plug-ins, and of `tests/tests` where it needs a node.\n\n\
          | case | shown in |\n|---|---|\n",
     );
     let mut open = Vec::new();

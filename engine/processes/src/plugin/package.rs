@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::archive::{self, ArchiveError};
 use super::{Implementations, Plugin};
+use crate::catalogue::Refused;
 use crate::limits;
 
 /// A package of the node.
@@ -26,6 +27,33 @@ pub struct Package {
     pub source: PathBuf,
     /// What is in it.
     pub plugin: Plugin,
+    /// Its whole version, `1.2.0.1`.
+    pub version: String,
+    /// The files of the models, in their order.
+    pub files: Vec<String>,
+    /// Whether it is not released: `-SNAPSHOT`, `-M1`, `-RC1` (`process-engine.md` 1.8).
+    pub is_draft: bool,
+    /// What becomes of a step that failed, by process id, where the package says so.
+    pub on_failure: BTreeMap<String, OnFailure>,
+}
+
+/// What becomes of a step that failed after its retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Its instance and Tasks fail, as in DSF.
+    Fail,
+    /// It waits for an operator.
+    Incident,
+}
+
+/// What is in a folder.
+#[derive(Default)]
+pub struct Found {
+    /// Packages that can be read.
+    pub packages: Vec<Package>,
+    /// Those that cannot.
+    pub refused: Vec<Refused>,
 }
 
 /// Why a package cannot be used.
@@ -41,7 +69,7 @@ pub enum PackageError {
         source: std::io::Error,
     },
     /// The archive cannot be read.
-    #[error("{path} {source}")]
+    #[error("{path}: {source}")]
     Archive {
         /// Which.
         path: PathBuf,
@@ -71,6 +99,43 @@ pub enum PackageError {
     },
 }
 
+impl Package {
+    /// The models as a node of this organisation reads them, each with its file.
+    #[must_use]
+    pub fn texts(&self, organization: &str) -> Vec<(String, String)> {
+        let texts = self.files.iter().zip(&self.plugin.models);
+        texts.map(|(file, text)| (file.clone(), self.plugin.replace(text, organization))).collect()
+    }
+
+    /// The resources as a node of this organisation reads them, each with its file.
+    pub fn resources(&self, organization: &str) -> Result<Vec<(&'static str, fhir::Resource)>, super::PluginError> {
+        self.plugin.named_resources(organization)
+    }
+
+    /// Whether workers do what the class names.
+    pub(crate) fn binds(&self, implementation: &bpmn::model::Implementation) -> bool {
+        let bpmn::model::Implementation::Class { class, .. } = implementation else { return false };
+        self.plugin.implementations.topics.contains_key(class.as_str())
+    }
+}
+
+impl PackageError {
+    /// The package at this place is left out for it.
+    #[must_use]
+    pub fn refused(&self, package: &Path) -> Refused {
+        let (file, reason) = match self {
+            Self::File { file, reason, .. } => (Some(file.clone()), reason.clone()),
+            Self::Manifest { reason, remedy, .. } => (None, format!("{reason}; {remedy}")),
+            Self::Archive { source, .. } => (None, source.to_string()),
+            Self::Io { path, source } => {
+                let file = path.strip_prefix(package).ok().map(|file| file.to_string_lossy().into_owned());
+                (file.filter(|file| !file.is_empty()), format!("cannot be read: {source}"))
+            }
+        };
+        Refused { source: package.to_owned(), file, whole: true, reason }
+    }
+}
+
 /// `plugin.toml`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -91,6 +156,17 @@ struct Manifest {
     /// Processes, `key|version`, that are not taken from the package.
     #[serde(default)]
     excluded: Vec<String>,
+    /// What is particular to a process, by its id.
+    #[serde(default)]
+    process: BTreeMap<String, OfProcess>,
+}
+
+/// What the manifest says about one process.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct OfProcess {
+    /// What becomes of a step that failed after its retries.
+    on_failure: OnFailure,
 }
 
 /// Who implements a class.
@@ -117,12 +193,13 @@ const MANIFEST: &str = "plugin.toml";
 /// The API version of plug-ins whose manifest names none and which are no jar.
 const DEFAULT_API: u8 = 2;
 
-/// Every package in a folder, by name. A folder that is not there has none.
-pub fn load_all(folder: &Path) -> Result<Vec<Package>, PackageError> {
+/// Every package in a folder, by name; what cannot be read does not keep the others back. A folder that is not there has
+/// none.
+pub fn load_all(folder: &Path) -> Result<Found, PackageError> {
     let fail = |source| PackageError::Io { path: folder.to_owned(), source };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::default()),
         Err(error) => return Err(fail(error)),
     };
     let mut paths = Vec::new();
@@ -142,7 +219,14 @@ pub fn load_all(folder: &Path) -> Result<Vec<Package>, PackageError> {
         }
     }
     paths.sort();
-    paths.iter().map(|path| load(path)).collect()
+    let mut found = Found::default();
+    for path in paths {
+        match load(&path) {
+            Ok(package) => found.packages.push(package),
+            Err(error) => found.refused.push(error.refused(&path)),
+        }
+    }
+    Ok(found)
 }
 
 /// One package.
@@ -183,6 +267,7 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
     if !matches!(api, 1 | 2) {
         return Err(wrong(format!("api {api} is not known"), "write api = 1 or api = 2"));
     }
+    let is_draft = is_draft(&version) || (is_jar && is_draft(&stem));
     let name = manifest.name.clone().or_else(|| property("artifactId").map(str::to_owned)).unwrap_or(stem);
     let mut plugin = Plugin {
         name: kept(name),
@@ -208,6 +293,7 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
         }
         plugin.implementations = plugin.implementations.with_topic(kept(class), kept(topic));
     }
+    let mut model_files = Vec::new();
     for (file, bytes) in files {
         let Some(kind) = kind_of(&file) else { continue };
         let bad = |reason: String| PackageError::File { path: path.to_owned(), file: file.clone(), reason };
@@ -216,7 +302,10 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
         let text = replace(&text, &manifest.placeholder, escape).map_err(bad)?;
         match kind {
             Kind::Model if is_excluded(&text, &manifest.excluded, plugin.version) => {}
-            Kind::Model => plugin.models.push(kept(text)),
+            Kind::Model => {
+                model_files.push(file.clone());
+                plugin.models.push(kept(text));
+            }
             Kind::Resource if api == 1 => plugin.resources.push((kept(file), kept(adapted(&text)))),
             Kind::Resource => plugin.resources.push((kept(file), kept(text))),
         }
@@ -225,7 +314,24 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
     if plugin.models.is_empty() && manifest.excluded.is_empty() {
         return Err(wrong("there is no model in bpe/ or bpmn/".to_owned(), "put the BPMN files there"));
     }
-    Ok(Package { source: path.to_owned(), plugin })
+    Ok(Package {
+        source: path.to_owned(),
+        plugin,
+        version,
+        files: model_files,
+        is_draft,
+        on_failure: manifest.process.into_iter().map(|(key, process)| (key, process.on_failure)).collect(),
+    })
+}
+
+/// Whether a version, or a file without its suffix, is one that is not released.
+fn is_draft(name: &str) -> bool {
+    let Some((_, last)) = name.rsplit_once('-') else { return false };
+    let is_numbered = |prefix: &str| {
+        let number = last.strip_prefix(prefix);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    last == "SNAPSHOT" || is_numbered("M") || is_numbered("RC")
 }
 
 /// Plug-ins live as long as the process: their texts are never given back.

@@ -3,6 +3,8 @@
 //! Nothing here refuses a Task: it was accepted, so it ends as `in-progress` or as `failed` with a reason, where there is
 //! one the reference's. What its process did before it failed is undone. Only a database that does not work is an error.
 
+use std::sync::Arc;
+
 use bpmn::Command;
 use fhir::{Resource, Value};
 use store::Transaction;
@@ -11,8 +13,12 @@ use store::processes::{MessageTarget, NewBufferedMessage};
 use super::unit::UNABLE_TO_CORRELATE;
 use super::{ProcessError, Runtime, Unit};
 use crate::definition::Definition;
+use crate::state;
 use crate::task::{self, ProcessName};
 use crate::{limits, terms};
+
+/// The reference's text for a process that is not installed, or not in use.
+const NOT_FOUND: &str = "Process not found";
 
 /// What is to be done with an accepted Task.
 enum Route {
@@ -63,13 +69,14 @@ fn take(runtime: &Runtime, tx: &mut Transaction<'_>, mut task: Resource) -> Resu
 }
 
 /// The definition that the Task names and the name of its message, or the reference's text.
-fn process_of(runtime: &Runtime, task: &Resource) -> Result<(std::sync::Arc<Definition>, String), String> {
+fn process_of(runtime: &Runtime, task: &Resource) -> Result<(Arc<Definition>, String), String> {
     let canonical = task.str("instantiatesCanonical").unwrap_or_default();
     let name = ProcessName::parse(canonical).ok_or_else(|| {
         let id = task.id().unwrap_or_default();
         format!("java.lang.IllegalStateException: InstantiatesCanonical of Task with id {id} does not match http[s]://domain/bpe/Process/name|version")
     })?;
-    let definition = runtime.definitions.installed(&name.key, &name.version).ok_or("Process not found")?;
+    let installed = runtime.catalogue().definitions.installed(&name.key, &name.version).map(Arc::clone);
+    let definition = installed.ok_or(NOT_FOUND)?;
     let message =
         task::message_input(task, terms::MESSAGE_NAME).ok_or("java.lang.NullPointerException: messageName")?;
     for code in [terms::MESSAGE_NAME, terms::BUSINESS_KEY, terms::CORRELATION_KEY] {
@@ -77,7 +84,7 @@ fn process_of(runtime: &Runtime, task: &Resource) -> Result<(std::sync::Arc<Defi
             return Err(format!("{code} is longer than {} bytes", limits::KEY_BYTES));
         }
     }
-    Ok((std::sync::Arc::clone(definition), message.to_owned()))
+    Ok((definition, message.to_owned()))
 }
 
 fn route(
@@ -93,6 +100,11 @@ fn route(
             && instance.process_key == definition.key
             && instance.version_tag == definition.version
     });
+    // What is retired or excluded begins nothing; what runs is continued.
+    let may_start = state::may_start(tx, &definition.key, &definition.version)?;
+    if !runs && !may_start {
+        return Ok(Route::Fail(NOT_FOUND.to_owned()));
+    }
     if !runs {
         let missing = || Route::Fail(format!("Process with start message-name '{message_name}' not found"));
         return Ok(if starts { Route::Start } else { missing() });
@@ -108,7 +120,8 @@ fn route(
     Ok(match (waiting.next(), waiting.next()) {
         (Some(one), None) => Route::Continue { instance: one.instance, subscription: one.id },
         // The reference's correlation then tries start events, so a second start with the same key is a second instance.
-        (None, _) if starts => Route::Start,
+        (None, _) if starts && may_start => Route::Start,
+        (None, _) if starts => Route::Fail(NOT_FOUND.to_owned()),
         (None, _) if tx.inbox_of(business_key)?.len() >= limits::INBOX_PER_KEY => {
             Route::Fail(UNABLE_TO_CORRELATE.to_owned())
         }
@@ -122,7 +135,7 @@ fn deliver(
     runtime: &Runtime,
     tx: &mut Transaction<'_>,
     route: Route,
-    definition: &std::sync::Arc<Definition>,
+    definition: &Arc<Definition>,
     task: &Resource,
     id: &str,
     message_name: String,

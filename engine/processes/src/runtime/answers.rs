@@ -79,7 +79,7 @@ pub(super) fn answered(runtime: &Runtime, tx: &mut Transaction<'_>, response: &R
 /// The open user task with this id among the instances with this business key.
 fn find(runtime: &Runtime, tx: &mut Transaction<'_>, id: &str, key: &str) -> Result<Option<Open>, ProcessError> {
     for row in tx.instances_by_business_key(key)? {
-        let Ok((_, instance)) = rows::read(runtime, &row) else { continue };
+        let Ok((_, instance)) = rows::read(&runtime.catalogue(), &row) else { continue };
         if let Some(open) = instance.user_tasks().find(|open| *open.user_task == *id) {
             let start_task = instance.start_message().map(str::to_owned);
             return Ok(Some(Open { instance: row.id, task: open.clone(), start_task }));

@@ -40,7 +40,7 @@ impl Runtime {
     /// Ends a running instance: everything that waits is cancelled, its Tasks fail with the reason.
     pub fn cancel_instance(&self, tx: &mut Transaction<'_>, id: &str, reason: &str) -> Result<(), OperateError> {
         let row = running(tx, id)?;
-        if rows::read(self, &row).is_err() {
+        if rows::read(&self.catalogue(), &row).is_err() {
             return Ok(fail_instance(self, tx, id, reason)?);
         }
         let mut unit = Unit::new(self, tx);

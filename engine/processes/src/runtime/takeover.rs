@@ -38,7 +38,7 @@ struct Orphans {
 
 /// Runs once to the end, or until `stop`.
 pub(super) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>) {
-    if runtime.installed().next().is_none() {
+    if runtime.installed().is_empty() {
         // A foreign engine is at work; its Tasks are not ours.
         return;
     }
@@ -117,7 +117,7 @@ fn orphans(runtime: &Runtime, tx: &mut Transaction<'_>) -> Result<Orphans, Proce
         let Some(last) = page.last() else { break };
         list.after = Some((last.created, last.id.clone()));
         for row in page {
-            match rows::read(runtime, &row) {
+            match rows::read(&runtime.catalogue(), &row) {
                 Ok((_, instance)) => {
                     owned.extend(instance.start_message().map(str::to_owned));
                     owned.extend(instance.scopes().flat_map(|scope| scope.messages.iter().cloned()));

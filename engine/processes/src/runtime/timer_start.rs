@@ -12,7 +12,7 @@ use store::{StoreError, Transaction};
 
 use super::{ProcessError, Runtime, Unit};
 use crate::definition::Definition;
-use crate::limits;
+use crate::{limits, state};
 
 /// Kind of these jobs.
 pub(crate) const KIND: &str = "timer-start";
@@ -66,7 +66,8 @@ pub(crate) fn run(runtime: &Runtime, tx: &mut Transaction<'_>, job: &Job) -> Res
         tracing::error!(job = job.id, "a timer start job cannot be read and is dropped");
         return Ok(());
     };
-    let definition = runtime.definitions.all_newest().find(|definition| definition.digest == start.digest);
+    let catalogue = runtime.catalogue();
+    let definition = catalogue.definitions.all_newest().find(|definition| definition.digest == start.digest);
     let Some(definition) = definition else {
         tracing::info!(
             job = job.id,
@@ -84,6 +85,9 @@ pub(crate) fn run(runtime: &Runtime, tx: &mut Transaction<'_>, job: &Job) -> Res
         }
         Some(Err(error)) => tracing::warn!(job = job.id, %error, "timer start event will not fire again"),
         Some(Ok(None)) | None => {}
+    }
+    if !state::may_start(tx, &definition.key, &definition.version)? {
+        return Ok(());
     }
     let mut unit = Unit::new(runtime, tx);
     unit.start_alone(definition, start.element.as_str().into(), Vec::new());

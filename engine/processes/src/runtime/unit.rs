@@ -26,6 +26,7 @@ use store::Transaction;
 use super::condemn::condemn;
 use super::environment::HostEnvironment;
 use super::{ProcessError, Runtime, settle};
+use crate::catalogue::Catalogue;
 use crate::definition::Definition;
 use crate::limits;
 
@@ -38,6 +39,8 @@ pub(crate) const NO_PLUGIN: &str = "Plugin for process not found, unable to cont
 /// Commands, and the instances that they have reached.
 pub(crate) struct Unit<'u, 't> {
     runtime: &'u Runtime,
+    /// What is installed as the unit begins.
+    catalogue: Arc<Catalogue>,
     tx: &'u mut Transaction<'t>,
     queue: VecDeque<(String, Command)>,
     loaded: BTreeMap<String, Loaded>,
@@ -66,6 +69,7 @@ impl<'u, 't> Unit<'u, 't> {
     pub(crate) fn new(runtime: &'u Runtime, tx: &'u mut Transaction<'t>) -> Self {
         Self {
             runtime,
+            catalogue: runtime.catalogue(),
             tx,
             queue: VecDeque::new(),
             loaded: BTreeMap::new(),
@@ -160,7 +164,7 @@ impl<'u, 't> Unit<'u, 't> {
         if row.state.has_ended() {
             return Ok(false);
         }
-        match rows::read(self.runtime, &row) {
+        match rows::read(&self.catalogue, &row) {
             Ok((definition, instance)) => {
                 let (business_key, revision) = (row.business_key, row.revision);
                 let has_incident = row.state == store::processes::InstanceState::Incident;
@@ -180,7 +184,7 @@ impl<'u, 't> Unit<'u, 't> {
         if !self.load(id)? {
             return self.not_taken(message);
         }
-        let mut environment = HostEnvironment { now: self.tx.now(), implementations: &self.runtime.implementations };
+        let mut environment = HostEnvironment { now: self.tx.now(), implementations: &self.catalogue.implementations };
         let Some(loaded) = self.loaded.get_mut(id) else { return Ok(()) };
         let model = &loaded.definition.model;
         let events = match bpmn::step(model, &mut loaded.instance, command, &mut environment) {
@@ -208,7 +212,7 @@ impl<'u, 't> Unit<'u, 't> {
         let reason = error.to_string();
         tracing::warn!(instance = id, reason, "instance fails");
         let Some(loaded) = self.loaded.get_mut(id) else { return Ok(()) };
-        let mut environment = HostEnvironment { now: self.tx.now(), implementations: &self.runtime.implementations };
+        let mut environment = HostEnvironment { now: self.tx.now(), implementations: &self.catalogue.implementations };
         let fail = Command::Fail { element: None, reason: reason.clone() };
         match bpmn::step(&loaded.definition.model, &mut loaded.instance, fail, &mut environment) {
             Ok(events) => self.follow(id, events)?,

@@ -37,7 +37,7 @@ async fn a_process_that_is_there_twice_is_refused_and_two_versions_are_not() {
     let models = |versions: [&str; 2]| vec![plugin(versions.map(|version| bpmn("hello", version, hello)).to_vec())];
     let error = start(&models(["1.0", "1.0"])).await.err().unwrap().to_string();
     assert!(error.contains("testorg_hello|1.0 is there twice"), "{error}");
-    assert_eq!(start(&models(["1.0", "2.0"])).await.unwrap().installed().count(), 2);
+    assert_eq!(start(&models(["1.0", "2.0"])).await.unwrap().installed().len(), 2);
 }
 
 #[test]

@@ -29,6 +29,10 @@ fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
+fn all(folder: &Path) -> Found {
+    load_all(folder).unwrap()
+}
+
 fn jar() -> Vec<u8> {
     archive(&[
         ("META-INF/services/dev.dsf.bpe.v1.ProcessPluginDefinition", b"org.example.Definition"),
@@ -43,7 +47,7 @@ fn jar() -> Vec<u8> {
 fn bpmn_017_a_jar_gives_its_version_models_and_adapted_resources() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("hello-9.9.0.0.jar"), &jar());
-    let package = load_all(folder.path()).unwrap().pop().unwrap();
+    let package = all(folder.path()).packages.pop().unwrap();
     let plugin = &package.plugin;
     assert_eq!((plugin.name, plugin.version), ("hello", "1.2"), "the archive knows better than its name");
     let unbound = plugin.definitions().unwrap_err().to_string();
@@ -68,7 +72,7 @@ fn a_manifest_beside_the_jar_overrides_and_binds_classes() {
         "my.publisher" = "A & B"
     "#;
     write(&folder.path().join("hello-9.9.0.0.toml"), manifest);
-    let package = load_all(folder.path()).unwrap().pop().unwrap();
+    let package = all(folder.path()).packages.pop().unwrap();
     let definition = package.plugin.definitions().unwrap().pop().unwrap();
     assert_eq!((definition.key.as_str(), definition.version.as_str()), ("testorg_hello", "3.4"));
     let profile = package.plugin.resources("a.org").unwrap().pop().unwrap();
@@ -87,7 +91,7 @@ fn values_of_placeholders_are_written_as_the_syntax_of_the_file_wants() {
         &own.join("fhir/CodeSystem/b.xml"),
         br##"<CodeSystem xmlns="http://hl7.org/fhir"><publisher value="#{p}"/></CodeSystem>"##,
     );
-    let resources = load_all(folder.path()).unwrap().pop().unwrap().plugin.resources("a.org").unwrap();
+    let resources = all(folder.path()).packages.pop().unwrap().plugin.resources("a.org").unwrap();
     assert_eq!(resources.len(), 2);
     assert!(resources.iter().all(|resource| resource.str("publisher") == Some("A & \"B\" <C>")), "{resources:?}");
 }
@@ -98,12 +102,12 @@ fn a_folder_is_a_package_and_processes_can_be_left_out() {
     let own = folder.path().join("hello");
     write(&own.join("bpe/hello.bpmn"), MODEL.as_bytes());
     write(&own.join("notes/readme.txt"), b"not read");
-    assert!(load_all(folder.path()).err().unwrap().to_string().contains("which version"));
+    assert!(all(folder.path()).refused[0].to_string().contains("which version"));
     write(&own.join("plugin.toml"), b"version = \"1.0\"\nexcluded = [\"testorg_hello|1.0\"]");
-    assert_eq!(load_all(folder.path()).unwrap()[0].plugin.models.len(), 0);
+    assert_eq!(all(folder.path()).packages[0].plugin.models.len(), 0);
     write(&own.join("plugin.toml"), b"version = \"1.0\"");
-    assert_eq!(load_all(folder.path()).unwrap()[0].plugin.models.len(), 1);
-    assert!(load_all(&folder.path().join("missing")).unwrap().is_empty());
+    assert_eq!(all(folder.path()).packages[0].plugin.models.len(), 1);
+    assert!(all(&folder.path().join("missing")).packages.is_empty());
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn what_is_wrong_with_a_package_is_said_with_its_place() {
         ),
     ] {
         write(&own.join("plugin.toml"), manifest.as_bytes());
-        let error = load_all(folder.path()).err().unwrap().to_string();
+        let error = all(folder.path()).refused[0].to_string();
         assert!(error.contains(expected), "{manifest}: {error}");
     }
 }

@@ -28,10 +28,7 @@ impl Unit<'_, '_> {
                 Ok(())
             }
             Event::SignalThrown { name, variables, .. } => self.signal_thrown(id, name, variables),
-            Event::CallRequested(call) => {
-                self.call_requested(id, call);
-                Ok(())
-            }
+            Event::CallRequested(call) => self.call_requested(id, call),
             Event::CallCancelled { call } => {
                 self.call_cancelled(call);
                 Ok(())

@@ -8,12 +8,13 @@ use store::processes::{
 };
 
 use super::{Loaded, Unit, settle};
+use crate::catalogue::Catalogue;
 use crate::definition::Definition;
-use crate::runtime::{ProcessError, Runtime};
+use crate::runtime::ProcessError;
 
 /// The definition and state of a stored instance, or why it can never move again.
-pub(crate) fn read(runtime: &Runtime, row: &Instance) -> Result<(Arc<Definition>, bpmn::Instance), String> {
-    let definition = runtime.definitions.by_digest(&row.definition_digest);
+pub(crate) fn read(catalogue: &Catalogue, row: &Instance) -> Result<(Arc<Definition>, bpmn::Instance), String> {
+    let definition = catalogue.definitions.by_digest(&row.definition_digest);
     let definition = definition.ok_or_else(|| {
         format!(
             "the definition of process {}|{} that the instance runs is not there any more",

@@ -8,6 +8,7 @@ use bpmn::{Command, Trigger};
 use super::Unit;
 use crate::definition::Definition;
 use crate::runtime::ProcessError;
+use crate::state;
 
 impl Unit<'_, '_> {
     /// Every other instance that waits for the signal gets it: those stored, and those that began to wait in this unit.
@@ -35,14 +36,13 @@ impl Unit<'_, '_> {
         for instance in receivers {
             self.enqueue(&instance, Command::Signal { name: name.to_owned(), variables: variables.clone() });
         }
-        self.start_by_signal(name, &variables);
-        Ok(())
+        self.start_by_signal(name, &variables)
     }
 
     /// Starts the newest version of each process that begins with the signal.
-    fn start_by_signal(&mut self, name: &str, variables: &[(String, serde_json::Value)]) {
+    fn start_by_signal(&mut self, name: &str, variables: &[(String, serde_json::Value)]) -> Result<(), ProcessError> {
         let started: Vec<(Arc<Definition>, bpmn::ElementId)> = self
-            .runtime
+            .catalogue
             .definitions
             .all_newest()
             .filter_map(|definition| {
@@ -52,8 +52,11 @@ impl Unit<'_, '_> {
             })
             .collect();
         for (definition, start_event) in started {
-            self.start_alone(&definition, start_event, variables.to_vec());
+            if state::may_start(self.tx, &definition.key, &definition.version)? {
+                self.start_alone(&definition, start_event, variables.to_vec());
+            }
         }
+        Ok(())
     }
 
     /// Starts an instance without a message; it gets a business key of its own.

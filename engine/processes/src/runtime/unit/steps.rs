@@ -21,10 +21,10 @@ impl Unit<'_, '_> {
         if let Some(topic) = self.topic_of(step) {
             return self.offer_outside(id, step, &topic);
         }
-        if self.runtime.implementations.works.contains_key(step.class.as_str()) {
+        if self.catalogue.implementations.works.contains_key(step.class.as_str()) {
             return self.order_work(id, step);
         }
-        let implementation = self.runtime.implementations.services.get(step.class.as_str()).map(Arc::clone);
+        let implementation = self.catalogue.implementations.services.get(step.class.as_str()).map(Arc::clone);
         let requested = self.tx.now();
         let outcome = match implementation {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.execute(context))?.1,
@@ -35,7 +35,7 @@ impl Unit<'_, '_> {
 
     /// The topic under which a worker does the step: of the model, or bound to its class.
     fn topic_of(&self, step: &bpmn::Step) -> Option<String> {
-        let bound = || self.runtime.implementations.topics.get(step.class.as_str()).map(|topic| (*topic).to_owned());
+        let bound = || self.catalogue.implementations.topics.get(step.class.as_str()).map(|topic| (*topic).to_owned());
         step.topic.clone().or_else(bound)
     }
 
@@ -92,7 +92,7 @@ impl Unit<'_, '_> {
                 return Ok(());
             }
         };
-        if !self.runtime.keeps_incidents {
+        if !self.keeps_incident(id, &reason) {
             let outcome = StepOutcome::Failed { reason };
             self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
             return Ok(());
@@ -108,9 +108,17 @@ impl Unit<'_, '_> {
         Ok(())
     }
 
+    /// Whether a step that failed waits for an operator: as its process has it, and always when what it lacks may belong
+    /// to a plug-in that is left out at the moment. Repairing that plug-in and trying again is then all it needs.
+    fn keeps_incident(&self, id: &str, reason: &str) -> bool {
+        let Some(loaded) = self.loaded.get(id) else { return false };
+        (reason == NO_PLUGIN && self.catalogue.is_incomplete())
+            || self.runtime.keeps_incidents(&self.catalogue, &loaded.definition)
+    }
+
     /// Stores the work of a long step, or answers the step when there is none to do.
     fn order_work(&mut self, id: &str, step: &bpmn::Step) -> Result<(), ProcessError> {
-        let implementation = self.runtime.implementations.works.get(step.class.as_str()).map(Arc::clone);
+        let implementation = self.catalogue.implementations.works.get(step.class.as_str()).map(Arc::clone);
         let requested = self.tx.now();
         let (input, outcome) = match implementation {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.prepare(context))?,
@@ -175,7 +183,7 @@ impl Unit<'_, '_> {
         let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(&item.id).cloned());
         let Some(step) = pending else { return Ok(()) };
         let outcome = match result {
-            Ok(output) => match self.runtime.implementations.works.get(step.class.as_str()).map(Arc::clone) {
+            Ok(output) => match self.catalogue.implementations.works.get(step.class.as_str()).map(Arc::clone) {
                 Some(implementation) => {
                     let finish = |context: &mut StepContext<'_, '_>| implementation.finish(context, output);
                     self.in_context(id, &step, item.created, finish)?.1
@@ -212,7 +220,7 @@ impl Unit<'_, '_> {
         if let Some(topic) = self.topic_of(step) {
             return self.offer_outside(id, step, &topic);
         }
-        let implementation = self.runtime.implementations.sends.get(step.class.as_str()).map(Arc::clone);
+        let implementation = self.catalogue.implementations.sends.get(step.class.as_str()).map(Arc::clone);
         let requested = self.tx.now();
         let (message, outcome) = match implementation {
             Some(implementation) => self.in_context(id, step, requested, |context| implementation.message(context))?,
@@ -229,6 +237,9 @@ impl Unit<'_, '_> {
             Ok((message, task)) => {
                 self.write_variables(id, step, written);
                 self.queue_message(id, step, &message, &task)
+            }
+            Err(StepOutcome::Failed { reason }) if reason == NO_PLUGIN => {
+                self.answer(id, step, StepOutcome::Failed { reason }, Carrier::step(step))
             }
             Err(outcome) => {
                 self.enqueue(id, Command::StepCompleted { step: step.step.clone(), outcome });
@@ -285,14 +296,14 @@ impl Unit<'_, '_> {
         }
         let pending = self.loaded.get(id).and_then(|loaded| loaded.instance.pending_step(step).cloned());
         let Some(step) = pending else { return Ok(()) };
-        let outcome = match self.runtime.implementations.sends.get(step.class.as_str()).map(Arc::clone) {
+        let outcome = match self.catalogue.implementations.sends.get(step.class.as_str()).map(Arc::clone) {
             Some(implementation) => {
                 self.in_context(id, &step, requested, |context| implementation.delivered(context, result))?.1
             }
             None => no_plugin(&step),
         };
         match outcome {
-            StepOutcome::Failed { .. } if self.runtime.keeps_incidents => {
+            StepOutcome::Failed { ref reason } if self.keeps_incident(id, reason) => {
                 self.answer(id, &step, outcome, Carrier::step(&step))
             }
             outcome => {

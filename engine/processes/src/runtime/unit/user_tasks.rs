@@ -11,7 +11,7 @@ use crate::user_task::{self, DefaultListener, UserTaskListener};
 impl Unit<'_, '_> {
     /// Stores the QuestionnaireResponse of the user task, or ends what cannot have one.
     pub(super) fn user_task_created(&mut self, id: &str, created: &bpmn::UserTask) -> Result<(), ProcessError> {
-        let listeners = &self.runtime.implementations.user_tasks;
+        let listeners = &Arc::clone(&self.catalogue).implementations.user_tasks;
         let declared = created.listeners.iter().find(|listener| {
             listener.event == ListenerEvent::Create && listeners.contains_key(listener.class.as_str())
         });
