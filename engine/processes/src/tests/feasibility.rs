@@ -385,6 +385,7 @@ async fn a_site_that_does_not_answer_is_waited_for_as_long_as_the_node_says() {
     let consortium = Consortium::with_rules(rules).await;
     consortium.network.post.plan("b", &[Fault::Swallowed]);
     let id = consortium.ask("40").await;
+    consortium.network.settle().await;
     consortium.network.pass(Duration::seconds(19)).await;
     assert_eq!(consortium.portal().status(&id).await, "in-progress");
     consortium.network.pass(Duration::seconds(2)).await;
