@@ -99,7 +99,7 @@ fn answered(counts: &[u64]) -> BTreeMap<String, (String, Option<u64>)> {
 
 /// What may be told of a count: noise beyond 25 has a probability of four in a million.
 fn is_told_of(told: u64, truth: u64) -> bool {
-    if truth < 5 { told == 0 } else { told % 10 == 0 && told.abs_diff(truth) <= 30 }
+    if truth < 5 { told == 0 } else { told.is_multiple_of(10) && told.abs_diff(truth) <= 30 }
 }
 
 /// The portal's transaction: Task, Library and Measure that refer to each other by `urn:uuid`.

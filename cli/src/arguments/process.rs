@@ -8,7 +8,8 @@ use super::Directory;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Process {
-    /// List installed processes with their states and running instances, and what was refused of plug-ins and why
+    /// List installed processes: versions, messages that start them, states, running instances; and what was refused of
+    /// plug-ins and why
     List(Directory),
     /// Show a process: where it came from, who does its steps, its resources
     Show(ProcessOne),

@@ -79,10 +79,11 @@ pub(crate) fn our_base() -> ProfileRegistry {
     registry
 }
 
-/// Our base definitions and our ping-pong.
+/// Our base definitions, our ping-pong and the processes of the allow-list.
 pub(crate) fn ours() -> ProfileRegistry {
     let mut registry = our_base();
     add_all(&mut registry, &shipped().join("ping-pong"));
+    add_all(&mut registry, &shipped().join("allow-list"));
     registry
 }
 
