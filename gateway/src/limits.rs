@@ -111,6 +111,10 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// See [`LINGER`].
 pub const LINGER_BYTES: usize = 8 << 20;
 
+/// Time after the last connection was accepted in which its first request may come: what a partner and the network need
+/// between the handshake and the request.
+pub const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// Time for running requests to end at stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

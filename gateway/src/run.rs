@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
 use crate::admin::Management;
-use crate::limits::{FIRST_LINK, METRICS_UPKEEP};
+use crate::limits::{self, FIRST_LINK, METRICS_UPKEEP};
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
@@ -229,8 +229,10 @@ async fn serve(
 
     notify("STOPPING=1");
     let _ = stop.send(true);
+    // Who was let in may still send what they came for, and is told to come back elsewhere; then those that idle are ended.
+    listener.drained(limits::LAST_REQUESTS).await;
     proxy.cleanup().await;
-    let left = listener.drained().await;
+    let left = listener.drained(limits::DRAIN).await;
     if left > 0 {
         tracing::warn!(connections = left, "connections ended by force");
     }

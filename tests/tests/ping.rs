@@ -40,8 +40,12 @@ fn all_answered(output: &Output, sites: &[&str]) {
         assert!(cohorts[0].contains(column), "{}", output.out);
     }
     let centres = sites.iter().filter(|site| site.starts_with("dic-")).count();
-    // The head, three questions to each, and what to think of the numbers.
-    assert_eq!(cohorts.len(), 2 + 3 * centres, "{}", output.out);
+    // The head, three questions to each, and what to think of the numbers; then the merged data set in the same way.
+    let (cohorts, merged) = cohorts.split_at(2 + 3 * centres);
+    assert!(merged[0].starts_with("merged data set") && merged.len() == 7, "{}", output.out);
+    for line in &merged[1..6] {
+        assert!(line.ends_with("fits"), "{line}");
+    }
     for line in &cohorts[1..=3 * centres] {
         let cells: Vec<&str> = line.split_whitespace().collect();
         assert_eq!((cells[2], cells[4]), (cells[3], "fits"), "{line}");

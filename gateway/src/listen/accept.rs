@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit::Log;
 use certs::Certificate;
@@ -124,10 +124,10 @@ impl<A: ServerApp + Send + Sync + 'static> Listener<A> {
         true
     }
 
-    /// Waits until all connections have ended, at most for the drain time; returns how many are left.
-    pub async fn drained(&self) -> usize {
+    /// Waits until all connections have ended, at most for this time; returns how many are left.
+    pub async fn drained(&self, time: Duration) -> usize {
         let all = u32::try_from(limits::CONNECTIONS).unwrap_or(u32::MAX);
-        match tokio::time::timeout(limits::DRAIN, self.connections.acquire_many(all)).await {
+        match tokio::time::timeout(time, self.connections.acquire_many(all)).await {
             Ok(_) => 0,
             Err(_) => limits::CONNECTIONS.saturating_sub(self.connections.available_permits()),
         }
