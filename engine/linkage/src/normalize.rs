@@ -50,7 +50,7 @@ pub fn normalize(field: Field, value: &str) -> Option<String> {
         Field::Sex => return sex(&text),
         Field::Street => street(&text),
         Field::City | Field::Country => text,
-        Field::PostalCode | Field::InsuranceNumber => text.replace(' ', ""),
+        Field::PostalCode | Field::InsuranceNumber => ordered(text.chars().filter(|character| *character != ' ')),
     };
     (!text.is_empty() && !PLACEHOLDERS.contains(&text.as_str())).then_some(text)
 }
@@ -64,7 +64,15 @@ fn fold(value: &str) -> String {
         let start = text.len();
         match spelled(character) {
             Some(letters) => text.push_str(letters),
-            None => text.extend(core::iter::once(character).nfkd().filter(|part| part.is_alphanumeric())),
+            // Under its mark may be a letter that is spelled in two itself: ǣ, ǿ.
+            None => {
+                for part in core::iter::once(character).nfkd().filter(|part| part.is_alphanumeric()) {
+                    match spelled(part) {
+                        Some(letters) => text.push_str(letters),
+                        None => text.push(part),
+                    }
+                }
+            }
         }
         if text.len() == start {
             // An apostrophe or a mark joins (o'neil), everything else separates (anna-lena).
@@ -77,8 +85,13 @@ fn fold(value: &str) -> String {
         }
     }
     // Letters may have become two, so the bound is kept once more.
-    let kept: String = text.chars().take(limits::VALUE_CHARACTERS).collect();
+    let kept = ordered(text.chars().take(limits::VALUE_CHARACTERS));
     kept.trim_end().to_owned()
+}
+
+/// Marks of other scripts that meet when what was between them is left out stand in their canonical order.
+fn ordered(characters: impl Iterator<Item = char>) -> String {
+    characters.nfd().collect()
 }
 
 /// Letters whose usual spelling in Latin letters is not the letter without its mark.
