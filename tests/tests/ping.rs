@@ -275,4 +275,6 @@ fn table_shows_the_true_reason() {
     for site in ["dms", "ttp"] {
         assert!(line(site).contains("pong-received"), "{}", output.out);
     }
+    // Nobody waits for what cannot come.
+    assert!(output.out.contains("no merged data set: none was asked for, because dic-1"), "{}", output.out);
 }

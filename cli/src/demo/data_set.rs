@@ -23,6 +23,8 @@ const PROJECT: &str = "demonstration";
 pub(crate) enum SharingError {
     #[error(transparent)]
     DataSet(#[from] DataSetError),
+    #[error("none was asked for, because {0} did not answer")]
+    Absent(String),
     #[error("the settings of {0} cannot be read")]
     Settings(String),
     #[error("the network has no {0}")]
@@ -51,6 +53,12 @@ pub(crate) struct Compared {
 impl Compared {
     pub(crate) const fn fits(&self) -> bool {
         self.provided.abs_diff(self.truth) <= self.tolerance
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "what": self.what, "provided": self.provided, "truth": self.truth, "fits": self.fits(),
+        })
     }
 }
 

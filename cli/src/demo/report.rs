@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::data_set::Compared;
+use super::data_set::{Compared, SharingError};
 use super::feasibility::Told;
 use super::network::Network;
 use super::ping::Reply;
@@ -142,22 +142,25 @@ impl Asked<'_> {
         self.count.is_true() && self.told.as_ref().is_some_and(|told| told.fits(self.count.truth))
     }
 
-    fn told(&self) -> String {
-        match &self.told {
-            Some(Told::Count(told)) => told.to_string(),
-            Some(Told::Nothing(reason)) => format!("nothing: {reason}"),
-            None => "nothing: not asked".to_owned(),
-        }
-    }
-
-    fn cells(&self) -> [String; 6] {
+    fn cells(&self) -> [String; 7] {
+        let (told, reason) = match &self.told {
+            Some(Told::Count(told)) => (told.to_string(), String::new()),
+            Some(Told::Nothing(reason)) => ("-".to_owned(), reason.clone()),
+            None => ("-".to_owned(), "not asked".to_owned()),
+        };
+        let verdict = match &self.told {
+            _ if self.fits() => "fits",
+            Some(Told::Count(_)) => "WRONG",
+            Some(Told::Nothing(_)) | None => "no answer",
+        };
         [
             self.count.site.clone(),
-            self.told(),
+            told,
             self.count.counted.to_string(),
             self.count.truth.to_string(),
-            if self.fits() { "fits" } else { "WRONG" }.to_owned(),
+            verdict.to_owned(),
             self.count.question.to_owned(),
+            reason,
         ]
     }
 
@@ -174,40 +177,52 @@ impl Asked<'_> {
 }
 
 /// Prints the tables: who answered, what each site told the portal beside its own count and the truth, and the merged data
-/// set beside the truth.
-pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>], compared: &[Compared]) {
+/// set beside the truth, or why there is none.
+pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>], compared: Result<&[Compared], &SharingError>) {
     let text = || {
         let mut table =
             Table::new(&["site", "role", "reachable", "status", "round trip", "certificate days left", "reason"]);
         for row in rows {
             table.row(row.cells());
         }
-        let mut cohorts = Table::new(&["site", "told", "counted", "truth", "", "cohort"]);
+        let mut cohorts = Table::new(&["site", "told", "counted", "truth", "", "cohort", "reason"]);
         for asked in asked {
             cohorts.row(asked.cells());
         }
-        let mut merged = Table::new(&["merged data set", "provided", "truth", ""]);
-        for compared in compared {
-            let fits = if compared.fits() { "fits" } else { "WRONG" };
-            merged.row([
-                compared.what.to_owned(),
-                compared.provided.to_string(),
-                compared.truth.to_string(),
-                fits.to_owned(),
-            ]);
-        }
-        format!(
-            "\n{table}\n{cohorts}\nTold counts are noisy, rounded to tens, and 0 below five.\n\n{merged}\nPersons are linked without names, so a few of several sites are missed; everything else is exact."
-        )
+        let merged = match compared {
+            Ok(compared) => format!(
+                "{}\nPersons are linked without names, so a few of several sites are missed; everything else is exact.",
+                merged_table(compared)
+            ),
+            Err(error) => format!("There is no merged data set: {error}."),
+        };
+        format!("\n{table}\n{cohorts}\nTold counts are noisy, rounded to tens, and 0 below five.\n\n{merged}")
     };
     let json = || {
-        json!({
+        let merged: Vec<_> = compared.unwrap_or_default().iter().map(Compared::json).collect();
+        let mut tables = json!({
             "ping": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "feasibility": asked.iter().map(Asked::json).collect::<Vec<_>>(),
-            "data-set": compared.iter().map(|compared| json!({
-                "what": compared.what, "provided": compared.provided, "truth": compared.truth, "fits": compared.fits(),
-            })).collect::<Vec<_>>(),
-        })
+            "data-set": merged,
+        });
+        if let Err(error) = compared {
+            tables["data-set-error"] = json!(error.to_string());
+        }
+        tables
     };
     answer(format, text, json);
+}
+
+fn merged_table(compared: &[Compared]) -> Table {
+    let mut merged = Table::new(&["merged data set", "provided", "truth", ""]);
+    for compared in compared {
+        let fits = if compared.fits() { "fits" } else { "WRONG" };
+        merged.row([
+            compared.what.to_owned(),
+            compared.provided.to_string(),
+            compared.truth.to_string(),
+            fits.to_owned(),
+        ]);
+    }
+    merged
 }
