@@ -90,6 +90,8 @@ pub struct Process {
     pub version_tag: Option<String>,
     /// `camunda:historyTimeToLive` as written.
     pub history_time_to_live: Option<String>,
+    /// `camunda:taskPriority`, for external work that has none of its own.
+    pub task_priority: Option<Expression>,
     /// Execution listeners of the process itself.
     pub listeners: Vec<ExecutionListener>,
     /// Flow nodes of the process and all its sub-processes by id.

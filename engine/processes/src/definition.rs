@@ -40,6 +40,9 @@ pub enum DefinitionError {
     /// The process has no version tag.
     #[error("process {0} has no camunda:versionTag")]
     NoVersion(String),
+    /// How long instances are kept is not understood.
+    #[error("camunda:historyTimeToLive {0:?} is no number of days such as 180 or P30D")]
+    TimeToLive(String),
 }
 
 /// Definitions by process and by digest.
@@ -62,7 +65,10 @@ impl Definition {
         let key = process.id.to_string();
         let version = process.version_tag.clone().ok_or_else(|| DefinitionError::NoVersion(key.clone()))?;
         let digest = Sha256::digest(xml).iter().map(|byte| format!("{byte:02x}")).collect();
-        let retention = process.history_time_to_live.as_deref().and_then(retention::parse).unwrap_or(limits::RETENTION);
+        let retention = match process.history_time_to_live.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            Some(text) => retention::parse(text).ok_or_else(|| DefinitionError::TimeToLive(text.to_owned()))?,
+            None => limits::RETENTION,
+        };
         Ok(Self { digest, key, version, xml: xml.to_vec(), model, retention })
     }
 

@@ -41,6 +41,15 @@ pub struct FetchTopic {
     pub is_local: bool,
 }
 
+/// Which of several topics comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchOrder {
+    /// In the order of the request.
+    Topics,
+    /// The one with the task of the highest priority (`usePriority`).
+    Priority,
+}
+
 /// A task that is locked for a worker.
 #[derive(Clone, Debug)]
 pub struct ExternalTask {
@@ -136,22 +145,38 @@ impl Runtime {
         Ok(next)
     }
 
-    /// Locks tasks for a worker: of each topic in turn, the highest priority first.
+    /// Locks tasks for a worker, the highest priority of a topic first: of each topic in turn, or whatever their topic.
     pub fn fetch_external(
         &self,
         tx: &mut Transaction<'_>,
         worker: &Worker,
         topics: &[FetchTopic],
+        order: FetchOrder,
         most: u32,
     ) -> Result<Vec<ExternalTask>, ExternalError> {
         let now = tx.now();
-        let mut tasks = Vec::new();
+        let mut offered: Vec<(WorkItem, &FetchTopic)> = Vec::new();
         for topic in topics.iter().filter(|topic| worker.topics.contains(&topic.fetch.topic)) {
-            let room = most.saturating_sub(u32::try_from(tasks.len()).unwrap_or(u32::MAX));
+            let room = match order {
+                FetchOrder::Topics => most.saturating_sub(u32::try_from(offered.len()).unwrap_or(u32::MAX)),
+                FetchOrder::Priority => most,
+            };
             if room == 0 {
                 break;
             }
-            for item in tx.fetch_external(&worker.id, &topic.fetch, now, topic.lock, room)? {
+            let items = tx.offered_external(&topic.fetch, now, room)?;
+            // A topic that is named twice is not offered twice.
+            let items = items.into_iter().filter(|item| !offered.iter().any(|(known, _)| known.id == item.id));
+            let items: Vec<_> = items.map(|item| (item, topic)).collect();
+            offered.extend(items);
+        }
+        if order == FetchOrder::Priority {
+            offered.sort_by(|(a, _), (b, _)| (b.priority, a.created, &a.id).cmp(&(a.priority, b.created, &b.id)));
+            offered.truncate(most as usize);
+        }
+        let mut tasks = Vec::new();
+        for (item, topic) in offered {
+            for item in tx.lock_all(vec![item], &worker.id, now + topic.lock)? {
                 match self.external_task(tx, item, topic)? {
                     Ok(task) => tasks.push(task),
                     // Nobody waits for it: its instance is beyond repair and ends when it is looked at next.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
-use processes::external::{ExternalError, ExternalTask, FetchTopic, Report, Worker};
+use processes::external::{ExternalError, ExternalTask, FetchOrder, FetchTopic, Report, Worker};
 use processes::{ProcessError, Runtime};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +49,9 @@ pub(super) struct Rest {
 struct FetchAndLock {
     worker_id: String,
     max_tasks: u32,
+    /// Whether priority decides between topics.
+    #[serde(default)]
+    use_priority: bool,
     #[serde(default)]
     async_response_timeout: Option<u64>,
     #[serde(default)]
@@ -279,6 +282,7 @@ impl Rest {
         let most = sent.max_tasks.min(limits::TASKS_AT_ONCE);
         let worker = Worker { id: check_worker(sent.worker_id)?, topics: Arc::clone(topics) };
         let wanted = wanted(sent.topics)?;
+        let order = if sent.use_priority { FetchOrder::Priority } else { FetchOrder::Topics };
         let mut wake = self.store.watch_work();
         let mut stop = self.stop.clone();
         loop {
@@ -290,7 +294,8 @@ impl Rest {
                 .await?;
             if next.is_some_and(|next| next <= now) && most > 0 {
                 let (runtime, worker, wanted) = (Arc::clone(&self.runtime), worker.clone(), wanted.clone());
-                let tasks = self.store.write(move |tx| runtime.fetch_external(tx, &worker, &wanted, most)).await?;
+                let fetch = move |tx: &mut Transaction<'_>| runtime.fetch_external(tx, &worker, &wanted, order, most);
+                let tasks = self.store.write(fetch).await?;
                 if !tasks.is_empty() {
                     return Ok((StatusCode::OK, Some(Value::Array(tasks.iter().map(locked).collect()))));
                 }

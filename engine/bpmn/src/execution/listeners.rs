@@ -45,7 +45,7 @@ impl Engine<'_> {
             Implementation::Expression { expression, .. } => {
                 self.evaluate(Owner::Token(token), element, expression).map(drop)
             }
-            Implementation::Class { class, fields } => {
+            Implementation::Class { class, fields, .. } => {
                 let fields = self.evaluate_fields(token, element, fields)?;
                 let variables = self.instance.variables(token);
                 let call = ListenerCall { class, event, element, fields: &fields, variables };

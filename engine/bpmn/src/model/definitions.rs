@@ -95,6 +95,7 @@ fn process(element: &Element, shared: &Shared, errors: &mut Errors) -> Option<Pr
         is_executable: true,
         version_tag: element.engine_attribute("versionTag").map(str::to_owned),
         history_time_to_live: element.engine_attribute("historyTimeToLive").map(str::to_owned),
+        task_priority: extension::task_priority(element, errors),
         listeners: extension::execution_listeners(element, errors),
         nodes: BTreeMap::new(),
         flows: BTreeMap::new(),

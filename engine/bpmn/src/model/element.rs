@@ -250,6 +250,8 @@ pub enum Implementation {
     Class {
         /// The class.
         class: String,
+        /// `taskPriority`, for where the host has workers do the class.
+        priority: Option<Expression>,
         /// Injected fields.
         fields: Vec<Field>,
     },
@@ -257,6 +259,8 @@ pub enum Implementation {
     External {
         /// Topic under which workers fetch it.
         topic: Expression,
+        /// `taskPriority`; else that of the process.
+        priority: Option<Expression>,
         /// Injected fields.
         fields: Vec<Field>,
     },

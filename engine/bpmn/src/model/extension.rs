@@ -1,40 +1,31 @@
 //! Reads the extension attributes and elements of Camunda 7 and Operaton.
 //!
-//! Each known name is either executed, or harmless (it concerns forms, history or assignment in a task list that a DSF node
-//! does not have). Every other name of the engine's name spaces is refused, because leaving it out would change behaviour.
+//! Each known name is either executed, or harmless: it concerns the diagram, or the form and the task list in which a person
+//! would start a process. Every other name of the engine's name spaces is refused, because leaving it out would change
+//! behaviour, or promise what nothing keeps.
 
 use super::reader::Errors;
 use super::{
     Asynchronous, ExecutionListener, Field, FieldValue, Implementation, Parameter, ParameterValue, TaskListener,
     activity,
 };
+use crate::expression::Expression;
 use crate::timer::parse_retry_cycle;
 use crate::xml::Element;
 use crate::{ListenerEvent, limits};
 
 /// Attributes that change nothing here.
-const HARMLESS_ATTRIBUTES: [&str; 14] = [
-    "candidateStarterGroups",
-    "candidateStarterUsers",
-    "diagramRelationId",
-    "formHandlerClass",
-    "formRef",
-    "formRefBinding",
-    "formRefVersion",
-    "initiator",
-    "isStartableInTasklist",
-    "jobPriority",
-    "modelerTemplate",
-    "modelerTemplateIcon",
-    "modelerTemplateVersion",
-    "taskPriority",
-];
+const HARMLESS_ATTRIBUTES: [&str; 5] =
+    ["diagramRelationId", "isStartableInTasklist", "modelerTemplate", "modelerTemplateIcon", "modelerTemplateVersion"];
 
 /// Extension elements that change nothing here.
-const HARMLESS_EXTENSIONS: [&str; 2] = ["formData", "properties"];
+const HARMLESS_EXTENSIONS: [&str; 1] = ["properties"];
 
-const IMPLEMENTATION_ATTRIBUTES: [&str; 6] =
-    ["class", "delegateExpression", "expression", "resultVariable", "topic", "type"];
+/// A form at the start concerns the user interface of who starts only.
+const START_FORM_ATTRIBUTES: [&str; 4] = ["formKey", "formRef", "formRefBinding", "formRefVersion"];
+
+const IMPLEMENTATION_ATTRIBUTES: [&str; 7] =
+    ["class", "delegateExpression", "expression", "resultVariable", "taskPriority", "topic", "type"];
 const USER_TASK_ATTRIBUTES: [&str; 7] =
     ["assignee", "candidateGroups", "candidateUsers", "dueDate", "followUpDate", "formKey", "priority"];
 const CALL_ATTRIBUTES: [&str; 2] = ["calledElementBinding", "calledElementVersionTag"];
@@ -43,7 +34,7 @@ const FLOW_NODE_EXTENSIONS: [&str; 4] = ["executionListener", "failedJobRetryTim
 
 /// Refuses what is not executed at a process.
 pub(super) fn check_process(element: &Element, errors: &mut Errors) {
-    check(element, element, &["versionTag", "historyTimeToLive"], &["executionListener"], errors);
+    check(element, element, &["versionTag", "historyTimeToLive", "taskPriority"], &["executionListener"], errors);
 }
 
 /// Refuses what is not executed at a flow node.
@@ -61,8 +52,10 @@ pub(super) fn check_node(element: &Element, errors: &mut Errors) {
             attributes.extend(CALL_ATTRIBUTES);
             extensions.extend(["in", "out"]);
         }
-        // A form at the start concerns the starter's user interface only.
-        "startEvent" => attributes.push("formKey"),
+        "startEvent" => {
+            attributes.extend(START_FORM_ATTRIBUTES);
+            extensions.push("formData");
+        }
         _ => {}
     }
     check(element, element, &attributes, &extensions, errors);
@@ -136,16 +129,26 @@ pub(super) fn implementation(element: &Element, errors: &mut Errors) -> Option<I
         errors.report(element, "more than one of camunda:class, delegateExpression, expression and type is set");
         return None;
     }
+    for (attribute, kind) in [("resultVariable", "expression"), ("topic", "type")] {
+        if named(attribute).is_some() && named(kind).is_none() {
+            errors.report(element, format!("camunda:{attribute} without camunda:{kind} is not executed"));
+        }
+    }
+    let priority = task_priority(element, errors);
     if let Some(class) = class {
-        return Some(Implementation::Class { class: class.to_owned(), fields: fields(element, errors) });
+        return Some(Implementation::Class { class: class.to_owned(), priority, fields: fields(element, errors) });
     }
     if let Some(text) = named("expression") {
+        if priority.is_some() {
+            errors.report(element, "camunda:taskPriority concerns the work of external workers, not an expression");
+        }
         let result_variable = named("resultVariable").map(str::to_owned);
         return Some(Implementation::Expression { expression: element.expression(text, errors)?, result_variable });
     }
     match (named("type"), named("topic")) {
         (Some("external"), Some(topic)) => Some(Implementation::External {
             topic: element.expression(topic, errors)?,
+            priority,
             fields: fields(element, errors),
         }),
         (Some("external"), None) => {
@@ -158,6 +161,16 @@ pub(super) fn implementation(element: &Element, errors: &mut Errors) -> Option<I
         }
         (None, _) => None,
     }
+}
+
+/// `taskPriority`: a whole number, or an expression for one.
+pub(super) fn task_priority(element: &Element, errors: &mut Errors) -> Option<Expression> {
+    let text = element.engine_attribute("taskPriority").map(str::trim).filter(|text| !text.is_empty())?;
+    let priority = element.expression(text, errors)?;
+    if priority.constant().is_some_and(|constant| constant.trim().parse::<i64>().is_err()) {
+        errors.report(element, format!("camunda:taskPriority {text:?} is no whole number"));
+    }
+    Some(priority)
 }
 
 /// Injected fields of an element.
@@ -249,7 +262,8 @@ pub(super) fn task_listeners(element: &Element, errors: &mut Errors) -> Vec<Task
 fn listener_implementation(element: &Element, listener: &Element, errors: &mut Errors) -> Option<Implementation> {
     let named = |name: &str| listener.attribute(name).map(str::trim).filter(|text| !text.is_empty());
     if let Some(class) = named("class").or_else(|| named("delegateExpression")) {
-        return Some(Implementation::Class { class: class.to_owned(), fields: own_fields(listener, errors) });
+        let fields = own_fields(listener, errors);
+        return Some(Implementation::Class { class: class.to_owned(), priority: None, fields });
     }
     let script = listener.children.iter().find(|child| child.in_engine() && &*child.name == "script");
     let expression = match (named("expression"), script) {

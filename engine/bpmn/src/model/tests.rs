@@ -204,7 +204,7 @@ fn camunda_and_operaton_extensions_mean_the_same() {
         let model = Model::parse(xml.as_bytes()).unwrap();
         let node = model.processes[0].node("t").unwrap();
         assert!(node.asynchronous.before && node.asynchronous.exclusive);
-        let NodeKind::ServiceTask(Implementation::Class { class, fields }) = &node.kind else { panic!() };
+        let NodeKind::ServiceTask(Implementation::Class { class, fields, .. }) = &node.kind else { panic!() };
         assert_eq!(class, "Do");
         assert!(matches!(&fields[0].value, FieldValue::Literal(text) if text == "${x}"));
         assert!(matches!(&fields[1].value, FieldValue::Expression(_)));

@@ -11,7 +11,7 @@ use time::Duration;
 use super::models;
 use super::support::{Network, Node, error_of, new_task};
 use super::work::notes;
-use crate::external::{ExternalError, ExternalTask, FetchTopic, Report, Worker};
+use crate::external::{ExternalError, ExternalTask, FetchOrder, FetchTopic, Report, Worker};
 use crate::plugin::{Implementations, Plugin};
 use crate::runtime::Runtime;
 
@@ -32,6 +32,11 @@ fn plugins() -> Vec<Plugin> {
     let mut plugin = models::plugin(vec![
         model("topic", r#"camunda:type="external" camunda:topic="images""#),
         model("bound", r#"camunda:class="org.example.ReadImages""#),
+        model(
+            "urgent",
+            r#"camunda:type="external" camunda:topic="urgent" camunda:taskPriority="${execution.hasVariable('x') ? 1 : 7}""#,
+        ),
+        model("calm", r#"camunda:type="external" camunda:topic="images" camunda:taskPriority="-3""#),
     ]);
     plugin.implementations.extend(&Implementations::default().with_topic("org.example.ReadImages", "images"));
     vec![plugin]
@@ -58,7 +63,7 @@ async fn fetch(node: &Node, worker: &Worker) -> Vec<ExternalTask> {
         is_local: false,
     };
     let store = node.store();
-    store.write(move |tx| runtime.fetch_external(tx, &worker, &[topic], 10)).await.unwrap()
+    store.write(move |tx| runtime.fetch_external(tx, &worker, &[topic], FetchOrder::Topics, 10)).await.unwrap()
 }
 
 async fn report(node: &Node, worker: &Worker, id: &str, report: Report) -> Result<(), ExternalError> {
@@ -98,6 +103,42 @@ async fn a_task_of_a_topic_or_of_a_bound_class_is_fetched_and_its_result_moves_t
         assert!(matches!(again, Err(ExternalError::Missing(_))), "a result counts once");
     }
     network.assert_quiet().await;
+}
+
+/// What a worker of both topics gets, as processes.
+async fn fetch_both(node: &Node, order: FetchOrder, most: u32) -> Vec<(String, i64)> {
+    let worker =
+        Worker { id: "w1".to_owned(), topics: Arc::new(["images", "urgent"].map(str::to_owned).into_iter().collect()) };
+    let topics = ["images", "urgent", "images"].map(|topic| FetchTopic {
+        fetch: ExternalFetch { topic: topic.to_owned(), ..ExternalFetch::default() },
+        lock: LOCK,
+        variables: None,
+        is_local: false,
+    });
+    let (runtime, store) = (node.runtime(), node.store());
+    let fetched = store.write(move |tx| runtime.fetch_external(tx, &worker, &topics, order, most)).await.unwrap();
+    fetched.into_iter().map(|task| (task.item.process_key.replace("testorg_", ""), task.item.priority)).collect()
+}
+
+#[tokio::test]
+async fn the_priority_of_the_model_decides_within_a_topic_and_between_topics_if_the_worker_wants_it() {
+    let network = network().await;
+    let node = &network.nodes[0];
+    for process in ["calm", "topic", "urgent"] {
+        start(node, process).await;
+        network.clock.advance(Duration::seconds(1));
+    }
+    let all = |order, most| fetch_both(node, order, most);
+    let expected = |processes: &[(&str, i64)]| -> Vec<(String, i64)> {
+        processes.iter().map(|(process, priority)| ((*process).to_owned(), *priority)).collect()
+    };
+    assert_eq!(all(FetchOrder::Topics, 1).await, expected(&[("topic", 0)]));
+    network.clock.advance(LOCK);
+    let by_topic = all(FetchOrder::Topics, 3).await;
+    assert_eq!(by_topic, expected(&[("topic", 0), ("calm", -3), ("urgent", 7)]));
+    network.clock.advance(LOCK);
+    assert_eq!(all(FetchOrder::Priority, 2).await, expected(&[("urgent", 7), ("topic", 0)]));
+    assert_eq!(all(FetchOrder::Priority, 2).await, expected(&[("calm", -3)]), "the others are locked");
 }
 
 #[tokio::test]

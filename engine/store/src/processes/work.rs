@@ -196,17 +196,16 @@ impl Transaction<'_> {
         self.lock_all(items, owner, now + lock)
     }
 
-    /// Locks external work for a worker until `now + lock`: the highest priority first, then the oldest.
-    pub fn fetch_external(
+    /// External work that nobody holds, the highest priority first, then the oldest. On a database server it is kept from
+    /// others until the end of this transaction.
+    pub fn offered_external(
         &mut self,
-        worker: &str,
         fetch: &ExternalFetch,
         now: OffsetDateTime,
-        lock: Duration,
         limit: u32,
     ) -> Result<Vec<WorkItem>, StoreError> {
         let skip = self.dialect().skip_locked();
-        let items = self.rows(
+        self.rows(
             &format!(
                 "{COLUMNS} WHERE kind = 'external' AND topic = ?2 AND (retries IS NULL OR retries > 0) AND due <= ?1
                     AND locked_until <= ?1 AND (?3 = '' OR business_key = ?3) AND (?4 = '' OR process_key = ?4)
@@ -222,11 +221,11 @@ impl Transaction<'_> {
                 limit.min(limits::ROWS).into(),
             ],
             read,
-        )?;
-        self.lock_all(items, worker, now + lock)
+        )
     }
 
-    fn lock_all(
+    /// Locks work that was offered by this transaction.
+    pub fn lock_all(
         &mut self,
         mut items: Vec<WorkItem>,
         owner: &str,

@@ -18,7 +18,7 @@ use crate::timer::parse_date;
 pub(super) fn execute(engine: &mut Engine<'_>, token: TokenId, node: &Node, task: &UserTaskModel) -> Result<Next> {
     let mut listeners = Vec::with_capacity(task.listeners.len());
     for listener in &task.listeners {
-        let Implementation::Class { class, fields } = &listener.implementation else { continue };
+        let Implementation::Class { class, fields, .. } = &listener.implementation else { continue };
         let fields = engine.evaluate_fields(token, &node.id, fields)?;
         listeners.push(Listener { event: listener.event, class: class.clone(), fields });
     }

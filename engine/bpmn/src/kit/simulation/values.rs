@@ -258,9 +258,13 @@ impl Reader {
 
     fn implementation(&mut self, implementation: &Implementation) {
         match implementation {
-            Implementation::Class { fields, .. } => self.fields(fields),
-            Implementation::External { topic, fields } => {
+            Implementation::Class { priority, fields, .. } => {
+                self.role(priority.as_ref(), Role::Count);
+                self.fields(fields);
+            }
+            Implementation::External { topic, priority, fields } => {
                 self.text(Some(topic));
+                self.role(priority.as_ref(), Role::Count);
                 self.fields(fields);
             }
             Implementation::Expression { expression, .. } => self.text(Some(expression)),

@@ -157,7 +157,7 @@ impl Unit<'_, '_> {
             business_key: loaded.business_key.clone(),
             kind,
             topic: topic.to_owned(),
-            priority: 0,
+            priority: step.priority.unwrap_or_default(),
             retries,
             due: self.tx.now(),
             input,

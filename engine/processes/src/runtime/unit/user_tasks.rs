@@ -18,6 +18,7 @@ impl Unit<'_, '_> {
         let listener = declared.and_then(|declared| listeners.get(declared.class.as_str())).map(Arc::clone);
         let listener = listener.unwrap_or_else(|| Arc::new(DefaultListener) as Arc<dyn UserTaskListener>);
         let step = bpmn::Step {
+            priority: None,
             step: created.user_task.clone(),
             token: created.token,
             element: created.element.clone(),

@@ -271,7 +271,8 @@ async fn what_an_engine_that_is_gone_had_claimed_is_taken_over_and_a_living_one_
             let now = tx.now();
             tx.insert_work_item(&step("e0", WorkKind::External, now))?;
             let fetch = ExternalFetch { topic: "Query".to_owned(), ..ExternalFetch::default() };
-            tx.fetch_external("worker", &fetch, now, time::Duration::minutes(5), 1)
+            let offered = tx.offered_external(&fetch, now, 1)?;
+            tx.lock_all(offered, "worker", now + time::Duration::minutes(5))
         })
         .await;
         let mut woken = other.watch_jobs();

@@ -111,7 +111,8 @@ async fn an_engine_that_starts_again_gives_up_its_own_leases_and_no_workers() {
             tx.insert_work_item(&item("e1", WorkKind::External, "t", now))?;
             tx.claim_steps("a", now, LOCK, 10)?;
             let fetch = ExternalFetch { topic: "t".to_owned(), ..ExternalFetch::default() };
-            tx.fetch_external("a", &fetch, now, LOCK, 10)
+            let offered = tx.offered_external(&fetch, now, 10)?;
+            tx.lock_all(offered, "a", now + LOCK)
         })
         .await;
         write(&store, |tx| tx.release_locks("a")).await;
@@ -143,7 +144,13 @@ async fn workers_get_what_they_ask_for_by_priority_and_age() {
         .await;
         let fetch = |worker: &'static str, fetch: ExternalFetch, limit| {
             let store = store.clone();
-            async move { ids(write(&store, move |tx| tx.fetch_external(worker, &fetch, now, LOCK, limit)).await) }
+            async move {
+                let locked = write(&store, move |tx| {
+                    let offered = tx.offered_external(&fetch, now, limit)?;
+                    tx.lock_all(offered, worker, now + LOCK)
+                });
+                ids(locked.await)
+            }
         };
         let topic = || ExternalFetch { topic: "t".to_owned(), ..ExternalFetch::default() };
         let of_b2 = ExternalFetch { business_key: Some("b2".to_owned()), ..topic() };
