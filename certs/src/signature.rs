@@ -41,6 +41,8 @@ pub enum SignedPurpose {
     AllowListChange,
     /// A checkpoint of an audit log.
     AuditCheckpoint,
+    /// The manifest of a newer system for an appliance.
+    ApplianceUpdate,
 }
 
 /// A signature and its scheme.
@@ -75,6 +77,7 @@ impl SignedPurpose {
             Self::Policy => "policy",
             Self::AllowListChange => "allow-list change",
             Self::AuditCheckpoint => "audit checkpoint",
+            Self::ApplianceUpdate => "appliance update",
         }
     }
 

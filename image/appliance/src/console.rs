@@ -3,28 +3,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::path::Path;
 
 use crate::configuration;
-use crate::limits::{CONSOLE_PERIOD, READY, READY_BYTES};
+use crate::limits::CONSOLE_PERIOD;
 use crate::problem::{self, STATE, shorten};
-use crate::provision::CHECKED;
+use crate::readiness::{Readiness, readiness};
 use crate::report;
-
-const MANAGEMENT: &str = "127.0.0.1:9443";
-
-/// How the node is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    /// It serves partners.
-    Ready,
-    /// It was started and does not serve, for these reasons.
-    NotReady(String),
-    /// It was not started: there is a problem.
-    Off,
-}
+use crate::version::Version;
 
 /// Shows the state until the machine stops.
 pub(crate) fn run() {
@@ -49,12 +36,14 @@ pub(crate) fn run() {
         for (name, content) in take_for_console() {
             show(&format!("---- {name}\n{content}----\n"));
         }
-        std::thread::sleep(CONSOLE_PERIOD);
+        sleep();
     }
 }
 
 fn screen(readiness: &Readiness) -> String {
-    let mut text = format!("\nSchleuse {}\n", env!("CARGO_PKG_VERSION"));
+    let version =
+        Version::running().map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |version| version.to_string());
+    let mut text = format!("\nSchleuse {version}\n");
     let saved = fs::read_to_string("/var/lib/schleuse-appliance/appliance.toml").ok();
     if let Some(configuration) = saved.and_then(|saved| configuration::parse(&saved).ok()) {
         let _ = writeln!(text, "  node         {} at {}", configuration.organization, configuration.base_url);
@@ -96,31 +85,6 @@ fn trust() -> &'static str {
     }
 }
 
-fn readiness() -> Readiness {
-    if !fs::exists(CHECKED).unwrap_or(false) {
-        return Readiness::Off;
-    }
-    match ask() {
-        Ok(answer) => match answer.split_once("\r\n\r\n") {
-            Some((head, _)) if head.starts_with("HTTP/1.1 200") => Readiness::Ready,
-            Some((_, body)) => Readiness::NotReady(body.to_owned()),
-            None => Readiness::NotReady("the gateway gives no answer".to_owned()),
-        },
-        Err(_) => Readiness::NotReady("starting".to_owned()),
-    }
-}
-
-fn ask() -> io::Result<String> {
-    let address = MANAGEMENT.parse().map_err(io::Error::other)?;
-    let mut stream = TcpStream::connect_timeout(&address, READY)?;
-    stream.set_read_timeout(Some(READY))?;
-    stream.set_write_timeout(Some(READY))?;
-    stream.write_all(format!("GET /ready HTTP/1.1\r\nHost: {MANAGEMENT}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(READY_BYTES).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
 /// Files that wait to be shown once; they are removed.
 fn take_for_console() -> Vec<(String, String)> {
     let Ok(entries) = fs::read_dir(Path::new(STATE).join("for-console")) else { return Vec::new() };
@@ -136,7 +100,7 @@ fn take_for_console() -> Vec<(String, String)> {
 }
 
 /// Writes to every console of the kernel: the screen, and the serial line where there is one.
-fn show(text: &str) {
+pub(crate) fn show(text: &str) {
     let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     for name in active.split_whitespace() {
         let written = fs::OpenOptions::new()
@@ -147,4 +111,9 @@ fn show(text: &str) {
             eprintln!("console {name}: {error}");
         }
     }
+}
+
+/// Until it is worth looking again.
+pub(crate) fn sleep() {
+    std::thread::sleep(CONSOLE_PERIOD);
 }

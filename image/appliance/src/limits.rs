@@ -24,3 +24,15 @@ pub(crate) const CONSOLE_PERIOD: Duration = Duration::from_secs(3);
 pub(crate) const READY_BYTES: u64 = 64 * 1024;
 /// Longest time for that answer.
 pub(crate) const READY: Duration = Duration::from_secs(3);
+/// Longest manifest or signature of an update: both are a few lines.
+pub(crate) const MANIFEST_BYTES: u64 = 16 * 1024;
+/// Longest file of a system: the disk has room for two of this size beside what else is on it.
+pub(crate) const SYSTEM_BYTES: u64 = 112 * 1024 * 1024;
+/// What is copied at a time.
+pub(crate) const COPY_BYTES: usize = 1024 * 1024;
+/// Time that an updated system has to become ready: starting, and taking stored data over to its own form.
+pub(crate) const TRIAL_TIME: Duration = Duration::from_secs(15 * 60);
+/// How long it must then stay ready before it is kept.
+pub(crate) const TRIAL_READY: Duration = Duration::from_secs(15);
+/// How long it may be that the node was not started: `provision` has ended before the trial begins.
+pub(crate) const TRIAL_OFF: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
-//! `schleuse-appliance`: what the sealed image does around the node. Its three units run in this order at every boot:
-//! `disk` opens the data disk (and makes it, at the first boot), `provision` brings configuration in and writes the network,
-//! `console` tells the screen how the node is doing. None of them fails in a way that stops the boot: what is wrong becomes a
+//! `schleuse-appliance`: what the sealed image does around the node. Its units run in this order at every boot: `disk` opens
+//! the data disk (and makes it, at the first boot), `provision` brings configuration and updates in and writes the network,
+//! `console` tells the screen how the node is doing, `trial` keeps an updated system or goes back. None of them fails in a way that stops the boot: what is wrong becomes a
 //! [`problem`] that the console shows with its remedy, and the node does not start.
 
 mod bundle;
@@ -12,8 +12,14 @@ mod network;
 mod problem;
 mod program;
 mod provision;
+mod readiness;
 mod report;
+mod restart;
 mod source;
+mod system_disk;
+mod trial;
+mod update;
+mod version;
 
 use std::process::ExitCode;
 
@@ -24,8 +30,9 @@ fn main() -> ExitCode {
         (Some("disk"), None) => disk::run(),
         (Some("provision"), None) => provision::run(),
         (Some("console"), None) => console::run(),
+        (Some("trial"), None) => trial::run(),
         _ => {
-            eprintln!("usage: schleuse-appliance disk|provision|console");
+            eprintln!("usage: schleuse-appliance disk|provision|console|trial");
             return ExitCode::from(2);
         }
     }

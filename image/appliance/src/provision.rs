@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::bundle::{Bundle, PAIRS};
 use crate::configuration::{self, APPLIANCE_TOML, Configuration};
+use crate::console::show;
 use crate::disk::{OPENED, RECOVERY_KEY};
 use crate::network;
 use crate::problem::{self, STATE};
 use crate::program::{self, ProgramError};
+use crate::restart::restart;
 use crate::source::{self, ConfigurationDisk, SourceError};
+use crate::update;
 
 const NODE: &str = "/var/lib/schleuse";
 /// The configuration that is in force, for boots without the disk.
@@ -92,10 +95,38 @@ pub(crate) fn run() {
     if !fs::exists(OPENED).unwrap_or(false) {
         return;
     }
+    if updated() {
+        return;
+    }
     let places =
         Places { node: Path::new(NODE), saved: Path::new(SAVED), run: Path::new("/run"), state: Path::new(STATE) };
     if let Err(error) = bring_in(&places).and_then(|()| check(&places)) {
         problem::report("2-configuration", &error.to_string(), error.remedy());
+    }
+}
+
+/// Looks for a newer system first. If there is one, the machine starts again and the node does not start before.
+fn updated() -> bool {
+    if let Err(error) = update::refuse_older() {
+        problem::report("0-version", &error.to_string(), error.remedy());
+        return true;
+    }
+    let brought = match ConfigurationDisk::open() {
+        Ok(disk) => update::bring_in(disk.as_ref().map(ConfigurationDisk::folder)),
+        // `bring_in` below says it.
+        Err(_) => return false,
+    };
+    match brought {
+        Ok(None) => false,
+        Ok(Some(version)) => {
+            show(&format!("\nVersion {version} is put beside the running one. The machine starts again to try it.\n"));
+            restart();
+            true
+        }
+        Err(error) => {
+            problem::report("3-update", &error.to_string(), error.remedy());
+            false
+        }
     }
 }
 
@@ -279,7 +310,7 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ProvisionError + use<> {
 }
 
 /// Replaces a file; it is on disk before it is seen, and the folder is made if need be.
-fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), ProvisionError> {
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), ProvisionError> {
     use std::io::Write as _;
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let mut temporary = path.as_os_str().to_owned();

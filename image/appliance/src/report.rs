@@ -28,6 +28,7 @@ pub(crate) fn report() -> Value {
         "tainted": line("/proc/sys/kernel/tainted"),
         "kernel": line("/proc/sys/kernel/osrelease"),
         "memory-used-kib": memory_used(),
+        "memory": memory(),
         "uptime": line("/proc/uptime"),
     })
 }
@@ -57,7 +58,10 @@ fn listeners() -> Vec<String> {
 /// Programs outside the kernel, with what they may do.
 fn processes() -> Vec<Value> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found: Vec<(String, Value)> = entries.flatten().filter_map(|entry| process(&entry.path())).collect();
+    // `self` and `thread-self` are this program once more.
+    let numbered =
+        entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()));
+    let mut found: Vec<(String, Value)> = numbered.filter_map(|entry| process(&entry.path())).collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found.into_iter().map(|(_, value)| value).collect()
 }
@@ -71,8 +75,10 @@ fn process(folder: &Path) -> Option<(String, Value)> {
     let memory = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let name = field("Name").to_owned();
     let user = field("Uid").split_whitespace().nth(1).unwrap_or_default().to_owned();
+    let command = fs::read(folder.join("cmdline")).unwrap_or_default();
     let value = json!({
         "name": name,
+        "command": String::from_utf8_lossy(&command).trim_end_matches('\0').replace('\0', " "),
         "user": user,
         "capabilities": field("CapEff"),
         "no-new-privileges": field("NoNewPrivs"),
@@ -97,6 +103,19 @@ fn writable() -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+/// What the kernel says of memory, by its own names.
+fn memory() -> Value {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(':')?;
+            let kibibytes: u64 = rest.split_whitespace().next()?.parse().ok()?;
+            (kibibytes > 0).then(|| (name.to_owned(), Value::from(kibibytes)))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn memory_used() -> u64 {

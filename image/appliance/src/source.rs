@@ -13,11 +13,14 @@ use crate::bundle::{Bundle, BundleError, OUTPUT, path_of_credential};
 use crate::limits::{FILE_BYTES, FILES};
 use crate::problem::STATE;
 use crate::report::REPORT_CREDENTIAL;
+use crate::update;
 
 /// Label of the file system with the configuration.
 const DEVICE: &str = "/dev/disk/by-label/SCHLEUSE";
 /// What computers leave on disks of their own accord.
 const PASSED_OVER: [&str; 1] = ["System Volume Information"];
+/// Folders that are no part of the configuration.
+const OTHERS: [&str; 2] = [OUTPUT, update::FOLDER];
 
 /// Why a source cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,11 @@ impl ConfigurationDisk {
         from_folder(&self.folder)
     }
 
+    /// Where it is mounted.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Puts a file on the disk for the administrator; `false` if it can only be read.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> io::Result<bool> {
         if !self.writable {
@@ -112,7 +120,10 @@ fn names(folder: &Path, shown: &str) -> Result<Vec<String>, SourceError> {
     for entry in fs::read_dir(folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || PASSED_OVER.contains(&name.as_str()) || (shown.is_empty() && name == OUTPUT) {
+        if name.starts_with('.')
+            || PASSED_OVER.contains(&name.as_str())
+            || (shown.is_empty() && OTHERS.contains(&name.as_str()))
+        {
             continue;
         }
         if names.len() >= FILES {
@@ -170,6 +181,7 @@ mod tests {
         put("System Volume Information/x", b"");
         put(".hidden", b"");
         put("from-appliance/server.csr", b"");
+        put("update/system.efi", &vec![0; FILE_BYTES as usize + 1]);
         let bundle = from_folder(root.path()).unwrap();
         assert_eq!(bundle.files.keys().collect::<Vec<_>>(), ["appliance.toml", "trust/client-authorities.pem"]);
         put("polices/strict.toml", b"");

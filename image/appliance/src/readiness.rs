@@ -1,0 +1,46 @@
+//! How the node is doing, as its own management address says; for the console, and for the trial of a new version.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::limits::{READY, READY_BYTES};
+use crate::provision::CHECKED;
+
+const MANAGEMENT: &str = "127.0.0.1:9443";
+
+/// How the node is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// It serves partners.
+    Ready,
+    /// It was started and does not serve, for these reasons.
+    NotReady(String),
+    /// It was not started: there is a problem.
+    Off,
+}
+
+pub(crate) fn readiness() -> Readiness {
+    if !fs::exists(CHECKED).unwrap_or(false) {
+        return Readiness::Off;
+    }
+    match ask() {
+        Ok(answer) => match answer.split_once("\r\n\r\n") {
+            Some((head, _)) if head.starts_with("HTTP/1.1 200") => Readiness::Ready,
+            Some((_, body)) => Readiness::NotReady(body.to_owned()),
+            None => Readiness::NotReady("the gateway gives no answer".to_owned()),
+        },
+        Err(_) => Readiness::NotReady("starting".to_owned()),
+    }
+}
+
+fn ask() -> io::Result<String> {
+    let address = MANAGEMENT.parse().map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&address, READY)?;
+    stream.set_read_timeout(Some(READY))?;
+    stream.set_write_timeout(Some(READY))?;
+    stream.write_all(format!("GET /ready HTTP/1.1\r\nHost: {MANAGEMENT}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(READY_BYTES).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
