@@ -18,9 +18,18 @@ const BPMN_MESSAGE: &str = "http://dsf.dev/fhir/CodeSystem/bpmn-message";
 const ORGANIZATION_IDENTIFIER: &str = "http://dsf.dev/sid/organization-identifier";
 const VERSION: &str = "1.0";
 /// The processes, by the role of the node.
-const PROCESSES: [&str; 4] = ["researchRequest", "extractPseudonymised", "linkAndPseudonymise", "mergeAndProvide"];
+const PROCESSES: [&str; 6] = [
+    "researchRequest",
+    "extractPseudonymised",
+    "linkAndPseudonymise",
+    "mergeAndProvide",
+    "withdrawConsent",
+    "reidentifyPerson",
+];
 /// The forms of an approval.
 pub(crate) const APPROVALS: [&str; 2] = ["approve-extraction", "confirm-extraction"];
+/// The form of a re-identification.
+pub(crate) const REIDENTIFICATIONS: [&str; 1] = ["approve-reidentification"];
 /// The form of a release.
 pub(crate) const RELEASES: [&str; 1] = ["release-data-set"];
 /// Tasks on a page of the search.
@@ -45,6 +54,8 @@ pub(crate) enum DataSetError {
     NoRun(String),
     #[error("nothing of run {run} waits for {what} at this node; `schleuse data-set status` says how it stands")]
     NothingWaits { run: String, what: &'static str },
+    #[error("nobody was found in run {0}, or it is not kept any more")]
+    Nobody(String),
     #[error("the data set of run {run} is not here: the request is {status}{reason}")]
     NoDataSet { run: String, status: String, reason: String },
     #[error("the file {0} of the data set is not what the signed manifest says; nothing was written")]
@@ -63,6 +74,7 @@ pub(crate) struct Wanted<'w> {
     pub(crate) transfer_time: &'w str,
     pub(crate) retention: &'w str,
     pub(crate) minimum_cohort: u32,
+    pub(crate) pseudonyms: &'w str,
 }
 
 /// A part that this node has in a run.
@@ -119,17 +131,7 @@ fn library(run: &str, wanted: &Wanted<'_>) -> Resource {
 }
 
 fn task(run: &str, organization: &str, wanted: &Wanted<'_>, library: &str) -> Resource {
-    let mut task = Resource::new("Task");
-    let profile = format!("{BASE}/fhir/StructureDefinition/task-research-request|{VERSION}");
-    task.set("meta", Object::new().with("profile", vec![Tree::from(profile)]));
-    task.set("instantiatesCanonical", format!("{BASE}/bpe/Process/researchRequest|{VERSION}"));
-    task.set("status", "requested");
-    task.set("intent", "order");
-    task.set("authoredOn", fhir::date::format_instant(time::OffsetDateTime::now_utc()));
-    let recipient = Object::new().with("type", "Organization").with("identifier", identifier(organization));
-    task.set("restriction", Object::new().with("recipient", vec![recipient.into()]));
-    task.push("input", input(BPMN_MESSAGE, "message-name").with("valueString", "researchRequest"));
-    task.push("input", input(BPMN_MESSAGE, "business-key").with("valueString", run));
+    let mut task = start(run, organization, "researchRequest", "task-research-request");
     let string = |code: &str, value: &str| input(SYSTEM, code).with("valueString", value);
     task.push("input", string("project", wanted.project));
     task.push("input", input(SYSTEM, "definition").with("valueUrl", format!("Library/{library}")));
@@ -148,7 +150,67 @@ fn task(run: &str, organization: &str, wanted: &Wanted<'_>, library: &str) -> Re
     task.push("input", string("transfer-time", wanted.transfer_time));
     task.push("input", string("retention", wanted.retention));
     task.push("input", input(SYSTEM, "minimum-cohort").with("valueUnsignedInt", i64::from(wanted.minimum_cohort)));
+    task.push("input", input(SYSTEM, "pseudonyms").with("valueCode", wanted.pseudonyms));
     task
+}
+
+/// A Task to this node that starts a process of the same name as its message.
+fn start(run: &str, organization: &str, message: &str, profile: &str) -> Resource {
+    let mut task = Resource::new("Task");
+    let profile = format!("{BASE}/fhir/StructureDefinition/{profile}|{VERSION}");
+    task.set("meta", Object::new().with("profile", vec![Tree::from(profile)]));
+    task.set("instantiatesCanonical", format!("{BASE}/bpe/Process/{message}|{VERSION}"));
+    task.set("status", "requested");
+    task.set("intent", "order");
+    task.set("authoredOn", fhir::date::format_instant(time::OffsetDateTime::now_utc()));
+    let recipient = Object::new().with("type", "Organization").with("identifier", identifier(organization));
+    task.set("restriction", Object::new().with("recipient", vec![recipient.into()]));
+    task.push("input", input(BPMN_MESSAGE, "message-name").with("valueString", message));
+    task.push("input", input(BPMN_MESSAGE, "business-key").with("valueString", run));
+    task
+}
+
+/// Begins to look for who has withdrawn since the run.
+pub(crate) async fn withdraw(node: &Own, organization: &str, run: &str) -> Result<(), DataSetError> {
+    part(node, run, "extractPseudonymised").await?;
+    let mut task = start(run, organization, "withdrawConsent", "task-withdraw-consent");
+    task.set("requester", node.author());
+    node.post("/Task", &task).await?;
+    Ok(())
+}
+
+/// Asks who a person of the run is.
+pub(crate) async fn reidentify(
+    node: &Own,
+    organization: &str,
+    run: &str,
+    (pseudonym, reason, approval_time): (&str, &str, &str),
+) -> Result<(), DataSetError> {
+    part(node, run, "researchRequest").await?;
+    let mut task = start(run, organization, "reidentifyPerson", "task-reidentify-person");
+    task.set("requester", node.author());
+    for (code, value) in [("pseudonym", pseudonym), ("reason", reason), ("approval-time", approval_time)] {
+        task.push("input", input(SYSTEM, code).with("valueString", value));
+    }
+    node.post("/Task", &task).await?;
+    Ok(())
+}
+
+/// Who was found in the run, newest first, as far as it is still kept.
+pub(crate) async fn patients(node: &Own, run: &str) -> Result<Vec<String>, DataSetError> {
+    #[derive(Deserialize)]
+    struct Found {
+        patient: String,
+    }
+    let parts = parts(node).await?.into_iter().filter(|part| part.run == run && part.process == "reidentifyPerson");
+    let mut found = Vec::new();
+    for url in parts.filter(|part| part.status() != "completed").filter_map(|part| part.output("patient")) {
+        let id = url.rsplit('/').next().unwrap_or_default().to_owned();
+        let bytes = node.content(&format!("/Binary/{id}")).await?;
+        let read: Found = serde_json::from_slice(&bytes).map_err(|_| DataSetError::Damaged("patient".to_owned()))?;
+        found.push(read.patient);
+    }
+    Ok(found)
 }
 
 fn input(system: &str, code: &str) -> Object {
@@ -176,19 +238,21 @@ pub(crate) async fn parts(node: &Own) -> Result<Vec<Part>, DataSetError> {
         let canonical = task.str("instantiatesCanonical")?.strip_prefix(BASE)?.strip_prefix("/bpe/Process/")?;
         let process = canonical.split('|').next()?.to_owned();
         // Messages of a run are Tasks of the same processes; what starts a part is what counts.
-        let is_start = starts(&process) == value(&task, BPMN_MESSAGE, "message-name")?;
+        let is_start = starts(&process).contains(&value(&task, BPMN_MESSAGE, "message-name")?.as_str());
         let run = value(&task, BPMN_MESSAGE, "business-key")?;
         (is_start && PROCESSES.contains(&process.as_str())).then_some(Part { run, process, task })
     });
     Ok(parts.collect())
 }
 
-fn starts(process: &str) -> &'static str {
+fn starts(process: &str) -> &'static [&'static str] {
     match process {
-        "extractPseudonymised" => "extractPseudonymised",
-        "linkAndPseudonymise" => "linkageSetup",
-        "mergeAndProvide" => "mergeSetup",
-        _ => "researchRequest",
+        "extractPseudonymised" => &["extractPseudonymised"],
+        "linkAndPseudonymise" => &["linkageSetup"],
+        "mergeAndProvide" => &["mergeSetup"],
+        "withdrawConsent" => &["withdrawConsent", "withdrawalNotice", "withdrawalOrder", "dataSetRevised"],
+        "reidentifyPerson" => &["reidentifyPerson", "reidentificationRequest", "reidentificationOrder"],
+        _ => &["researchRequest"],
     }
 }
 
@@ -282,7 +346,14 @@ pub(crate) async fn answer(node: &Own, mut response: Resource, item: &str, yes: 
 
 /// Files of a data set that this node has, each compared with the manifest.
 pub(crate) async fn download(node: &Own, run: &str) -> Result<Vec<File>, DataSetError> {
-    let part = part(node, run, "researchRequest").await?;
+    let mut parts = parts(node).await?;
+    parts.retain(|part| part.run == run);
+    // After a withdrawal the newest revision counts; files of the ones before are gone.
+    let has = |part: &&Part| part.output("data-set").is_some();
+    let revision = |part: &&Part| part.output("revision").and_then(|number| number.parse().ok()).unwrap_or(0_u64);
+    let newest = parts.iter().filter(has).max_by_key(revision);
+    let part = newest.or_else(|| parts.iter().find(|part| part.process == "researchRequest"));
+    let part = part.ok_or_else(|| DataSetError::NoRun(run.to_owned()))?;
     let Some(url) = part.output("data-set") else {
         let reason = part.error().map(|reason| format!(" ({reason})")).unwrap_or_default();
         return Err(DataSetError::NoDataSet { run: run.to_owned(), status: part.status().to_owned(), reason });

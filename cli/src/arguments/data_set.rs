@@ -14,7 +14,7 @@ pub(crate) enum DataSet {
     /// names by the trusted third party; the data management site merges what the sites send and releases it. The answer
     /// names the run, by which every node knows it.
     Request(Request),
-    /// Approve or refuse an extraction, at a data integration centre
+    /// Approve or refuse an extraction, at a data integration centre; or a re-identification, there and at the trusted third party
     Approve(Approve),
     /// Release or refuse a merged data set, at the data management site
     Release(Release),
@@ -24,6 +24,19 @@ pub(crate) enum DataSet {
     Fetch(Fetch),
     /// Show the runs that this node takes part in, what waits for a person, and what came of them
     Status(Status),
+    /// Take persons who have withdrawn since out of a data set, at a data integration centre
+    ///
+    /// Compares everybody whom the site has sent in the run with the consents in its records as they are now (`schleuse
+    /// source index` first), and tells of who may not be there any more. The trusted third party forgets them, the data
+    /// management site makes the data set anew without them, and the portal replaces its copy.
+    Withdraw(Run),
+    /// Ask that the sites of a person find who it is, at the research portal
+    ///
+    /// A person of the trusted third party and one of each site decide with `schleuse data-set approve --reidentification`.
+    /// Only the site learns who it is; the portal learns whether somebody was found.
+    Reidentify(Reidentify),
+    /// Show who was found after a re-identification, at a data integration centre, as long as it is kept
+    Patient(Run),
 }
 
 #[derive(Debug, Args)]
@@ -58,12 +71,16 @@ pub(crate) struct Request {
     /// How long linked sites have for sending their data
     #[arg(long, value_name = "DURATION", default_value = "P1D")]
     pub(crate) transfer_time: String,
-    /// How long the data management site keeps the data; then nothing of them is left there
+    /// How long the data management site keeps the data; then nothing of them is left there, nor of who is who elsewhere
     #[arg(long, value_name = "DURATION", default_value = "P90D")]
     pub(crate) retention: String,
     /// A site with fewer persons than this does not take part
     #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) minimum_cohort: u32,
+    /// How pseudonyms are made: by a key (a person has the same one in every run of the project), or at random and kept in a
+    /// table, so that the trusted third party can forget a person
+    #[arg(long, value_name = "WAY", default_value = "keyed", value_parser = ["keyed", "table"])]
+    pub(crate) pseudonyms: String,
     #[command(flatten)]
     pub(crate) access: Access,
 }
@@ -83,11 +100,32 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 #[command(
+    after_help = "Example:\n  schleuse data-set reidentify 0f1e... /srv/portal --pseudonym 8M2V4C0QJ6T3XWE5A --reason \"tumour marker far above the limit\""
+)]
+pub(crate) struct Reidentify {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Pseudonym of the person: the id of the Patient in the data set
+    #[arg(long)]
+    pub(crate) pseudonym: String,
+    /// Why, for those who approve; nothing about the person that they must not know
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// How long each of the two has for approving
+    #[arg(long, value_name = "DURATION", default_value = "P14D")]
+    pub(crate) approval_time: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
     after_help = "Examples:\n  schleuse data-set status /srv/hospital                          what waits\n  schleuse data-set approve 0f1e... /srv/hospital --show          the numbers, without a decision\n  schleuse data-set approve 0f1e... /srv/hospital\n  schleuse data-set approve 0f1e... --refuse --reason \"cohort too narrow\" --node https://dsf.hospital.example/fhir --certificate me.pem --private-key me.key --authority ca.pem"
 )]
 pub(crate) struct Approve {
     #[command(flatten)]
     pub(crate) run: Run,
+    /// Decide about a re-identification, not about an extraction
+    #[arg(long)]
+    pub(crate) reidentification: bool,
     /// Show what would be sent, and decide nothing
     #[arg(long, conflicts_with = "refuse")]
     pub(crate) show: bool,

@@ -1,4 +1,5 @@
-//! `schleuse data-set request`, `approve`, `release`, `fetch` and `status`: the people's side of data sharing.
+//! `schleuse data-set request`, `approve`, `release`, `fetch`, `status`, `withdraw`, `reidentify` and `patient`: the people's
+//! side of data sharing.
 //!
 //! Everything goes through the gateway with the certificate of who asks, as with user tasks.
 
@@ -7,9 +8,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{fail, user_task};
-use crate::arguments::data_set::{Approve, Fetch, Release, Request, Run, Status};
+use crate::arguments::data_set::{Approve, Fetch, Reidentify, Release, Request, Run, Status};
 use crate::arguments::{Access, Format, TaskAnswer, TaskOne};
-use crate::data_set::{self, APPROVALS, DataSetError, RELEASES, Wanted};
+use crate::data_set::{self, APPROVALS, DataSetError, REIDENTIFICATIONS, RELEASES, Wanted};
 use crate::local::{Local, LocalError};
 use crate::output::{Table, answer};
 use crate::own::{Own, OwnError};
@@ -61,13 +62,11 @@ pub(super) async fn fetch(arguments: &Fetch, format: Format) -> u8 {
 }
 
 pub(super) async fn approve(arguments: &Approve, format: Format) -> u8 {
-    let decision = Decision {
-        forms: &APPROVALS,
-        item: "approve",
-        what: "an approval",
-        show: arguments.show,
-        yes: !arguments.refuse,
+    let (forms, what): (&[&str], _) = match arguments.reidentification {
+        true => (&REIDENTIFICATIONS, "the approval of a re-identification"),
+        false => (&APPROVALS, "an approval"),
     };
+    let decision = Decision { forms, item: "approve", what, show: arguments.show, yes: !arguments.refuse };
     decide(&arguments.run, &decision, arguments.reason.as_deref(), format).await
 }
 
@@ -107,6 +106,7 @@ async fn ask(arguments: &Request, format: Format) -> Result<(), CommandError> {
         transfer_time: &arguments.transfer_time,
         retention: &arguments.retention,
         minimum_cohort: arguments.minimum_cohort,
+        pseudonyms: &arguments.pseudonyms,
     };
     let organization = local.settings.organization_identifier.to_string();
     let run = data_set::request(&node, &organization, &wanted).await?;
@@ -190,6 +190,7 @@ async fn show(arguments: &Status, format: Format) -> Result<(), CommandError> {
             let mut outcome: Vec<String> =
                 part.outcomes().into_iter().map(|(site, code)| format!("{site} {code}")).collect();
             outcome.extend(part.error());
+            outcome.extend(part.output("revision").map(|number| format!("revision {number}")));
             outcome.extend(part.output("deleted").map(|time| format!("deleted {time}")));
             let persons = part.output("persons").unwrap_or_default();
             let status = part.status().to_owned();
@@ -223,6 +224,7 @@ async fn show(arguments: &Status, format: Format) -> Result<(), CommandError> {
                     "failure": part.output("failure"),
                     "error": part.error(),
                     "deleted": part.output("deleted"),
+                    "revision": part.output("revision"),
                 })
             })
             .collect();
@@ -241,5 +243,55 @@ async fn get(arguments: &Fetch, format: Format) -> Result<(), CommandError> {
         || format!("{} files, {bytes} bytes, written to {}\n", files.len(), arguments.into.display()),
         || json!({ "files": files.iter().map(|file| file.name.clone()).collect::<Vec<_>>(), "bytes": bytes }),
     );
+    Ok(())
+}
+
+pub(super) async fn withdraw(arguments: &Run, format: Format) -> u8 {
+    end(tell_withdrawn(arguments, format).await)
+}
+
+async fn tell_withdrawn(arguments: &Run, format: Format) -> Result<(), CommandError> {
+    let local = Local::load(&arguments.directory)?;
+    let node = connect(&arguments.access, &arguments.directory)?;
+    data_set::withdraw(&node, &local.settings.organization_identifier.to_string(), &arguments.run).await?;
+    let run = &arguments.run;
+    answer(
+        format,
+        || format!("comparing; `schleuse data-set status --run {run}` says how many have left the data set\n"),
+        || json!({ "run": run }),
+    );
+    Ok(())
+}
+
+pub(super) async fn reidentify(arguments: &Reidentify, format: Format) -> u8 {
+    end(ask_who(arguments, format).await)
+}
+
+async fn ask_who(arguments: &Reidentify, format: Format) -> Result<(), CommandError> {
+    let run = &arguments.run;
+    let local = Local::load(&run.directory)?;
+    let node = connect(&run.access, &run.directory)?;
+    let wanted = (arguments.pseudonym.as_str(), arguments.reason.as_str(), arguments.approval_time.as_str());
+    data_set::reidentify(&node, &local.settings.organization_identifier.to_string(), &run.run, wanted).await?;
+    let run = &run.run;
+    answer(
+        format,
+        || format!("asked; `schleuse data-set status --run {run}` says what came of it\n"),
+        || json!({ "run": run }),
+    );
+    Ok(())
+}
+
+pub(super) async fn patient(arguments: &Run, format: Format) -> u8 {
+    end(show_patients(arguments, format).await)
+}
+
+async fn show_patients(arguments: &Run, format: Format) -> Result<(), CommandError> {
+    let node = connect(&arguments.access, &arguments.directory)?;
+    let found = data_set::patients(&node, &arguments.run).await?;
+    if found.is_empty() {
+        return Err(DataSetError::Nobody(arguments.run.clone()).into());
+    }
+    answer(format, || found.iter().map(|patient| format!("{patient}\n")).collect(), || json!({ "patients": found }));
     Ok(())
 }

@@ -80,6 +80,7 @@ pub(crate) async fn run(root: &Path, network: &Network, progress: &Progress) -> 
         transfer_time: "PT1H",
         retention: "P1D",
         minimum_cohort: 10,
+        pseudonyms: "keyed",
     };
     let run = data_set::request(&at_portal, &portal.organization_identifier(), &wanted).await?;
     for site in network.sites.iter().filter(|site| site.has_records()) {

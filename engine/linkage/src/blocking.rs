@@ -6,16 +6,12 @@
 use crate::compare::{CompareError, Effort, Finds, Lists, Pair};
 use crate::filter::Filters;
 
-/// Samples. Each finds a pair at the threshold with a chance of one to two percent and a usual pair of one person with six
-/// to ten.
-const TABLES: usize = 128;
+/// Samples. Each finds a pair at the threshold with a chance of half a percent to one percent and a usual pair of one person
+/// with six to ten; so many find most of the first too, and take a third of the time that lists of 100,000 may take.
+const TABLES: usize = 384;
 
 /// Candidates of one sample that are aimed at; fewer bits find more pairs and cost more comparisons.
 const CANDIDATES: f64 = 2_000_000.0;
-
-/// Chance that one bit of the filters of two different persons agrees: both or neither of two bits of which 35 percent are
-/// set.
-const AGREEMENT: f64 = 0.55;
 
 /// Bits of a sample at least and at most.
 const BITS: (usize, usize) = (8, 32);
@@ -63,7 +59,7 @@ pub(crate) fn blocked(lists: Lists<'_>, effort: Effort<'_>) -> Result<Vec<Pair>,
 /// Which bits each sample looks at.
 fn samples(lists: Lists<'_>) -> Vec<Sample> {
     let pairs = lists.first.len() as f64 * lists.second.len() as f64;
-    let bits = (pairs / CANDIDATES).max(1.0).ln() / -AGREEMENT.ln();
+    let bits = (pairs / CANDIDATES).max(1.0).ln() / -agreement(lists).ln();
     let bits = (bits.ceil() as usize).clamp(BITS.0, BITS.1);
     let mut state = 0x5363_686c_6575_7365_u64;
     let width = lists.first.parameters().bits as u64;
@@ -78,6 +74,19 @@ fn samples(lists: Lists<'_>) -> Vec<Sample> {
         positions.into_iter().map(|position| ((position / 64) as usize, (position % 64) as u32)).collect()
     };
     (0..TABLES).map(|_| sample()).collect()
+}
+
+/// Chance that one bit of the filters of two different persons agrees: both set or neither. It follows from how many are set,
+/// which differs between parameter sets, and a little between lists because not everything is known of everybody.
+fn agreement(lists: Lists<'_>) -> f64 {
+    let width = lists.first.parameters().bits as f64;
+    let share = |filters: &Filters| {
+        let ones: u64 = (0..filters.len()).map(|row| u64::from(filters.row(row).1)).sum();
+        ones as f64 / (width * filters.len().max(1) as f64)
+    };
+    let (first, second) = (share(lists.first), share(lists.second));
+    // Never so near to 0 or 1 that the number of bits has no meaning.
+    (first * second + (1.0 - first) * (1.0 - second)).clamp(0.4, 0.7)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): spreads the samples, keeps nothing secret.

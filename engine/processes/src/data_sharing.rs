@@ -26,16 +26,19 @@ mod encode;
 mod extract;
 mod failure;
 mod inputs;
+mod kept;
 mod limits;
 mod link;
 mod merge;
 mod parties;
 mod person;
+mod reidentification;
 mod release;
 mod request;
 mod rows;
 mod site;
 mod time_limits;
+mod withdrawal;
 
 #[cfg(test)]
 mod tests;
@@ -136,6 +139,8 @@ pub fn plugin(parts: &Parts) -> Plugin {
             model!("extract-pseudonymised"),
             model!("link-and-pseudonymise"),
             model!("merge-and-provide"),
+            model!("withdraw-consent"),
+            model!("reidentify-person"),
         ],
         // Terminology before profiles, profiles before what they validate.
         resources: vec![
@@ -154,13 +159,25 @@ pub fn plugin(parts: &Parts) -> Plugin {
             resource!("StructureDefinition/task-data-set-received.xml"),
             resource!("StructureDefinition/task-merge-done.xml"),
             resource!("StructureDefinition/task-data-set-provided.xml"),
+            resource!("StructureDefinition/task-withdraw-consent.xml"),
+            resource!("StructureDefinition/task-withdrawal-notice.xml"),
+            resource!("StructureDefinition/task-withdrawal-order.xml"),
+            resource!("StructureDefinition/task-withdrawal-done.xml"),
+            resource!("StructureDefinition/task-data-set-revised.xml"),
+            resource!("StructureDefinition/task-reidentify-person.xml"),
+            resource!("StructureDefinition/task-reidentification-request.xml"),
+            resource!("StructureDefinition/task-reidentification-order.xml"),
+            resource!("StructureDefinition/task-reidentification-answer.xml"),
             resource!("Questionnaire/approve-extraction.xml"),
             resource!("Questionnaire/confirm-extraction.xml"),
             resource!("Questionnaire/release-data-set.xml"),
+            resource!("Questionnaire/approve-reidentification.xml"),
             resource!("ActivityDefinition/research-request.xml"),
             resource!("ActivityDefinition/extract-pseudonymised.xml"),
             resource!("ActivityDefinition/link-and-pseudonymise.xml"),
             resource!("ActivityDefinition/merge-and-provide.xml"),
+            resource!("ActivityDefinition/withdraw-consent.xml"),
+            resource!("ActivityDefinition/reidentify-person.xml"),
         ],
         implementations: implementations(parts),
     }
@@ -170,7 +187,9 @@ fn implementations(parts: &Parts) -> Implementations {
     let all = of_portal(Implementations::default(), parts);
     let all = of_site(all, parts);
     let all = of_third_party(all, parts);
-    of_data_management(all, parts)
+    let all = of_data_management(all, parts);
+    let all = of_withdrawal(all, parts);
+    of_reidentification(all, parts)
 }
 
 fn of_portal(all: Implementations, parts: &Parts) -> Implementations {
@@ -199,6 +218,7 @@ fn of_site(all: Implementations, parts: &Parts) -> Implementations {
         .with_service(class!("NoteReceipt"), site::NoteReceipt)
         .with_service(class!("NoteNoReceipt"), failure::Note(failure::NO_RECEIPT))
         .with_service(class!("ConcludeExtraction"), site::ConcludeExtraction)
+        .with_service(class!("ForgetSent"), site::ForgetSent)
 }
 
 fn of_third_party(all: Implementations, parts: &Parts) -> Implementations {
@@ -210,6 +230,7 @@ fn of_third_party(all: Implementations, parts: &Parts) -> Implementations {
         .with_send(class!("SendPseudonymMap"), link::SendPseudonymMap)
         .with_send(class!("SendLinkageDone"), link::SendLinkageDone)
         .with_service(class!("ConcludeLinkage"), link::ConcludeLinkage)
+        .with_service(class!("ForgetTable"), link::ForgetTable)
 }
 
 fn of_data_management(all: Implementations, parts: &Parts) -> Implementations {
@@ -227,4 +248,47 @@ fn of_data_management(all: Implementations, parts: &Parts) -> Implementations {
         .with_work(class!("Seal"), release::Seal(parts.clone()))
         .with_send(class!("SendDataSetProvided"), release::SendDataSetProvided)
         .with_service(class!("ConcludeMerge"), release::ConcludeMerge)
+}
+
+fn of_withdrawal(all: Implementations, parts: &Parts) -> Implementations {
+    use withdrawal::{NoteDone, SendDelivery, SendDone, management, portal, site, third_party};
+    all.with_service(class!("CheckWithdrawal"), site::CheckWithdrawal)
+        .with_work(class!("FindWithdrawn"), site::FindWithdrawn(parts.clone()))
+        .with_send(class!("SendWithdrawalNotice"), SendDelivery(self::site::DELIVERY))
+        .with_service(class!("NoteWithdrawalDone"), NoteDone)
+        .with_service(class!("ConcludeWithdrawal"), site::ConcludeWithdrawal)
+        .with_service(class!("CheckNotice"), third_party::CheckNotice)
+        .with_work(class!("FindPseudonyms"), third_party::FindPseudonyms(parts.clone()))
+        .with_send(class!("SendWithdrawalOrder"), SendDelivery(self::site::DELIVERY))
+        .with_work(class!("ForgetPersons"), third_party::ForgetPersons)
+        .with_send(class!("SendWithdrawalDone"), SendDone)
+        .with_service(class!("ConcludeNotice"), third_party::ConcludeNotice)
+        .with_service(class!("CheckRevision"), management::CheckRevision)
+        .with_work(class!("Revise"), management::Revise(parts.clone()))
+        .with_send(class!("SendDataSetRevised"), management::SendDataSetRevised)
+        .with_service(class!("NoteTaken"), management::NoteTaken)
+        .with_service(class!("ConcludeRevision"), management::ConcludeRevision)
+        .with_service(class!("CheckRevised"), portal::CheckRevised)
+        .with_work(class!("ReceiveRevision"), portal::ReceiveRevision(parts.clone()))
+        .with_service(class!("ConcludeRevised"), portal::ConcludeRevised)
+}
+
+fn of_reidentification(all: Implementations, parts: &Parts) -> Implementations {
+    use reidentification::{ShowReidentification, portal, site, third_party};
+    all.with_service(class!("CheckReidentification"), portal::CheckReidentification)
+        .with_send(class!("SendReidentificationRequest"), portal::SendReidentificationRequest)
+        .with_service(class!("NoteAnswer"), portal::NoteAnswer)
+        .with_service(class!("ConcludeReidentification"), portal::ConcludeReidentification)
+        .with_user_task(class!("ShowReidentification"), ShowReidentification)
+        .with_service(class!("CheckPseudonym"), third_party::CheckPseudonym)
+        .with_work(class!("FindSites"), third_party::FindSites(parts.clone()))
+        .with_send(class!("SendReidentificationOrder"), third_party::SendReidentificationOrder)
+        .with_service(class!("NoteSite"), third_party::NoteSite)
+        .with_service(class!("NoteNoSite"), third_party::NoteNoSite)
+        .with_send(class!("SendReidentificationAnswer"), third_party::SendReidentificationAnswer)
+        .with_service(class!("ConcludeResolution"), third_party::ConcludeResolution)
+        .with_service(class!("CheckReidentificationOrder"), site::CheckReidentificationOrder)
+        .with_work(class!("FindPatient"), site::FindPatient(parts.clone()))
+        .with_send(class!("SendSiteAnswer"), site::SendSiteAnswer)
+        .with_service(class!("ConcludeIdentity"), site::ConcludeIdentity)
 }

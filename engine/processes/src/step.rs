@@ -223,6 +223,11 @@ impl<'c, 't> StepContext<'c, 't> {
         self.writes.push(VariableWrite::set_local(name, value));
     }
 
+    /// Removes a variable where it is found.
+    pub fn remove(&mut self, name: impl Into<String>) {
+        self.writes.push(VariableWrite::remove(name));
+    }
+
     /// An injected field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'c str> {

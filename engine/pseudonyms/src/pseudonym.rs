@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use secrets::{Key, Keyed};
+use secrets::{Key, KeyError, Keyed};
 
 /// Digits in the order of their values.
 const ALPHABET: [u8; 32] = *b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -45,6 +45,14 @@ impl Pseudonym {
         let values: Vec<u8> = values.collect();
         let all = values.iter().copied().chain([check(&values)]);
         Self(all.filter_map(|value| ALPHABET.get(usize::from(value))).map(|byte| char::from(*byte)).collect())
+    }
+
+    /// A pseudonym that follows from nothing.
+    pub fn random() -> Result<Self, KeyError> {
+        let random = Key::random()?;
+        let mut bytes = [0; 10];
+        bytes.iter_mut().zip(random.secret_bytes()).for_each(|(byte, value)| *byte = *value);
+        Ok(Self::from_bytes(bytes))
     }
 
     /// The text.

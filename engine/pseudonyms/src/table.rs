@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use secrets::{Key, KeyError};
+use secrets::KeyError;
 
 use crate::limits;
 use crate::pseudonym::Pseudonym;
@@ -71,10 +71,7 @@ impl<T: PseudonymTable> TablePseudonyms<T> {
             return Ok(pseudonym);
         }
         for _ in 0..limits::ATTEMPTS {
-            let random = Key::random()?;
-            let mut bytes = [0; 10];
-            bytes.iter_mut().zip(random.secret_bytes()).for_each(|(byte, value)| *byte = *value);
-            let pseudonym = Pseudonym::from_bytes(bytes);
+            let pseudonym = Pseudonym::random()?;
             match self.table.reserve(domain, original, &pseudonym).map_err(TableError::Table)? {
                 Reserved::Stored => return Ok(pseudonym),
                 Reserved::Taken => {}

@@ -17,7 +17,7 @@ pub mod open;
 pub mod seal;
 
 pub use keys::{Keyring, PrivateKey, PublicKey};
-pub use manifest::{Manifest, ManifestError, Part, SignedManifest, Signer};
+pub use manifest::{Manifest, ManifestError, Part, Revision, SignedManifest, Signer};
 pub use open::{OpenError, Opener};
 pub use seal::{Binding, SealError, Sealer};
 

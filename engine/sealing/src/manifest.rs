@@ -42,8 +42,21 @@ pub struct Manifest {
     pub run: String,
     /// When, as a FHIR instant.
     pub created: String,
+    /// Which version of a data set it is, if it was made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// The parts in their order.
     pub parts: Vec<Part>,
+}
+
+/// A data set that was made anew because persons have withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Revision {
+    /// 1 for the first one after the data set as it was released.
+    pub number: u64,
+    /// Persons who were taken out of it so far.
+    pub withdrawn: u64,
 }
 
 /// One part.

@@ -50,6 +50,9 @@ pub(crate) const STORED_TASKS: u64 = 100_000;
 /// Time for one ping.
 pub(crate) const PING: Duration = Duration::from_secs(30);
 
+/// Time for one step of a data set between nodes.
+pub(crate) const DATA_SET: Duration = Duration::from_secs(1_800);
+
 /// Time for all pings.
 pub(crate) const PINGS: Duration = Duration::from_secs(600);
 

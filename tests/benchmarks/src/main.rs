@@ -8,6 +8,7 @@
 mod audit_log;
 mod binary;
 mod bpmn_engine;
+mod data_set;
 mod decision;
 mod endpoint_run;
 mod error;
@@ -103,6 +104,8 @@ enum Name {
     Linkage,
     /// Indexing the records of a site, and counting cohorts in them
     Sources,
+    /// From the request to the provided data set of three sites: time, and memory of every engine
+    DataSet,
     /// Decisions as the rules grow; what another allow-list would have changed in the past
     WhatIf,
 }
@@ -141,6 +144,7 @@ impl Name {
             Self::Scale => "scale",
             Self::Linkage => "linkage",
             Self::Sources => "sources",
+            Self::DataSet => "data-set",
             Self::WhatIf => "what-if",
         }
     }
@@ -241,6 +245,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Scale => scale::run(run, &mut report).await,
         Name::Linkage => linkage_run::run(run, &mut report),
         Name::Sources => site_records::run(run, &mut report),
+        Name::DataSet => data_set::run(run, &mut report),
         Name::WhatIf => what_if::run(run, &mut report).await,
     }?;
     report.finish(&run.results)

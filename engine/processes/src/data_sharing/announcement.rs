@@ -25,6 +25,7 @@ pub fn build(organization: &str, key: &PublicKey, signer: &Signer, now: &str) ->
         project: String::new(),
         run: String::new(),
         created: now.to_owned(),
+        revision: None,
         parts: vec![Part::of(IDENTIFIER_VALUE, key.as_bytes(), 1)],
     };
     let signed = String::from_utf8(signer.sign(&manifest)?.to_json()?).map_err(|_| ManifestError::Format)?;

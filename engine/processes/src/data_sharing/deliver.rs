@@ -7,10 +7,10 @@ use pseudonyms::{DateShift, Deidentifier, Pseudonyms, Rules};
 use serde_json::{Value, json};
 use sources::{PersonId, Records};
 
-use super::delivery::{self, Letter, PartWriter};
+use super::delivery::{self, Letter, NDJSON, PartWriter};
 use super::extract::{Taker, extract};
 use super::parties::{self, address_of, organization_of};
-use super::rows::{self, ShiftRow};
+use super::rows::{self, IdRow, ShiftRow};
 use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of, with};
 use super::{Parts, announcement, failure, inputs};
 use crate::outbox::DeliveryFailure;
@@ -51,6 +51,10 @@ impl WorkStep for Deliver {
         let Some(done) = failure::take(context, &output) else { return Ok(()) };
         let dms = context.variable("dms").unwrap_or_default();
         store_for(context, done.get("sealed").unwrap_or(&Value::Null), organization_of(&dms), DELIVERY)?;
+        let sent = done.get("sent").map(delivery::uploads).unwrap_or_default();
+        if let Some(id) = delivery::create(context, &sent, NDJSON, None)?.pop() {
+            context.set(SENT, id);
+        }
         for count in ["persons", "resources"] {
             let number = done.get(count).and_then(Value::as_u64).unwrap_or_default();
             context.add_output(inputs::unsigned(count, number));
@@ -59,13 +63,16 @@ impl WorkStep for Deliver {
     }
 }
 
+/// Variable with the id of the Binary in which it stands who was sent: for withdrawals later.
+pub(super) const SENT: &str = "sent";
+
 /// Writes what may leave of every person who has a date shift, and counts.
 struct Sending {
     pseudonyms: Pseudonyms,
     rules: Rules,
     shifts: BTreeMap<String, DateShift>,
     writer: Option<PartWriter>,
-    persons: u64,
+    sent: Vec<IdRow>,
     resources: u64,
     refused: u64,
 }
@@ -74,9 +81,10 @@ impl Taker for Sending {
     fn take(&mut self, _: &dyn Records, id: &PersonId, resources: Vec<Resource>) -> Result<(), String> {
         let deidentifier = Deidentifier::new(&self.rules, &self.pseudonyms);
         // Somebody who has consented since the filters were made has no shift, and comes with the next run.
-        let Some(shift) = self.shifts.get(&deidentifier.transfer_id("Patient", id.as_str())) else { return Ok(()) };
+        let id = deidentifier.transfer_id("Patient", id.as_str());
+        let Some(shift) = self.shifts.get(&id) else { return Ok(()) };
         let writer = self.writer.as_mut().ok_or("the data were ended already")?;
-        self.persons += 1;
+        self.sent.push(IdRow { id });
         for resource in &resources {
             match deidentifier.deidentify(resource, *shift) {
                 Ok(outcome) => {
@@ -118,7 +126,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
         rules: Rules::default(),
         shifts,
         writer: Some(writer),
-        persons: 0,
+        sent: Vec::new(),
         resources: 0,
         refused: 0,
     };
@@ -138,7 +146,9 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
             "resources were not shared, because they cannot be without changing what they say"
         );
     }
-    Ok(json!({ "sealed": sealed, "persons": sent.persons, "resources": sent.resources }))
+    let list = rows::print_all(&sent.sent)?;
+    let list = delivery::upload(context, uuid::Uuid::new_v4().to_string(), list.as_bytes()).await?;
+    Ok(json!({ "sealed": sealed, "persons": sent.sent.len(), "resources": sent.resources, "sent": [list] }))
 }
 
 pub(super) struct SendSubmitDataSet;

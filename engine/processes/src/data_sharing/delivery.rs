@@ -7,13 +7,13 @@
 //!
 //! Memory holds a few parts, however large the whole is.
 
-use fhir::{Object, Resource, ResourceType};
-use sealing::{Binding, Manifest, Opener, Part, PublicKey, Sealer, SignedManifest};
+use fhir::{Object, Resource};
+use sealing::{Binding, Manifest, Opener, Part, PublicKey, Revision, Sealer, SignedManifest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Parts, limits};
+use super::{Parts, kept, limits};
 use crate::step::{StepContext, StepError, WorkError};
 use crate::terms;
 use crate::work::WorkContext;
@@ -119,6 +119,18 @@ pub(super) async fn seal(
     letter: &Letter,
     files: &mut mpsc::Receiver<File>,
 ) -> Result<Vec<Uploaded>, WorkError> {
+    seal_revision(parts, context, recipient, letter, None, files).await
+}
+
+/// The same for a data set that was made anew.
+pub(super) async fn seal_revision(
+    parts: &Parts,
+    context: &WorkContext,
+    recipient: &PublicKey,
+    letter: &Letter,
+    revision: Option<Revision>,
+    files: &mut mpsc::Receiver<File>,
+) -> Result<Vec<Uploaded>, WorkError> {
     let mut uploads = Vec::new();
     let mut named = Vec::new();
     while let Some(file) = files.recv().await {
@@ -133,6 +145,7 @@ pub(super) async fn seal(
         project: letter.project.clone(),
         run: letter.run.clone(),
         created: fhir::date::format_instant(time::OffsetDateTime::now_utc()),
+        revision,
         parts: named,
     };
     let signed = parts.vault.signer()?.sign(&manifest).and_then(|signed| signed.to_json());
@@ -157,13 +170,27 @@ pub(super) async fn upload(context: &WorkContext, id: String, bytes: &[u8]) -> R
     Ok(Uploaded { id, upload })
 }
 
-/// Makes the uploads Binaries that one organisation may read beside this one, or with none this one alone.
+/// Makes the uploads Binaries that one organisation may read beside this one, or with none this one alone. They go with the
+/// instance ([`delete_all`]).
 pub(super) fn store(
     context: &mut StepContext<'_, '_>,
     uploads: &[Uploaded],
     content_type: &str,
     reader: Option<&str>,
 ) -> Result<(), StepError> {
+    let mut all = binaries(context);
+    all.extend(create(context, uploads, content_type, reader)?);
+    context.set(BINARIES, all);
+    Ok(())
+}
+
+/// The same for Binaries that belong to the run and outlive the instance; gives their ids.
+pub(super) fn create(
+    context: &mut StepContext<'_, '_>,
+    uploads: &[Uploaded],
+    content_type: &str,
+    reader: Option<&str>,
+) -> Result<Vec<String>, StepError> {
     for uploaded in uploads {
         let mut binary = Resource::new("Binary");
         binary.set("meta", Object::new().with("tag", readers(reader)));
@@ -171,10 +198,7 @@ pub(super) fn store(
         let stored = context.transaction().create(binary, &uploaded.id)?;
         context.transaction().adopt_upload(&uploaded.upload, &stored.id, stored.version)?;
     }
-    let mut all = binaries(context);
-    all.extend(uploads.iter().map(|uploaded| uploaded.id.clone()));
-    context.set(BINARIES, all);
-    Ok(())
+    Ok(uploads.iter().map(|uploaded| uploaded.id.clone()).collect())
 }
 
 /// Read-access tags for this organisation and others.
@@ -202,19 +226,17 @@ fn binaries(context: &StepContext<'_, '_>) -> Vec<String> {
     ids.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
+/// Takes a Binary out of those that go with the instance.
+pub(super) fn keep(context: &mut StepContext<'_, '_>, id: &str) {
+    let mut ids = binaries(context);
+    ids.retain(|known| known != id);
+    context.set(BINARIES, ids);
+}
+
 /// Removes every Binary that the instance has made, with all versions; gives how many.
 pub(super) fn delete_all(context: &mut StepContext<'_, '_>) -> Result<usize, StepError> {
     let ids = binaries(context);
-    let mut deleted = 0;
-    for id in &ids {
-        // An administrator may have been faster.
-        let stored = context.transaction().read(ResourceType::Binary, id)?.current();
-        if stored.is_some() {
-            context.transaction().delete(ResourceType::Binary, id)?;
-            context.transaction().delete_permanently(ResourceType::Binary, id)?;
-            deleted += 1;
-        }
-    }
+    let deleted = kept::delete(context, &ids)?;
     context.set(BINARIES, Vec::<String>::new());
     Ok(deleted)
 }

@@ -32,13 +32,16 @@ pub(super) const NO_SITES: &str = "no-sites";
 pub(super) const NOT_RELEASED: &str = "not-released";
 pub(super) const NOT_REACHED: &str = "not-reached";
 pub(super) const NO_ANSWER: &str = "no-answer";
+pub(super) const NOT_KEPT: &str = "not-kept";
+pub(super) const UNKNOWN_PERSON: &str = "unknown-person";
 pub(super) const FAILED: &str = "failed";
 
 /// Outcomes of sites that are no failure.
 pub(super) const LINKED: &str = "linked";
 pub(super) const MERGED: &str = "merged";
+pub(super) const FOUND: &str = "found";
 
-const CODES: [&str; 18] = [
+const CODES: [&str; 21] = [
     DECLINED,
     NO_APPROVAL,
     COHORT_TOO_SMALL,
@@ -54,9 +57,12 @@ const CODES: [&str; 18] = [
     NOT_RELEASED,
     NOT_REACHED,
     NO_ANSWER,
+    NOT_KEPT,
+    UNKNOWN_PERSON,
     FAILED,
     LINKED,
     MERGED,
+    FOUND,
 ];
 
 /// A code as a partner sent it; what is not known here is the general one.

@@ -27,5 +27,21 @@ pub(super) const TEXT: usize = 200;
 /// Characters of a list that is shown to who approves.
 pub(super) const SHOWN: usize = 4_000;
 
+/// Hours that the data management site waits until the portal has taken a data set without who has withdrawn: longer than
+/// repetitions of a message take, short enough that the site which has told of it learns of a failure soon.
+pub(super) const REVISION_HOURS: i64 = 12;
+
+/// Hours that the trusted third party waits for the data management site.
+pub(super) const ORDER_HOURS: i64 = 24;
+
+/// Hours that the site waits for the trusted third party.
+pub(super) const NOTICE_HOURS: i64 = 36;
+
+/// Days beyond the approvals that an answer to a re-identification is waited for.
+pub(super) const ANSWER_DAYS: i64 = 1;
+
+/// Days after which a site deletes who was found: enough to look the patient up, too few for a second list of patients.
+pub(super) const IDENTITY_DAYS: i64 = 7;
+
 /// The longest time that a deadline, a transfer or a retention may take: ten years, the longest usual retention.
 pub(super) const LONGEST_DAYS: i64 = 3_660;

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use linkage::{Effort, Filter, Filters, ParameterSet, clusters};
-use pseudonyms::{DateShift, Pseudonyms, ShiftMode};
+use pseudonyms::{DateShift, Pseudonym, Pseudonyms, ShiftMode};
 use serde_json::{Value, json};
 
-use super::delivery::{self, Letter, SEALED};
+use super::delivery::{self, Letter, NDJSON, SEALED};
 use super::encode::seal_rows;
+use super::kept::{self, Kept};
 use super::parties::{self, Network, address_of, entries, failed, organization_of};
 use super::rows::{self, FilterRow, PseudonymRow, ShiftRow};
-use super::{Parts, announcement, failure, inputs, limits, time_limits};
+use super::{Parts, announcement, failure, inputs, limits, site, time_limits};
 use crate::feasibility::requester;
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
@@ -31,6 +32,12 @@ impl ServiceStep for CheckLinkageSetup {
         let management = inputs::organization(setup, "data-management-site").unwrap_or_default();
         let dms = parties::target(network.member(management, "DMS")?, None);
         let targets = sites_of(&network, setup)?;
+        let portal = parties::target(network.member(asker, "HRP")?, None);
+        if let Some(retention) = inputs::text(setup, "retention") {
+            time_limits::after(context.now(), "the retention", retention)?;
+        }
+        Naming::of(inputs::text(setup, "pseudonyms"))
+            .ok_or_else(|| StepError::Failed("this way of making pseudonyms is not known here".to_owned()))?;
         let parameters = inputs::text(setup, "linkage-parameters").unwrap_or_default();
         if ParameterSet::named(parameters).is_none() {
             return failed("the linkage parameters are not known here");
@@ -40,6 +47,7 @@ impl ServiceStep for CheckLinkageSetup {
         let transferred = time_limits::after(deadline, "the transfer time", transfer)?;
         let expiry = time_limits::after(transferred, "the transfer time", transfer)?;
         context.set("dms", dms);
+        context.set("portal", portal);
         context.set("targets", json!({ "entries": targets }));
         time_limits::set(context, "deadline", deadline);
         time_limits::set(context, "linkageExpiry", expiry);
@@ -81,6 +89,7 @@ impl WorkStep for Link {
         Ok(json!({
             "project": inputs::text(setup, "project"),
             "parameters": inputs::text(setup, "linkage-parameters"),
+            "pseudonyms": inputs::text(setup, "pseudonyms"),
             "run": context.business_key(),
             "dms": context.variable("dms"),
             "sites": sites,
@@ -130,12 +139,38 @@ impl WorkStep for Link {
             }
             None => failure::set(context, failure::NO_SITES, "no site has sent filters that could be used"),
         }
+        let table = done.get("table").map(delivery::uploads).unwrap_or_default();
+        if let Some(id) = delivery::create(context, &table, NDJSON, None)?.pop() {
+            context.set(TABLE, id);
+        }
         if let Some(persons) = done.get("persons").and_then(Value::as_u64) {
             context.add_output(inputs::unsigned("persons", persons));
         }
         context.set("linked", json!({ "entries": linked }));
         context.set("outcomes", Value::Array(outcomes));
         Ok(())
+    }
+}
+
+/// Variable and member of the record with the id of the Binary that holds the table of pseudonyms.
+pub(super) const TABLE: &str = "table";
+
+/// How persons get their pseudonyms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// By the key of this node and the project: the same person has the same one in every run.
+    Keyed,
+    /// At random, known to the table of the run alone: whoever is taken out of the table is forgotten.
+    Table,
+}
+
+impl Naming {
+    pub(super) fn of(code: Option<&str>) -> Option<Self> {
+        match code {
+            None | Some("keyed") => Some(Self::Keyed),
+            Some("table") => Some(Self::Table),
+            Some(_) => None,
+        }
     }
 }
 
@@ -185,12 +220,14 @@ async fn link(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let announced = announcement::fetch(parts, organization_of(&dms), address_of(&dms)).await?;
     context.progress("comparing").await;
     let keyed = Pseudonyms::new(&parts.vault.secret()?, &text("project"));
+    let naming = Naming::of(input.get("pseudonyms").and_then(Value::as_str))
+        .ok_or_else(|| WorkError::failed("this way of making pseudonyms is not known here"))?;
     let shifts = parts.vault.secret()?.derive(&[b"date shift", text("project").as_bytes()]);
     let cancelled = std::sync::Arc::new(AtomicBool::new(false));
     let stop = StopOnDrop(std::sync::Arc::clone(&cancelled));
     let compare = move || {
         let persons = persons_of(&submitted, parameters, &cancelled)?;
-        Ok::<_, WorkError>(named(submitted, &persons, &keyed, &shifts))
+        named(submitted, &persons, &shifts, |original| pseudonym(naming, &keyed, original))
     };
     let compared = tokio::task::spawn_blocking(compare).await.map_err(|error| WorkError::retry(error.to_string()))?;
     drop(stop);
@@ -200,10 +237,12 @@ async fn link(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
         let sealed = seal_rows(parts, context, &recipient, &to_site, "shifts", rows).await?;
         results.insert(site, json!({ "sealed": sealed }));
     }
+    let table = rows::print_all(&map)?;
+    let table = delivery::upload(context, uuid::Uuid::new_v4().to_string(), table.as_bytes()).await?;
     let to_dms = letter(&own, organization_of(&dms), "pseudonymMap");
     let map = seal_rows(parts, context, &announced, &to_dms, "pseudonyms", map).await?;
     tracing::info!(persons, "persons were linked");
-    Ok(json!({ "sites": results, "map": map, "persons": persons }))
+    Ok(json!({ "sites": results, "map": map, "persons": persons, "table": [table] }))
 }
 
 /// Ends a comparison that nobody waits for any more.
@@ -227,7 +266,7 @@ async fn fetch_filters(
     let rows: Vec<FilterRow> = rows::read(&opened.lines().await?)?;
     let mut ids = std::collections::BTreeSet::new();
     for row in &rows {
-        let is_id = row.id.parse::<pseudonyms::Pseudonym>().is_ok();
+        let is_id = row.id.parse::<Pseudonym>().is_ok();
         if !is_id || !ids.insert(row.id.as_str()) {
             return Err(WorkError::failed("a temporary id is none, or is there twice"));
         }
@@ -286,8 +325,23 @@ struct Named {
     persons: usize,
 }
 
-fn named(submitted: Vec<Submitted>, persons: &[Records], keyed: &Pseudonyms, shifts: &secrets::Keyed) -> Named {
+/// The pseudonym of a person who is named after this record.
+fn pseudonym(naming: Naming, keyed: &Pseudonyms, original: &str) -> Result<Pseudonym, WorkError> {
+    match naming {
+        Naming::Keyed => Ok(keyed.of("person", original)),
+        // 80 random bits: among a million persons two have the same once in a trillion runs, and that run ends.
+        Naming::Table => Pseudonym::random().map_err(|error| WorkError::retry(error.to_string())),
+    }
+}
+
+fn named(
+    submitted: Vec<Submitted>,
+    persons: &[Records],
+    shifts: &secrets::Keyed,
+    name: impl Fn(&str) -> Result<Pseudonym, WorkError>,
+) -> Result<Named, WorkError> {
     let mut map = Vec::new();
+    let mut given = std::collections::HashSet::new();
     let mut rows: Vec<Vec<ShiftRow>> = submitted.iter().map(|_| Vec::new()).collect();
     for records in persons {
         let known: Vec<(usize, &str, &str)> = records
@@ -299,7 +353,10 @@ fn named(submitted: Vec<Submitted>, persons: &[Records], keyed: &Pseudonyms, shi
             .collect();
         // The person is named after the first of the records, by site and id, whatever the order they came in.
         let Some((site, id)) = known.iter().map(|(_, site, id)| (*site, *id)).min() else { continue };
-        let pseudonym = keyed.of("person", &format!("{site}/{id}"));
+        let pseudonym = name(&format!("{site}/{id}"))?;
+        if !given.insert(pseudonym.clone()) {
+            return Err(WorkError::retry("two persons got the same pseudonym"));
+        }
         let shift = DateShift::derive(shifts, pseudonym.as_str(), ShiftMode::Weekday);
         for (place, site, id) in known {
             map.push(PseudonymRow { site: site.to_owned(), id: id.to_owned(), pseudonym: pseudonym.to_string() });
@@ -312,7 +369,7 @@ fn named(submitted: Vec<Submitted>, persons: &[Records], keyed: &Pseudonyms, shi
     map.sort_unstable_by(|one, other| (&one.pseudonym, &one.site).cmp(&(&other.pseudonym, &other.site)));
     rows.iter_mut().for_each(|rows| rows.sort_unstable_by(|one, other| one.id.cmp(&other.id)));
     let sites = submitted.into_iter().zip(rows).map(|(of_site, rows)| (of_site.site, of_site.announced, rows));
-    Named { sites: sites.collect(), map, persons: persons.len() }
+    Ok(Named { sites: sites.collect(), map, persons: persons.len() })
 }
 
 pub(super) struct SendPseudonymMap;
@@ -366,7 +423,7 @@ impl SendStep for SendLinkageDone {
     }
 }
 
-/// Nothing that was sealed stays.
+/// Nothing that was sealed stays; the table stays until the retention is over, for withdrawals and re-identifications.
 pub(super) struct ConcludeLinkage;
 
 impl ServiceStep for ConcludeLinkage {
@@ -381,7 +438,35 @@ impl ServiceStep for ConcludeLinkage {
                 outputs.push(inputs::outcome(site, code));
             }
         }
+        keep_table(context)?;
         failure::conclude(context, outputs)
+    }
+}
+
+fn keep_table(context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+    let Some(table) = context.string(TABLE) else { return Ok(()) };
+    let retention = inputs::text(context.start_task()?, "retention").map(str::to_owned);
+    let (Some(retention), None) = (retention, failure::code_of(context)) else {
+        kept::delete(context, &[table])?;
+        return Ok(());
+    };
+    let end = time_limits::after(context.now(), "the retention", &retention)?;
+    let project = inputs::text(context.start_task()?, "project").unwrap_or_default();
+    let partner = |name: &'static str| (name, context.variable(name).unwrap_or_default());
+    let record = kept::record(project, &[partner("portal"), partner("dms")]);
+    let record = kept::with(record, "sites", entries(context, "targets"));
+    let record = kept::with(kept::with(record, TABLE, table.clone()), kept::BINARIES, vec![table]);
+    Kept::ThirdParty.write(context, &record)?;
+    time_limits::set(context, "retentionEnd", end);
+    Ok(())
+}
+
+/// The retention is over: nobody finds out any more whose pseudonym it was.
+pub(super) struct ForgetTable;
+
+impl ServiceStep for ForgetTable {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        site::forget(context, Kept::ThirdParty)
     }
 }
 
@@ -392,7 +477,7 @@ mod tests {
 
     use super::super::rows::FilterRow;
     use super::super::tests::{filter, key};
-    use super::{Named, Submitted, named, persons_of};
+    use super::{Named, Naming, Submitted, named, persons_of};
 
     fn submitted(site: &str, rows: &[(&str, Option<&str>)]) -> Submitted {
         let row = |(id, family): &(&str, Option<&str>)| FilterRow {
@@ -404,14 +489,34 @@ mod tests {
     }
 
     fn link(submitted: Vec<Submitted>) -> Named {
+        link_by(Naming::Keyed, submitted)
+    }
+
+    fn link_by(naming: Naming, submitted: Vec<Submitted>) -> Named {
         let persons = persons_of(&submitted, &linkage::parameters::HARDENED, &AtomicBool::new(false)).unwrap();
         let keyed = pseudonyms::Pseudonyms::new(&key(9), "p");
-        named(submitted, &persons, &keyed, &key(9).derive(&[b"date shift", b"p"]))
+        named(submitted, &persons, &key(9).derive(&[b"date shift", b"p"]), |original| {
+            super::pseudonym(naming, &keyed, original)
+        })
+        .unwrap()
     }
 
     fn pseudonyms(named: &Named) -> BTreeMap<(String, String), String> {
         let rows = named.map.iter();
         rows.map(|row| ((row.site.clone(), row.id.clone()), row.pseudonym.clone())).collect()
+    }
+
+    #[test]
+    fn pseudonyms_of_a_table_are_others_each_time_and_one_for_each_person() {
+        let a = || submitted("a.example", &[("a1", Some("Lovelace")), ("a2", None)]);
+        let b = || submitted("b.example", &[("b1", Some("Noether")), ("b2", Some("Lovelace"))]);
+        let (one, other) = (link_by(Naming::Table, vec![a(), b()]), link_by(Naming::Table, vec![a(), b()]));
+        let all: std::collections::BTreeSet<String> =
+            pseudonyms(&one).into_values().chain(pseudonyms(&other).into_values()).collect();
+        assert_eq!(all.len(), 6, "three persons in each run");
+        let of = |site: &str, id: &str| pseudonyms(&one)[&(site.to_owned(), id.to_owned())].clone();
+        assert_eq!(of("a.example", "a1"), of("b.example", "b2"));
+        assert_eq!((Naming::of(None), Naming::of(Some("guessed"))), (Some(Naming::Keyed), None));
     }
 
     #[test]

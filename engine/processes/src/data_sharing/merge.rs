@@ -12,6 +12,7 @@ use sealing::Part;
 use serde_json::{Value, json};
 
 use super::delivery::{self, Letter, NDJSON, Opened, Uploaded};
+use super::kept::{self, Kept};
 use super::parties::{self, Network, address_of, entries, organization_of};
 use super::rows::{self, PseudonymRow};
 use super::{Parts, failure, inputs, limits, link, time_limits};
@@ -25,7 +26,7 @@ use crate::work::WorkContext;
 pub(super) const OUTCOMES: &str = "outcomes";
 /// What the merged data set holds, in numbers.
 pub(super) const SUMMARY: &str = "summary";
-/// The files of the merged data set.
+/// Member of the record with the files of the merged data set.
 pub(super) const MERGED_FILES: &str = "mergedFiles";
 
 /// Checks who asks, and what will come from whom.
@@ -146,13 +147,18 @@ impl WorkStep for Merge {
             failure::set(context, failure::NO_SITES, "no site has sent data that could be merged");
             return Ok(());
         }
-        delivery::store(context, &files, NDJSON, None)?;
+        let ids = delivery::create(context, &files, NDJSON, None)?;
         // From here on there is something that must go.
         let retention = inputs::text(context.start_task()?, "retention").unwrap_or_default();
         let end = time_limits::after(context.now(), "the retention", retention)?;
         time_limits::set(context, "retentionEnd", end);
-        context.set(MERGED_FILES, done.get("named").cloned().unwrap_or_default());
-        context.set(SUMMARY, done.get("summary").cloned().unwrap_or_default());
+        let summary = done.get("summary").cloned().unwrap_or_default();
+        let project = inputs::text(context.start_task()?, "project").unwrap_or_default();
+        let partner = |name: &'static str| (name, context.variable(name).unwrap_or_default());
+        let record = kept::record(project, &[partner("portal"), partner("ttp")]);
+        let record = kept::with(record, MERGED_FILES, done.get("named").cloned().unwrap_or_default());
+        let record = kept::with(kept::with(record, SUMMARY, summary), kept::BINARIES, ids);
+        Kept::Management.write(context, &record)?;
         Ok(())
     }
 }

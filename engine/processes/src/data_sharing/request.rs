@@ -10,6 +10,8 @@ use secrets::Key;
 use serde_json::{Value, json};
 
 use super::delivery::{self, Letter, NDJSON};
+use super::kept::{self, Kept};
+use super::link::Naming;
 use super::parties::{self, Network, address_of, entries, failed, organization_of};
 use super::{Parts, announcement, failure, inputs, limits, time_limits};
 use crate::feasibility::id_at;
@@ -49,6 +51,9 @@ impl ServiceStep for CheckRequest {
         let end = time_limits::after(deadline, "the transfer time", text("transfer-time"))?;
         let merge_end = time_limits::after(end, "the transfer time", text("transfer-time"))?;
         time_limits::after(now, "the retention", text("retention"))?;
+        if Naming::of(inputs::text(request, "pseudonyms")).is_none() {
+            return failed("pseudonyms are made keyed or by table");
+        }
         let third_party = inputs::organization(request, "trusted-third-party").unwrap_or_default();
         let network = Network::of(context, "HRP", third_party, "TTP")?;
         let management = inputs::organization(request, "data-management-site").unwrap_or_default();
@@ -63,6 +68,7 @@ impl ServiceStep for CheckRequest {
         let names: Vec<&str> = sites.iter().map(organization_of).collect();
         let definition = open_definition(context, text("definition"), &names)?;
         context.set("definition", definition);
+        Kept::Portal.write(context, &kept::record(&project, &[("ttp", ttp.clone()), ("dms", dms.clone())]))?;
         context.set("ttp", ttp);
         context.set("dms", dms);
         context.set("sites", json!({ "entries": sites }));
@@ -215,7 +221,10 @@ pub(super) struct SendLinkageSetup;
 
 impl SendStep for SendLinkageSetup {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
-        let mut all = common(context, &["project", "transfer-time"])?;
+        let mut all = common(context, &["project", "transfer-time", "retention"])?;
+        if let Some(pseudonyms) = inputs::text(context.start_task()?, "pseudonyms") {
+            all.push(inputs::code("pseudonyms", pseudonyms));
+        }
         all.push(inputs::string("linkage-parameters", parameters::HARDENED.name));
         all.push(partner(context, "data-management-site", "dms"));
         all.extend(site_inputs(context));
@@ -240,7 +249,7 @@ impl SendStep for SendExtractPseudonymised {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
         let target = context.variable("target").unwrap_or_default();
         let request = context.start_task()?;
-        let mut all = common(context, &["project", "decision", "transfer-time"])?;
+        let mut all = common(context, &["project", "decision", "transfer-time", "retention"])?;
         all.push(inputs::url("definition", &context.string("definition").unwrap_or_default()));
         all.push(inputs::unsigned("minimum-cohort", inputs::count(request, "minimum-cohort").unwrap_or(u64::MAX)));
         all.push(inputs::string("linkage-parameters", parameters::HARDENED.name));
@@ -304,24 +313,13 @@ impl WorkStep for ReceiveDataSet {
             if input.is_null() {
                 return Ok(json!({}));
             }
-            failure::settle(&context, failure::FAILED, receive(&self.0, input, &context).await)
+            failure::settle(&context, failure::FAILED, receive(&self.0, input, "dataSetProvided", &context).await)
         })
     }
 
     fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
         let Some(done) = failure::take(context, &output) else { return Ok(()) };
-        let files = done.get("files").map(delivery::uploads).unwrap_or_default();
-        let manifest = done.get("manifest").map(delivery::uploads).unwrap_or_default();
-        delivery::store(context, &files, NDJSON, None)?;
-        delivery::store(context, &manifest, MANIFEST_TYPE, None)?;
-        for uploaded in &manifest {
-            let url = delivery::url(context, &uploaded.id);
-            context.add_output(inputs::url("data-set", &url));
-        }
-        for uploaded in &files {
-            let url = delivery::url(context, &uploaded.id);
-            context.add_output(inputs::url("part", &url));
-        }
+        take_over(context, &done, 0)?;
         for count in ["persons", "resources"] {
             if let Some(number) = context.variable(count).and_then(|number| number.as_u64()) {
                 context.add_output(inputs::unsigned(count, number));
@@ -331,14 +329,44 @@ impl WorkStep for ReceiveDataSet {
     }
 }
 
-async fn receive(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
+/// Makes what was received the data set of this node, in the place of what it had. An older revision changes nothing.
+pub(super) fn take_over(context: &mut StepContext<'_, '_>, received: &Value, revision: u64) -> Result<(), StepError> {
+    let record = Kept::Portal.read(context)?;
+    let record = record.ok_or_else(|| StepError::Failed("this node has not asked for the data set".to_owned()))?;
+    let has = record.get("revision").and_then(Value::as_u64);
+    if has.is_some_and(|has| has >= revision) {
+        tracing::info!(revision, "an older revision of a data set was not taken over");
+        return Ok(());
+    }
+    kept::delete(context, &kept::texts(&record, kept::BINARIES))?;
+    let files = received.get("files").map(delivery::uploads).unwrap_or_default();
+    let manifest = received.get("manifest").map(delivery::uploads).unwrap_or_default();
+    let files = delivery::create(context, &files, NDJSON, None)?;
+    let manifest = delivery::create(context, &manifest, MANIFEST_TYPE, None)?;
+    for (code, ids) in [("data-set", &manifest), ("part", &files)] {
+        for id in ids {
+            let url = delivery::url(context, id);
+            context.add_output(inputs::url(code, &url));
+        }
+    }
+    let all: Vec<String> = manifest.into_iter().chain(files).collect();
+    Kept::Portal.write(context, &kept::with(kept::with(record, kept::BINARIES, all), "revision", revision))
+}
+
+/// Fetches a data set, from the sender to copies of its own.
+pub(super) async fn receive(
+    parts: &Parts,
+    input: &Value,
+    purpose: &str,
+    context: &WorkContext,
+) -> Result<Value, WorkError> {
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let dms = input.get("dms").cloned().unwrap_or_default();
     let letter = Letter {
         sender: organization_of(&dms).to_owned(),
         recipient: context.node().organization_identifier.clone(),
         project: text("project"),
-        purpose: "dataSetProvided".to_owned(),
+        purpose: purpose.to_owned(),
         run: text("run"),
     };
     let mut opened = delivery::open(parts, address_of(&dms), &text("delivery"), letter).await?;
@@ -369,6 +397,9 @@ impl ServiceStep for ConcludeRequest {
             inputs::outcome(organization_of(site), outcome.as_deref().unwrap_or(failure::NO_ANSWER))
         });
         let outcomes = outcomes.collect();
+        if failure::code_of(context).is_some() {
+            Kept::Portal.forget(context)?;
+        }
         failure::conclude(context, outcomes)
     }
 }

@@ -30,6 +30,30 @@ pub(super) struct PseudonymRow {
     pub(super) pseudonym: String,
 }
 
+/// A person of a site by the transfer id: who was sent, who has withdrawn, who is to be found.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IdRow {
+    pub(super) id: String,
+}
+
+/// A person of the data set: whose data must go.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonRow {
+    pub(super) pseudonym: String,
+}
+
+/// Several lines as text.
+pub(super) fn print_all<'r, R: Serialize + 'r>(rows: impl IntoIterator<Item = &'r R>) -> Result<String, WorkError> {
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&print(row).map_err(WorkError::failed)?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// A line as text.
 pub(super) fn print(row: &impl Serialize) -> Result<String, String> {
     serde_json::to_string(row).map_err(|error| error.to_string())

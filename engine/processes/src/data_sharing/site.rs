@@ -11,8 +11,10 @@ use fhir::{Object, Resource};
 use linkage::ParameterSet;
 use serde_json::{Value, json};
 
+use super::deliver::SENT;
 use super::delivery::{self, SEALED};
 use super::extract::{Nobody, extract};
+use super::kept::{self, Kept};
 use super::parties::{self, Network, address_of, failed};
 use super::{Parts, SiteRules, failure, inputs, limits, request, time_limits};
 use crate::feasibility::{id_at, requester};
@@ -261,6 +263,7 @@ pub(super) struct ConcludeExtraction;
 impl ServiceStep for ConcludeExtraction {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
         delivery::delete_all(context)?;
+        keep_sent(context)?;
         match failure::code_of(context) {
             None => {
                 let own = context.node().organization_identifier.clone();
@@ -275,4 +278,42 @@ impl ServiceStep for ConcludeExtraction {
             Some(_) => failure::conclude(context, Vec::new()),
         }
     }
+}
+
+/// Keeps the list of who was sent as long as the data set may be there; without a receipt it may be there too.
+fn keep_sent(context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+    let Some(sent) = context.string(SENT) else { return Ok(()) };
+    let retention = inputs::text(context.start_task()?, "retention").map(str::to_owned);
+    let is_there = failure::code_of(context).is_none_or(|code| code == failure::NO_RECEIPT);
+    let (Some(retention), true) = (retention, is_there) else {
+        kept::delete(context, &[sent])?;
+        return Ok(());
+    };
+    let end = time_limits::after(context.now(), "the retention", &retention)?;
+    let order = context.start_task()?;
+    let project = inputs::text(order, "project").unwrap_or_default();
+    let partner = |name: &'static str| (name, context.variable(name).unwrap_or_default());
+    let record = kept::record(project, &[partner("portal"), partner("ttp"), partner("dms")]);
+    let record = kept::with(kept::with(record, SENT, sent.clone()), kept::BINARIES, vec![sent]);
+    Kept::Site.write(context, &record)?;
+    time_limits::set(context, "retentionEnd", end);
+    Ok(())
+}
+
+/// The retention is over: what this site kept of the run goes.
+pub(super) struct ForgetSent;
+
+impl ServiceStep for ForgetSent {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        forget(context, Kept::Site)
+    }
+}
+
+/// Removes what was kept of the run, and says when.
+pub(super) fn forget(context: &mut StepContext<'_, '_>, kept: Kept) -> Result<(), StepError> {
+    kept.forget(context)?;
+    let now = fhir::date::format_instant(context.now());
+    context.add_output(inputs::instant("deleted", &now));
+    tracing::info!("what was kept of a data-sharing run was deleted after its retention");
+    Ok(())
 }

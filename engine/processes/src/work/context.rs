@@ -59,6 +59,12 @@ impl WorkContext {
         &self.id
     }
 
+    /// A fresh UUID.
+    #[must_use]
+    pub fn new_id(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
     /// How often the work was begun, this time included.
     #[must_use]
     pub const fn attempt(&self) -> u32 {

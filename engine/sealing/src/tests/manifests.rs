@@ -18,6 +18,7 @@ fn manifest() -> Manifest {
         project: "project-1".to_owned(),
         run: "5f2c1a4e-0000-4000-8000-000000000001".to_owned(),
         created: "2026-11-22T20:00:00Z".to_owned(),
+        revision: None,
         parts: vec![Part::of("Patient.ndjson", b"{}\n", 1)],
     }
 }
