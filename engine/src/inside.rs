@@ -64,7 +64,8 @@ impl Inside {
         let plugins = installed(settings, &outgoing, &node_keys, &lists)?;
         let processes = Runtime::start(store.clone(), local_node(configuration), &plugins, store.owner());
         let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
-        let processes = Arc::new(processes.await?.keeping_incidents(keeps_incidents));
+        let processes = processes.await?.keeping_incidents(keeps_incidents).keeping_tasks(settings.retention.tasks);
+        let processes = Arc::new(processes);
         let snapshots = Snapshots::new(store.clone(), allow_list);
         let endpoint = Endpoint::new(Options {
             base_url: settings.base_url.as_str().to_owned(),

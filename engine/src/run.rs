@@ -451,6 +451,7 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("source", before.source != now.source),
         ("data-sharing", before.data_sharing != now.data_sharing),
         ("feasibility", before.feasibility != now.feasibility),
+        ("retention", before.retention != now.retention),
     ];
     changed.iter().find(|(_, is_changed)| *is_changed).map(|(key, _)| *key)
 }

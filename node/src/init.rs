@@ -133,6 +133,10 @@ processes = "installed"
 # With fewer persons than this the site does not take part.
 # minimum-cohort = 5
 
+# Ended Tasks and answered user tasks go after this time, with all their versions. Not written: they stay.
+# [retention]
+# tasks = "730d"
+
 # Asking and answering how many patients belong to a cohort.
 # [feasibility]
 # Wire versions of the processes that partners use.

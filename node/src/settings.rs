@@ -5,6 +5,7 @@
 
 mod data_sharing;
 mod feasibility;
+mod retention;
 mod source;
 mod store;
 mod user;
@@ -22,6 +23,7 @@ use crate::blocks::BLOCKS_TOML;
 use crate::{Directory, NODE_TOML};
 pub use data_sharing::DataSharing;
 pub use feasibility::Feasibility;
+pub use retention::Retention;
 pub use source::Source;
 pub use store::{PostgreSqlStore, StoreUrl};
 
@@ -64,6 +66,8 @@ pub struct Settings {
     pub officers: Option<OfficersSettings>,
     /// The records of the site, if it has any.
     pub source: Option<Source>,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[data-sharing]`
     pub data_sharing: DataSharing,
     /// How cohorts are asked for and counted.
@@ -341,6 +345,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let source = source::read(root.section(reader, "source"), reader, directory);
     let data_sharing = data_sharing::read(root.section(reader, "data-sharing"), reader);
     let feasibility = feasibility::read(root.section(reader, "feasibility"), reader);
+    let retention = retention::read(root.section(reader, "retention"), reader);
     root.finish(reader);
     let node = node?;
     let (server_certificate, client_certificate) = certificates?;
@@ -365,6 +370,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         source,
         data_sharing,
         feasibility,
+        retention,
     })
 }
 

@@ -1,10 +1,13 @@
-//! Retention: ended instances and their events are kept for a time, as evidence, and then removed. The Tasks stay.
+//! Retention: ended instances and their events are kept for a time, as evidence, and then removed; Tasks and answers to
+//! user tasks stay, unless the node says for how long (`[retention]`).
 //!
-//! The time is the model's `historyTimeToLive` (`P30D` or a number of days), else [`limits::RETENTION`]. An instance that
-//! waits is never removed, however old it is.
+//! The time of instances is the model's `historyTimeToLive` (`P30D` or a number of days), else [`limits::RETENTION`]. An
+//! instance that waits is never removed, however old it is, and neither is a Task that has not ended.
 
 use std::sync::Arc;
 
+use fhir::ResourceType;
+use store::ReadFilter;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 
@@ -18,6 +21,11 @@ pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>)
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "ended instances were removed after their time"),
             Err(error) => tracing::error!(%error, "ended instances could not be removed"),
+        }
+        match remove_old_tasks(&runtime, runtime.tasks_kept).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "ended Tasks and user tasks were removed after their time"),
+            Err(error) => tracing::error!(%error, "ended Tasks could not be removed"),
         }
         pause(&mut stop, limits::RETENTION_PAUSE).await;
     }
@@ -55,6 +63,47 @@ pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessE
             runtime.store.write(delete).await?;
         }
     }
+}
+
+/// What has ended, by type and status.
+const ENDED: [(ResourceType, &str); 2] = [
+    (ResourceType::Task, "status=completed,failed,rejected,cancelled,entered-in-error"),
+    (ResourceType::QuestionnaireResponse, "status=completed,amended,stopped,entered-in-error"),
+];
+
+/// Removes Tasks and answers to user tasks whose time is over, with all their versions; says how many these were.
+pub(crate) async fn remove_old_tasks(
+    runtime: &Arc<Runtime>,
+    kept: Option<std::time::Duration>,
+) -> Result<usize, ProcessError> {
+    let Some(kept) = kept else { return Ok(0) };
+    let mut removed = 0;
+    for (resource_type, ended) in ENDED {
+        loop {
+            let remove = move |tx: &mut store::Transaction<'_>| {
+                let before = fhir::date::format_instant(tx.now() - kept);
+                let query = format!("{ended}&_lastUpdated=lt{}", before.replace('+', "%2B"));
+                let query = fhir::search::parse_query_in(&tx.context().as_context(), resource_type, &query);
+                if !query.errors.is_empty() {
+                    // Without its conditions the search would find what has not ended.
+                    tracing::error!(query = ended, "a search for what has ended is not understood; nothing is removed");
+                    return Ok(0);
+                }
+                let most = u32::try_from(limits::REMOVED_AT_ONCE).unwrap_or(1);
+                let ids = tx.search_ids(&query, &ReadFilter::everything(), most)?;
+                for id in &ids {
+                    tx.delete(resource_type, id)?;
+                    tx.delete_permanently(resource_type, id)?;
+                }
+                Ok::<_, ProcessError>(ids.len())
+            };
+            match runtime.store.write(remove).await? {
+                0 => break,
+                count => removed += count,
+            }
+        }
+    }
+    Ok(removed)
 }
 
 /// Reads `historyTimeToLive`: days, also as `P30D`.

@@ -61,6 +61,8 @@ pub struct Runtime {
     /// Whether a step that failed waits for an operator instead of failing its instance (`on-failure = "incident"`),
     /// unless its package says otherwise.
     keeps_incidents: bool,
+    /// How long ended Tasks are kept; none: for ever.
+    pub(crate) tasks_kept: Option<std::time::Duration>,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
     /// Messages on their way.
@@ -145,6 +147,7 @@ impl Runtime {
             catalogue: ArcSwap::from_pointee(built_in.clone()),
             built_in,
             keeps_incidents: false,
+            tasks_kept: None,
             owner: owner.to_owned(),
             sending: Sending::default(),
             working: Arc::default(),
@@ -231,6 +234,13 @@ impl Runtime {
     #[must_use]
     pub const fn keeping_incidents(mut self, keeps: bool) -> Self {
         self.keeps_incidents = keeps;
+        self
+    }
+
+    /// Removes Tasks and answers to user tasks this long after they have ended.
+    #[must_use]
+    pub const fn keeping_tasks(mut self, time: Option<std::time::Duration>) -> Self {
+        self.tasks_kept = time;
         self
     }
 

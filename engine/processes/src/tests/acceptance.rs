@@ -324,4 +324,12 @@ async fn ended_instances_are_removed_after_their_time_and_waiting_ones_never() {
     assert_eq!(crate::retention::remove_old(&runtime).await.unwrap(), 1);
     assert_eq!((node.instances(true).await.len(), node.instances(false).await.len()), (0, 1));
     assert_eq!(node.tasks().await.len(), 3, "Tasks stay");
+    // Unless the node says for how long; what has not ended stays whatever it says.
+    let kept = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    assert_eq!(crate::retention::remove_old_tasks(&runtime, None).await.unwrap(), 0);
+    assert_eq!(crate::retention::remove_old_tasks(&runtime, kept(32)).await.unwrap(), 0);
+    assert_eq!(crate::retention::remove_old_tasks(&runtime, kept(30)).await.unwrap(), 2);
+    let left = node.tasks().await;
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].str("status"), Some("in-progress"));
 }
