@@ -971,7 +971,7 @@ async fn share_c10_each_node_is_killed_at_each_step() {
     }
     let _alone = ALONE.lock().await;
     let network = indexed(Network::start(2));
-    let mut expected: Option<BTreeSet<String>> = None;
+    let mut expected: Option<DataSet> = None;
     for node in ["portal", "dic-1", "dic-2", "ttp", "dms"] {
         for step in 0..13_u32 {
             let at = async |here: u32| {
@@ -1000,11 +1000,13 @@ async fn share_c10_each_node_is_killed_at_each_step() {
             let ended = run.ended("portal").await;
             assert_eq!(ended["status"], "completed", "{node} at {step}: {ended:#}");
             at(12).await;
-            let content =
-                until("the files", STEP_TIME, async || run.status("portal").is_some().then(|| run.fetch().content()))
-                    .await;
-            assert!(*expected.get_or_insert_with(|| content.clone()) == content, "{node} at {step}: another result");
-            println!("{node} at step {step}: the same");
+            let data =
+                until("the files", STEP_TIME, async || run.status("portal").is_some().then(|| run.fetch())).await;
+            println!("{node} at step {step}: compared");
+            match &expected {
+                Some(expected) => expected.assert_is_again(&data),
+                None => expected = Some(data),
+            }
         }
     }
 }

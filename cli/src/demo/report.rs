@@ -205,8 +205,8 @@ pub(crate) fn print(format: Format, rows: &[Row], asked: &[Asked<'_>], compared:
             "feasibility": asked.iter().map(Asked::json).collect::<Vec<_>>(),
             "data-set": merged,
         });
-        if let Err(error) = compared {
-            tables["data-set-error"] = json!(error.to_string());
+        if let (Err(error), Some(members)) = (compared, tables.as_object_mut()) {
+            members.insert("data-set-error".to_owned(), json!(error.to_string()));
         }
         tables
     };

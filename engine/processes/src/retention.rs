@@ -66,9 +66,14 @@ pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessE
 }
 
 /// What has ended, by type and status.
-const ENDED: [(ResourceType, &str); 2] = [
-    (ResourceType::Task, "status=completed,failed,rejected,cancelled,entered-in-error"),
-    (ResourceType::QuestionnaireResponse, "status=completed,amended,stopped,entered-in-error"),
+const ENDED: [(ResourceType, &str); 7] = [
+    (ResourceType::Task, "completed"),
+    (ResourceType::Task, "failed"),
+    (ResourceType::Task, "rejected"),
+    (ResourceType::Task, "cancelled"),
+    (ResourceType::QuestionnaireResponse, "completed"),
+    (ResourceType::QuestionnaireResponse, "amended"),
+    (ResourceType::QuestionnaireResponse, "stopped"),
 ];
 
 /// Removes Tasks and answers to user tasks whose time is over, with all their versions; says how many these were.
@@ -82,7 +87,7 @@ pub(crate) async fn remove_old_tasks(
         loop {
             let remove = move |tx: &mut store::Transaction<'_>| {
                 let before = fhir::date::format_instant(tx.now() - kept);
-                let query = format!("{ended}&_lastUpdated=lt{}", before.replace('+', "%2B"));
+                let query = format!("status={ended}&_lastUpdated=lt{before}");
                 let query = fhir::search::parse_query_in(&tx.context().as_context(), resource_type, &query);
                 if !query.errors.is_empty() {
                     // Without its conditions the search would find what has not ended.

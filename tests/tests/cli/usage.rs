@@ -7,7 +7,7 @@ use super::{PING, init, run, text};
 #[test]
 fn every_command_explains_itself() {
     // The command, and words that somebody who reads its help must find.
-    let commands: [(&str, &[&str]); 33] = [
+    let commands: [(&str, &[&str]); 36] = [
         ("", &["demo", "init", "run", "check", "status", "cert", "audit", "task", "process"]),
         ("demo", &["--once", "--no-run", "--directory", "--sites", "--port", "schleuse demo --once"]),
         ("init", &["--organization-identifier", "--base-url", "https", "/fhir", "Example"]),
