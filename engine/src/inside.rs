@@ -65,7 +65,9 @@ impl Inside {
         let processes = Runtime::start(store.clone(), local_node(configuration), &plugins, store.owner());
         let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
         let processes = processes.await?.keeping_incidents(keeps_incidents).keeping_tasks(settings.retention.tasks);
-        let processes = Arc::new(processes);
+        let single = settings.engine.on_failure_of.iter();
+        let single = single.map(|(process, on_failure)| (process.clone(), *on_failure == OnFailure::Incident));
+        let processes = Arc::new(processes.with_incidents_of(single.collect()).map_err(RunError::UnknownProcess)?);
         let snapshots = Snapshots::new(store.clone(), allow_list);
         let endpoint = Endpoint::new(Options {
             base_url: settings.base_url.as_str().to_owned(),

@@ -83,6 +83,11 @@ pub enum RunError {
     /// The processes cannot begin.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The node says something of a process that is not its own.
+    #[error(
+        "[engine.process.{0}] of node.toml names no built-in process; `schleuse process list` shows them, and a plug-in says it in its plugin.toml"
+    )]
+    UnknownProcess(String),
     /// Workers cannot be served.
     #[error(transparent)]
     Workers(#[from] WorkersError),
@@ -446,6 +451,7 @@ fn needs_restart(before: &Settings, now: &Settings) -> Option<&'static str> {
         ("workers.engine", before.workers.engine != now.workers.engine),
         ("workers", before.workers.external != now.workers.external),
         ("engine.on-failure", before.engine.on_failure != now.engine.on_failure),
+        ("engine.process", before.engine.on_failure_of != now.engine.on_failure_of),
         ("engine.plugins", before.engine.plugins != now.engine.plugins),
         ("engine.processes", before.engine.processes != now.engine.processes),
         ("source", before.source != now.source),

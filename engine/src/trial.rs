@@ -39,7 +39,7 @@ async fn try_plug_ins(configuration: &Configuration) -> Result<Vec<Refused>, Run
 pub(crate) fn findings(configuration: &Configuration) -> Vec<Finding> {
     let engine = &configuration.settings.engine;
     let is_empty = std::fs::read_dir(&engine.plugins).map_or(true, |mut entries| entries.next().is_none());
-    if engine.processes == Processes::None || is_empty {
+    if engine.processes == Processes::None || (is_empty && engine.on_failure_of.is_empty()) {
         return Vec::new();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -104,6 +104,8 @@ processes = "installed"
 # A step that fails after its retries: "fail" ends its instance and Tasks, as DSF does; "incident" leaves it to an operator
 # (`schleuse incident list`, `schleuse instance retry|resolve|cancel`).
 # on-failure = "fail"
+# [engine.process.dsfdev_ping]          # a built-in process that is to do the other; plug-ins say it in plugin.toml
+# on-failure = "incident"
 # Folder with process plug-ins: folders and DSF jars.
 # plugins = "plugins"
 

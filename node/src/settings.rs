@@ -11,6 +11,7 @@ mod store;
 mod user;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -227,6 +228,8 @@ pub struct Engine {
     pub plugins: PathBuf,
     /// What becomes of a step that failed after its retries.
     pub on_failure: OnFailure,
+    /// The same for single built-in processes, by process id; plug-ins say it in their manifest.
+    pub on_failure_of: BTreeMap<String, OnFailure>,
 }
 
 /// What becomes of a step that failed after its retries.
@@ -591,8 +594,18 @@ fn read_engine(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Di
     let plugins = section.string(reader, "plugins").map_or_else(|| "plugins".to_owned(), |item| item.value);
     let choices = [("fail", OnFailure::Fail), ("incident", OnFailure::Incident)];
     let on_failure = section.choice(reader, "on-failure", &choices).map_or(OnFailure::Fail, |item| item.value);
+    let mut on_failure_of = BTreeMap::new();
+    let single = section.section(reader, "process");
+    for name in single.names() {
+        let mut process = single.section_named(reader, &name.value);
+        match process.choice(reader, "on-failure", &choices) {
+            Some(item) => drop(on_failure_of.insert(name.value, item.value)),
+            None => reader.refuse(&name, "says nothing", "write on-failure = \"fail\" or \"incident\""),
+        }
+        process.finish(reader);
+    }
     section.finish(reader);
-    Engine { processes, initial_bundle, plugins: directory.root().join(plugins), on_failure }
+    Engine { processes, initial_bundle, plugins: directory.root().join(plugins), on_failure, on_failure_of }
 }
 
 fn read_officers(mut section: Section<'_>, reader: &mut Reader<'_>, directory: &Directory) -> Option<OfficersSettings> {

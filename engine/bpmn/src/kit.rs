@@ -7,6 +7,7 @@
 
 mod inline;
 mod network;
+pub mod random;
 pub mod scenario;
 pub mod simulation;
 mod words;

@@ -20,6 +20,7 @@ use fhir::Resource;
 pub(crate) use members::{Member, members};
 
 use crate::plugin::{Implementations, Plugin};
+use crate::sender::SetCorrelationKey;
 use crate::step::{BoxFuture, WorkError};
 
 /// Coding system of inputs and outputs.
@@ -132,7 +133,7 @@ fn implementations(partners: &Arc<dyn Partners>, counts: &Arc<dyn Counts>, rules
     Implementations::default()
         .with_service(class!("service.SelectRequestTargets"), request::SelectRequestTargets(rules))
         .with_send(class!("message.SendDicRequest"), request::SendDicRequest)
-        .with_listener(class!("listener.SetCorrelationKeyListener"), request::SetCorrelationKey)
+        .with_listener(class!("listener.SetCorrelationKeyListener"), SetCorrelationKey)
         .with_work(class!("service.DownloadMeasureReport"), result::DownloadMeasureReport(Arc::clone(partners)))
         .with_service(class!("service.StoreLiveResult"), result::StoreLiveResult)
         .with_service(class!("service.LogReceiveTimeout"), result::LogReceiveTimeout)

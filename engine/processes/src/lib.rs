@@ -34,6 +34,7 @@ pub mod ping_pong;
 pub mod plugin;
 mod retention;
 pub mod runtime;
+mod sender;
 pub mod state;
 pub mod step;
 pub mod task;

@@ -15,8 +15,8 @@ use fhir::{Object, Value};
 
 use crate::outbox::{DeliveryFailure, FailureKind};
 use crate::plugin::{Implementations, Plugin};
-use crate::task;
-use crate::terms;
+use crate::sender::SetCorrelationKey;
+use crate::{task, terms};
 
 /// Coding system of inputs and outputs.
 const PING: &str = "http://dsf.dev/fhir/CodeSystem/ping";
@@ -92,7 +92,7 @@ fn implementations() -> Implementations {
         .with_send("dev.dsf.bpe.message.SendStartPing", autostart::SendStartPing)
         .with_send("dev.dsf.bpe.message.SendPing", ping::SendPing)
         .with_send("dev.dsf.bpe.message.SendPong", pong::SendPong)
-        .with_listener("dev.dsf.bpe.listener.SetCorrelationKeyListener", ping::SetCorrelationKey)
+        .with_listener("dev.dsf.bpe.listener.SetCorrelationKeyListener", SetCorrelationKey)
 }
 
 /// The status that DSF gives to a failed delivery.

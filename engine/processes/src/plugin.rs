@@ -8,7 +8,7 @@ mod archive;
 pub(crate) mod assignment;
 pub mod package;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fhir::{Format, Limits, Resource};
@@ -222,13 +222,28 @@ impl Implementations {
         self
     }
 
-    /// Takes over the topics of another plug-in for classes that have no implementation.
+    /// The classes that are implemented here.
+    fn classes(&self) -> impl Iterator<Item = &'static str> {
+        let steps = self.services.keys().chain(self.works.keys()).chain(self.sends.keys());
+        let listeners = self.listeners.keys().chain(self.user_tasks.keys());
+        steps.chain(listeners).chain(self.topics.keys()).copied()
+    }
+
+    fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.services.retain(|class, _| keeps(class));
+        self.works.retain(|class, _| keeps(class));
+        self.sends.retain(|class, _| keeps(class));
+        self.listeners.retain(|class, _| keeps(class));
+        self.user_tasks.retain(|class, _| keeps(class));
+        self.topics.retain(|class, _| keeps(class));
+    }
+
+    /// Takes over what another plug-in binds for classes that have no implementation.
     pub(crate) fn bind_missing(&mut self, other: &Self) {
-        for (class, topic) in &other.topics {
-            if !self.has(class) {
-                self.topics.insert(class, topic);
-            }
-        }
+        let missing: BTreeSet<&str> = other.classes().filter(|class| !self.has(class)).collect();
+        let mut bound = other.clone();
+        bound.retain(|class| missing.contains(class));
+        self.extend(&bound);
     }
 
     /// Those that DSF itself brings.

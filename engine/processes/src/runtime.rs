@@ -10,6 +10,7 @@ mod takeover;
 pub(crate) mod timer_start;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Runtime {
     keeps_incidents: bool,
     /// How long ended Tasks are kept; none: for ever.
     pub(crate) tasks_kept: Option<std::time::Duration>,
+    /// The same for single built-in processes.
+    keeps_incidents_of: BTreeMap<String, bool>,
     /// Name under which this engine claims jobs and messages.
     pub(crate) owner: String,
     /// Messages on their way.
@@ -148,6 +151,7 @@ impl Runtime {
             built_in,
             keeps_incidents: false,
             tasks_kept: None,
+            keeps_incidents_of: BTreeMap::new(),
             owner: owner.to_owned(),
             sending: Sending::default(),
             working: Arc::default(),
@@ -208,10 +212,9 @@ impl Runtime {
     /// Whether a step of the process that failed waits for an operator: as its package says, else as the node does.
     pub(crate) fn keeps_incidents(&self, catalogue: &Catalogue, definition: &Definition) -> bool {
         let origin = catalogue.origin(&definition.key, &definition.version);
-        match origin.and_then(|origin| origin.on_failure) {
-            Some(on_failure) => on_failure == OnFailure::Incident,
-            None => self.keeps_incidents,
-        }
+        let of_package = origin.and_then(|origin| origin.on_failure).map(|said| said == OnFailure::Incident);
+        let own = || self.keeps_incidents_of.get(&definition.key).copied();
+        of_package.or_else(own).unwrap_or(self.keeps_incidents)
     }
 
     /// Takes over a Task that this transaction created with status `requested`; gives its newest version.
@@ -242,6 +245,16 @@ impl Runtime {
     pub const fn keeping_tasks(mut self, time: Option<std::time::Duration>) -> Self {
         self.tasks_kept = time;
         self
+    }
+
+    /// The same for single built-in processes, by process id; an error names one that is none.
+    pub fn with_incidents_of(mut self, of: BTreeMap<String, bool>) -> Result<Self, String> {
+        let built_in = self.built_in.installed();
+        if let Some(unknown) = of.keys().find(|key| !built_in.iter().any(|definition| definition.key == **key)) {
+            return Err(unknown.clone());
+        }
+        self.keeps_incidents_of = of;
+        Ok(self)
     }
 
     /// Runs the workers until `stop` turns true; work that has begun is finished. Returns earlier only if one of them has

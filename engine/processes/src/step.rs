@@ -143,6 +143,8 @@ pub struct StepContext<'c, 't> {
     pub(crate) latest_task: Option<&'c Resource>,
     pub(crate) writes: Vec<VariableWrite>,
     pub(crate) outputs: Vec<Object>,
+    /// Why the Tasks of the instance fail while it goes on.
+    pub(crate) failing: Option<String>,
     /// When the step was asked for; differs from now when a message was delivered in between.
     pub(crate) requested: OffsetDateTime,
 }
@@ -254,6 +256,17 @@ impl<'c, 't> StepContext<'c, 't> {
     /// Adds an output to the start Task; stored with the transaction.
     pub fn add_output(&mut self, output: Object) {
         self.outputs.push(output);
+    }
+
+    /// Fails the Tasks of the instance with this transaction, while the instance goes on.
+    pub fn fail_tasks(&mut self, reason: impl Into<String>) {
+        self.failing = Some(reason.into());
+    }
+
+    /// What kind of element the step is.
+    #[must_use]
+    pub const fn kind(&self) -> bpmn::StepKind {
+        self.step.kind
     }
 
     /// Stores a Binary with the content that work has written ([`crate::work::ContentWriter`]); gives its id.

@@ -5,6 +5,7 @@
 mod acceptance;
 mod autostart;
 mod crash;
+mod crash_matrix;
 mod elements;
 mod external;
 mod failures;
@@ -16,6 +17,7 @@ mod loading;
 mod models;
 mod ping_pong;
 mod plug_ins;
+mod sender;
 mod support;
 mod takeover;
 mod user_tasks;

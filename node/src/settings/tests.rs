@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::{Address, PostgreSqlStore, Settings, StoreUrl, parse};
+use super::{Address, OnFailure, PostgreSqlStore, Settings, StoreUrl, parse};
 use crate::{Directory, Template, node_toml};
 
 fn template() -> String {
@@ -29,6 +29,23 @@ fn the_template_is_read_back_without_a_finding() {
     assert_eq!(settings.base_url.path(), "/fhir");
     assert_eq!(settings.store, StoreUrl::Sqlite("/node/data/engine.db".into()));
     assert_eq!(settings.outgoing.proxy, None);
+}
+
+#[test]
+fn a_single_process_may_fail_otherwise_than_the_others() {
+    let with = |lines: &str| read(&format!("{}\n{lines}", template()));
+    let settings = with("[engine.process.dsfdev_ping]\non-failure = \"incident\"").unwrap();
+    assert_eq!(settings.engine.on_failure, OnFailure::Fail);
+    assert_eq!(settings.engine.on_failure_of, [("dsfdev_ping".to_owned(), OnFailure::Incident)].into());
+    for (lines, text) in [
+        ("[engine.process.dsfdev_ping]", "says nothing"),
+        ("[engine.process.dsfdev_ping]\non-failure = \"retry\"", "on-failure"),
+        ("[engine.process.dsfdev_ping]\non-failure = \"fail\"\nretries = 3", "retries"),
+        ("[engine.process]\ndsfdev_ping = \"incident\"", "dsfdev_ping"),
+    ] {
+        let found = with(lines).unwrap_err();
+        assert!(found.iter().any(|line| line.contains(text)), "{lines}: {found:#?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
-//! `bpmn`: the token engine in memory beside SpiffWorkflow, and the size of what a waiting instance keeps.
+//! `bpmn`: the token engine in memory beside SpiffWorkflow, the size of what a waiting instance keeps, and instances and
+//! timers in a store.
 //!
 //! Both run the same models: start, five script tasks that count, end; and a fork into ten branches and their join. Ours
 //! writes its events as in production, only nobody stores them. SpiffWorkflow is installed from PyPI into an environment of
 //! its own, which is kept for the next run.
+
+mod durable;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -67,7 +70,7 @@ impl Environment for Host {
 }
 
 /// Measures and reports.
-pub(crate) fn run(run: &Run, report: &mut Report) -> Outcome<()> {
+pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     let python = environment(&run.results);
     if let Err(failure) = &python {
         report.note(format!("SpiffWorkflow is not measured: {failure}"));
@@ -99,7 +102,7 @@ pub(crate) fn run(run: &Run, report: &mut Report) -> Outcome<()> {
         report.value(format!("state of an instance, {name}"), *size as f64, "B");
     }
     report.figure("state of an instance, mean", mean, "B", Target::Below(2048.0));
-    Ok(())
+    durable::run(run, report).await
 }
 
 /// A rate of instances from start to end.

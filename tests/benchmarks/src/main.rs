@@ -241,7 +241,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Binary => binary::run(run, &mut report).await,
         Name::Endpoint => endpoint_run::run(run, &mut report).await,
         Name::Formats => formats::run(run, &mut report),
-        Name::Bpmn => bpmn_engine::run(run, &mut report),
+        Name::Bpmn => bpmn_engine::run(run, &mut report).await,
         Name::Scale => scale::run(run, &mut report).await,
         Name::Linkage => linkage_run::run(run, &mut report),
         Name::Sources => site_records::run(run, &mut report),

@@ -14,7 +14,8 @@ use time::Duration;
 use super::network::{Message, Refusal};
 use super::{Network, TaskStatus};
 use crate::{Command, ElementId, Event, Id, Instance, JobKind, Model, Process, StepOutcome, Trigger, VariableWrite};
-use values::{Random, Values};
+pub(super) use values::Random;
+use values::Values;
 
 /// Commands of one walk, after which it counts as endless.
 const COMMANDS: usize = 3_000;

@@ -238,6 +238,10 @@ fn cases_table(tests: &BTreeMap<String, BTreeSet<String>>) -> String {
             None => open.push(case),
         }
     }
-    writeln!(text, "\nWithout a test of that number: {}.", open.join(", ")).unwrap();
+    match open.is_empty() {
+        true => writeln!(text, "\nEvery case has a test of its number."),
+        false => writeln!(text, "\nWithout a test of that number: {}.", open.join(", ")),
+    }
+    .unwrap();
     text
 }

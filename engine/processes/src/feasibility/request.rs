@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bpmn::{ListenerCall, ListenerError, VariableWrite};
 use fhir::{Object, ResourceType};
 use serde_json::json;
 
 use super::members::members;
 use super::{FEASIBILITY, MEASURE_REFERENCE, Rules, id_at, reference_input, result};
 use crate::outbox::DeliveryFailure;
-use crate::step::{Listener, Message, SendStep, ServiceStep, StepContext, StepError};
+use crate::step::{Message, SendStep, ServiceStep, StepContext, StepError};
 use crate::{limits, task};
 
 /// A request that is older when its process begins is not carried out: whoever asked has stopped waiting.
@@ -91,17 +90,6 @@ fn check_age(context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
         return failed("stale task: it was requested more than five minutes ago");
     }
     Ok(())
-}
-
-/// Gives the event-based gateway of a branch the correlation key of its target.
-pub(super) struct SetCorrelationKey;
-
-impl Listener for SetCorrelationKey {
-    fn call(&self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, ListenerError> {
-        let key = call.variables.get("target").and_then(|target| target.get("correlationKey")?.as_str());
-        let key = key.ok_or_else(|| ListenerError::Failed("variable target has no correlationKey".to_owned()))?;
-        Ok(vec![VariableWrite::set_local("correlationKey", key)])
-    }
 }
 
 pub(super) struct SendDicRequest;

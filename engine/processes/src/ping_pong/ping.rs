@@ -1,12 +1,11 @@
 //! The side that pings.
 
-use bpmn::{ListenerCall, ListenerError, VariableWrite};
 use fhir::Object;
 use serde_json::Value;
 
 use super::{PING, PingResult, result_output, status_of};
 use crate::outbox::DeliveryFailure;
-use crate::step::{Listener, Message, SendStep, ServiceStep, StepContext, StepError};
+use crate::step::{Message, SendStep, ServiceStep, StepContext, StepError};
 use crate::{task, terms};
 
 /// Variables of one branch.
@@ -27,17 +26,6 @@ fn of_target(name: &str, correlation_key: &str) -> String {
 }
 
 /// Gives the event-based gateway of a branch the correlation key of its target.
-pub(super) struct SetCorrelationKey;
-
-impl Listener for SetCorrelationKey {
-    fn call(&self, call: &ListenerCall<'_>) -> Result<Vec<VariableWrite>, ListenerError> {
-        let target = call.variables.get("target");
-        let key = target.and_then(|target| target.get("correlationKey")?.as_str());
-        let key = key.ok_or_else(|| ListenerError::Failed("variable target has no correlationKey".to_owned()))?;
-        Ok(vec![VariableWrite::set_local("correlationKey", key)])
-    }
-}
-
 pub(super) struct SendPing;
 
 impl SendStep for SendPing {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::archive::{self, ArchiveError};
 use super::{Implementations, Plugin};
 use crate::catalogue::Refused;
-use crate::limits;
+use crate::{limits, sender};
 
 /// A package of the node.
 pub struct Package {
@@ -175,6 +175,8 @@ struct OfProcess {
 enum Binding {
     /// A worker that fetches the topic.
     Topic(String),
+    /// A building block of the node ([`crate::sender`]).
+    Step(String),
     /// A WebAssembly component of the package (`contract/step.wit`, decision 035).
     Component(Component),
 }
@@ -189,6 +191,8 @@ struct Component {
     export: String,
 }
 
+/// What may be bound without a worker.
+const STEPS: &str = "bind it to step = \"send\" or \"correlation-key\", or to a topic";
 const MANIFEST: &str = "plugin.toml";
 /// The API version of plug-ins whose manifest names none and which are no jar.
 const DEFAULT_API: u8 = 2;
@@ -280,6 +284,14 @@ pub fn load(path: &Path) -> Result<Package, PackageError> {
     for (class, binding) in manifest.bind {
         let topic = match binding {
             Binding::Topic(topic) => topic,
+            Binding::Step(name) => {
+                let bound = sender::bind(std::mem::take(&mut plugin.implementations), kept(class.clone()), &name, api);
+                let unknown = || {
+                    wrong(format!("class {class} is bound to the step {name:?}, which the node does not have"), STEPS)
+                };
+                plugin.implementations = bound.ok_or_else(unknown)?;
+                continue;
+            }
             // Known, so that the reason can be told; never half run.
             Binding::Component(Component { file, export }) => {
                 let reason = format!(

@@ -22,6 +22,10 @@ struct Keeping {
 
 impl Keeping {
     async fn open() -> Self {
+        Self::open_with(|runtime| runtime.keeping_incidents(true)).await
+    }
+
+    async fn open_with(decide: impl FnOnce(Runtime) -> Runtime) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = store_testing::open(&directory.path().join("engine.db"), StoreOptions::default()).await.unwrap();
         let node = LocalNode {
@@ -30,9 +34,10 @@ impl Keeping {
             base_url: "https://a.example/fhir".to_owned(),
         };
         let mut plugins = super::work::plugins();
-        plugins.extend([models::plugin(vec![models::bpmn("stubborn", "1.0", models::body_of("fails"))])]);
+        let fails = |name| models::bpmn(name, "1.0", models::body_of("fails"));
+        plugins.extend([models::plugin(vec![fails("stubborn"), fails("brittle")])]);
         let runtime = Runtime::start(store.clone(), node, &plugins, store.owner()).await.unwrap();
-        Self { runtime: Arc::new(runtime.keeping_incidents(true)), store, _directory: directory }
+        Self { runtime: Arc::new(decide(runtime)), store, _directory: directory }
     }
 
     async fn write<R: Send + 'static, E: From<store::StoreError> + std::fmt::Debug + Send + 'static>(
@@ -76,6 +81,28 @@ impl Keeping {
         let list = WorkItemList { is_exhausted: Some(true), limit: 10, ..WorkItemList::default() };
         self.write(move |tx| tx.work_items(&list)).await
     }
+}
+
+#[tokio::test]
+async fn a_node_decides_for_single_built_in_processes_and_refuses_the_names_of_others() {
+    let decide = |runtime: Runtime| {
+        let of = |process: &str| [(process.to_owned(), true)].into();
+        runtime.with_incidents_of(of("testorg_stubborn")).unwrap()
+    };
+    let node = Keeping::open_with(decide).await;
+    for (process, expected) in [("stubborn", "in-progress"), ("brittle", "failed")] {
+        let runtime = Arc::clone(&node.runtime);
+        let started = new_task(&format!("http://test.org/bpe/Process/{process}|1.0"), "m", Some(process), None);
+        let task = node.write(move |tx| {
+            let created = tx.create(started, &uuid::Uuid::new_v4().to_string())?;
+            runtime.accept(tx, &created.resource)?;
+            Ok::<_, ProcessError>(task::read(tx, &created.id)?.unwrap())
+        });
+        assert_eq!(task.await.str("status"), Some(expected), "{process}");
+    }
+    let refused = Keeping::open_with(|runtime| runtime.keeping_incidents(false)).await.runtime;
+    let refused = Arc::into_inner(refused).unwrap().with_incidents_of([("testorg_stuborn".to_owned(), true)].into());
+    assert_eq!(refused.err().as_deref(), Some("testorg_stuborn"));
 }
 
 #[tokio::test]

@@ -40,6 +40,16 @@ pub(super) enum Fault {
     Swallowed,
 }
 
+/// Lets the store of a node die: its writer ends when it would begin the transaction after this many.
+#[derive(Debug, Default)]
+pub(super) struct Fuse {
+    /// Transactions until then; below zero it never happens.
+    left: AtomicI64,
+    /// Transactions since it was set.
+    begun: AtomicI64,
+    burnt: AtomicBool,
+}
+
 /// Makes the plug-ins of a node beside ping-pong, at every start.
 type Extra = dyn Fn() -> Vec<Plugin> + Send + Sync;
 
@@ -62,6 +72,7 @@ pub(super) struct Node {
     extra: Arc<Extra>,
     door: Door,
     post: Arc<Post>,
+    pub(super) fuse: Arc<Fuse>,
     /// Set when its engine has died on a database server, which gives back a moment later what that engine had claimed.
     died: AtomicBool,
 }
@@ -83,6 +94,11 @@ impl Clock {
         Self(Arc::new(AtomicI64::new(1_700_000_000_000)))
     }
 
+    /// A clock that stands at this time.
+    pub(super) fn at(milliseconds: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(milliseconds)))
+    }
+
     pub(super) fn of_the_machine() -> Self {
         Self(Arc::new(AtomicI64::new(0)))
     }
@@ -96,6 +112,38 @@ impl Clock {
 
     pub(super) fn advance(&self, by: Duration) {
         self.0.fetch_add(i64::try_from(by.whole_milliseconds()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+// === impl Fuse ===
+
+impl Fuse {
+    /// Dies at the transaction after this many; with none it only counts.
+    pub(super) fn set(&self, transactions: Option<u32>) {
+        self.left.store(transactions.map_or(-1, i64::from), Ordering::SeqCst);
+        self.begun.store(0, Ordering::SeqCst);
+        self.burnt.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_burnt(&self) -> bool {
+        self.burnt.load(Ordering::SeqCst)
+    }
+
+    /// Transactions since it was set.
+    pub(super) fn begun(&self) -> u32 {
+        u32::try_from(self.begun.load(Ordering::SeqCst)).unwrap()
+    }
+
+    /// The store asks for the time: its writer once for each transaction, before anything of it has happened.
+    fn burn(&self) {
+        if std::thread::current().name() != Some("store-writer") {
+            return;
+        }
+        if self.begun.fetch_add(1, Ordering::SeqCst) == self.left.load(Ordering::SeqCst) {
+            self.burnt.store(true, Ordering::SeqCst);
+            // The thread ends as a process that is killed: nothing is committed, nobody is answered.
+            std::panic::resume_unwind(Box::new("the store dies"));
+        }
     }
 }
 
@@ -147,7 +195,9 @@ impl Messenger for Post {
             };
             let times = if fault == Some(Fault::Twice) { 2 } else { 1 };
             for _ in 0..times {
-                create(&store, &runtime, delivery.task.clone(), Some(delivery.identifier.1)).await.unwrap();
+                let created = create(&store, &runtime, delivery.task.clone(), Some(delivery.identifier.1)).await;
+                // As the endpoint, which answers 5xx.
+                created.map_err(|error| failure(FailureKind::NotReachable, &error.to_string(), true))?;
             }
             match fault {
                 Some(Fault::AnswerLost) => Err(failure(FailureKind::NotReachable, "connection lost", true)),
@@ -197,7 +247,13 @@ pub(super) fn base_url(name: &str) -> String {
 impl Node {
     pub(super) async fn open(&self) {
         let clock = self.clock.clone();
-        let options = StoreOptions { clock: Some(Arc::new(move || clock.now())), ..StoreOptions::default() };
+        self.fuse.set(None);
+        let fuse = Arc::clone(&self.fuse);
+        let tell = move || {
+            fuse.burn();
+            clock.now()
+        };
+        let options = StoreOptions { clock: Some(Arc::new(tell)), ..StoreOptions::default() };
         let store = store_testing::open(&self.path, options).await.unwrap();
         let node = LocalNode {
             organization_identifier: self.name.to_owned(),
@@ -219,6 +275,7 @@ impl Node {
             extra: Arc::new(extra),
             door: Arc::clone(&self.door),
             post: Arc::clone(&self.post),
+            fuse: Arc::default(),
             died: AtomicBool::new(false),
         }
     }
@@ -376,6 +433,7 @@ impl Network {
                 extra: Arc::clone(&extra),
                 door,
                 post: Arc::clone(&post),
+                fuse: Arc::default(),
                 died: AtomicBool::new(false),
             };
             node.open().await;

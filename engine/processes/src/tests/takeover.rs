@@ -6,7 +6,7 @@ use time::Duration;
 use tokio::sync::watch;
 
 use super::models;
-use super::support::{Network, Node, error_of, new_task, start_ping};
+use super::support::{Network, Node, error_of, new_task, results_of, start_ping};
 use crate::runtime::take_over;
 use crate::{task, terms};
 
@@ -37,6 +37,69 @@ async fn bpmn_069_requested_tasks_are_taken_over_in_their_order_each_once() {
     let mut sorted = order.clone();
     sorted.sort();
     assert_eq!((order.len(), &order), (45, &sorted));
+    network.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn bpmn_070_tasks_that_come_while_the_engine_starts_are_handled_once() {
+    let network = network().await;
+    let node = &network.nodes[0];
+    let hello = |key: String| new_task("http://test.org/bpe/Process/hello|1.0", "m", Some(&key), None);
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(node.store_only(hello(format!("before-{number}"))).await);
+    }
+    // Open, but its workers have not begun: nobody listens yet.
+    node.restart().await;
+    ids.push(node.create(hello("between".to_owned())).await);
+    // While what was left is taken over, other Tasks come, some of which another engine of the database has stored.
+    let come = async {
+        let mut come = Vec::new();
+        for number in 0..10 {
+            come.push(node.create(hello(format!("beside-{number}"))).await);
+            come.push(node.store_only(hello(format!("stored-{number}"))).await);
+        }
+        come
+    };
+    let ((), come) = tokio::join!(start(node), come);
+    ids.extend(come);
+    start(node).await;
+    for id in &ids {
+        assert_eq!(node.history(id).await, ["requested", "in-progress", "completed"]);
+    }
+    assert_eq!(node.instances(true).await.len(), ids.len(), "each once");
+    network.assert_quiet().await;
+}
+
+#[tokio::test]
+async fn bpmn_079_a_task_whose_status_cannot_be_written_starts_nothing_and_is_tried_again() {
+    let network = network().await;
+    let (a, b) = (&network.nodes[0], &network.nodes[1]);
+    // A Task that was there, when the engine starts.
+    let left = a.store_only(new_task("http://test.org/bpe/Process/hello|1.0", "m", None, None)).await;
+    a.fuse.set(Some(0));
+    let (_stop, stopping) = watch::channel(false);
+    take_over(&a.runtime(), &stopping).await.unwrap_err();
+    assert!(a.fuse.is_burnt());
+    a.restart().await;
+    assert_eq!((a.status(&left).await.as_str(), a.instances(false).await.len()), ("requested", 0));
+    start(a).await;
+    assert_eq!(a.history(&left).await, ["requested", "in-progress", "completed"]);
+    // One that a partner sends: its node is told, and sends it again.
+    let ping = a.create(start_ping()).await;
+    while a.run_jobs().await {}
+    b.fuse.set(Some(0));
+    while network.post.sent_to("b", "ping").is_empty() {
+        assert!(a.send().await || a.run_jobs().await);
+    }
+    assert!(b.fuse.is_burnt());
+    b.restart().await;
+    assert_eq!((b.tasks().await.len(), b.instances(false).await.len()), (0, 0));
+    network.pass(Duration::seconds(10)).await;
+    assert_eq!(network.post.sent_to("b", "ping").len(), 2, "it was sent again");
+    assert_eq!(b.tasks().await.len(), 1);
+    assert_eq!(a.history(&ping).await, ["requested", "in-progress", "completed"]);
+    assert_eq!(results_of(&a.task(&ping).await, "ping-status")[0].1, "pong-received");
     network.assert_quiet().await;
 }
 

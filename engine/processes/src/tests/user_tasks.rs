@@ -128,6 +128,13 @@ impl ServiceStep for People {
 
 async fn network() -> Network {
     let network = Network::with_plugins(&["a"], plugins).await;
+    network.nodes[0].write(|tx| tx.create(form(), FORM_ID)).await;
+    network
+}
+
+pub(super) const FORM_ID: &str = "f7d2f1b8-0a5b-4b9e-9d4e-0c3b1f7a2d10";
+
+pub(super) fn form() -> Resource {
     let item = |link_id: &str, kind: &str| {
         Object::new().with("linkId", link_id).with("text", "text").with("type", kind).with("required", true).into()
     };
@@ -144,15 +151,14 @@ async fn network() -> Network {
             item("release", "boolean"),
         ],
     );
-    network.nodes[0].write(move |tx| tx.create(questionnaire, "f7d2f1b8-0a5b-4b9e-9d4e-0c3b1f7a2d10")).await;
-    network
+    questionnaire
 }
 
 async fn start(node: &Node, process: &str) -> String {
     node.create(new_task(&format!("http://test.org/bpe/Process/{process}|1.0"), "m", Some("A"), None)).await
 }
 
-async fn responses(node: &Node) -> Vec<Resource> {
+pub(super) async fn responses(node: &Node) -> Vec<Resource> {
     let query = fhir::search::parse_query(ResourceType::QuestionnaireResponse, "_count=100&_sort=_lastUpdated");
     let found = node.write(move |tx| tx.search(&query, &ReadFilter::everything())).await;
     found.matches.into_iter().map(|stored| (*stored.resource).clone()).collect()
@@ -173,7 +179,7 @@ async fn open(node: &Node) -> Resource {
 }
 
 /// What the endpoint does with an update that its rules permit.
-async fn update(node: &Node, mut response: Resource, status: &str, person: &str) -> Result<(), AnswerError> {
+pub(super) async fn update(node: &Node, mut response: Resource, status: &str, person: &str) -> Result<(), AnswerError> {
     response.set("status", status);
     if status == "completed" {
         let identifier =

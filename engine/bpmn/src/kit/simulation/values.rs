@@ -15,7 +15,7 @@ use crate::{Process, VariableWrite};
 
 /// A small generator of chance, the same for the same seed.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(in crate::kit) struct Random(u64);
 
 /// What is known of the variables of some models.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ enum Role {
 // === impl Random ===
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::kit) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed_5eed_5eed_5eed)
     }
 
     /// A number below the bound; 0 if the bound is.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::kit) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -101,7 +101,11 @@ impl Unit<'_, '_> {
         Ok(())
     }
 
-    fn fail(&mut self, messages: &[String], reason: &str) -> Result<(), ProcessError> {
+    pub(super) fn fail<'m>(
+        &mut self,
+        messages: impl IntoIterator<Item = &'m String>,
+        reason: &str,
+    ) -> Result<(), ProcessError> {
         for message in messages {
             let outputs = self.outputs.remove(message).unwrap_or_default();
             settle::fail(self.tx, message, outputs, reason)?;

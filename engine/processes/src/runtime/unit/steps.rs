@@ -1,6 +1,7 @@
 //! Steps: what the classes of the model do, inside the transaction of their instance. Messages and long work are queued
 //! here and answered in a later transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bpmn::{Command, StepOutcome};
@@ -337,12 +338,18 @@ impl Unit<'_, '_> {
             latest_task: latest_task.as_ref(),
             writes: Vec::new(),
             outputs: Vec::new(),
+            failing: None,
             requested,
         };
         let result = code(&mut context);
-        let StepContext { writes: variables, outputs, .. } = context;
+        let StepContext { writes: variables, outputs, failing, .. } = context;
+        let received = loaded.instance.scopes().flat_map(|scope| &scope.messages);
+        let tasks: BTreeSet<String> = start_id.into_iter().map(str::to_owned).chain(received.cloned()).collect();
         if let Some(start) = start_id.map(str::to_owned) {
             self.outputs.entry(start).or_default().extend(outputs);
+        }
+        if let Some(reason) = failing {
+            self.fail(&tasks, &reason)?;
         }
         Ok(match result {
             Ok(value) => (Some(value), StepOutcome::Completed { variables }),
