@@ -47,8 +47,16 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
     files.extend(&settings.engine.initial_bundle);
     if let Some(source) = &settings.source {
         // A reload looks whether the records are there.
-        profile = profile.with(&source.folder, Access::Read).with(&source.index, Access::Read);
+        if let Some(records) = &source.records {
+            profile = profile.with(&records.folder, Access::Read).with(&records.index, Access::Read);
+        }
         files.extend(&source.code_tree);
+        for server in &source.servers {
+            files.extend(&server.trust);
+            files.extend(server.certificate.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]));
+            files.extend(server.authentication.file());
+            files.extend(server.proxy.iter().filter_map(|proxy| proxy.password_file.as_ref()));
+        }
     }
     if let Some(workers) = &settings.workers.external {
         files.extend([&workers.certificate.certificate, &workers.certificate.private_key]);

@@ -6,9 +6,8 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::path::Path;
+use std::sync::Arc;
 
 use client::{ClientError, Retry, Search};
 use fhir::Resource;
@@ -16,11 +15,10 @@ use link::CorrelationId;
 use processes::WorkError;
 use processes::feasibility::{Counts, Partners, Told};
 use processes::step::BoxFuture;
-use sources::ccdl::Definition;
+use sources::configured::Sources;
 use sources::folder::Index;
-use sources::mapping::{self, Mapping};
 use sources::privacy::{NoiseKey, Obfuscation};
-use sources::{QueryError, ReadError};
+use sources::{Language, Question, SourceError};
 
 use crate::messenger::Outgoing;
 
@@ -65,95 +63,72 @@ pub(crate) fn failed(error: &ClientError) -> WorkError {
 
 /// The records of this site.
 pub(crate) struct SiteCounts {
-    site: Option<Arc<Site>>,
+    site: Option<Site>,
 }
 
 struct Site {
-    index: PathBuf,
-    mapping: Arc<Mapping>,
+    sources: Sources,
     obfuscation: Option<(Obfuscation, NoiseKey)>,
-    /// The index that was opened last, and when its manifest was written.
-    opened: Mutex<Option<(SystemTime, Arc<Index>)>>,
 }
 
 // === impl SiteCounts ===
 
 impl SiteCounts {
-    /// Reads mapping and key; a node without a source answers no question.
-    pub(crate) fn open(settings: &node::Settings) -> std::io::Result<Self> {
+    /// Opens sources and key; a node without a source answers no question.
+    pub(crate) fn open(settings: &node::Settings, policy: &policies::Policy) -> std::io::Result<Self> {
         let Some(source) = &settings.source else { return Ok(Self { site: None }) };
-        let mapping = mapping::load(source.code_tree.as_deref()).map_err(std::io::Error::other)?;
+        let sources = Sources::open(settings, source, policy.outbound()).map_err(std::io::Error::other)?;
         let key = noise_key(&settings.directory.data().join("obfuscation.key"))?;
         let obfuscation = source.obfuscate.then(|| (Obfuscation::default(), key));
-        let index = source.index.clone();
-        let mapping = Arc::new(mapping);
-        Ok(Self { site: Some(Arc::new(Site { index, mapping, obfuscation, opened: Mutex::default() })) })
+        Ok(Self { site: Some(Site { sources, obfuscation }) })
     }
 
-    /// The records for reading.
+    /// The records in files, for reading.
     pub(crate) fn index(&self) -> Result<Arc<Index>, WorkError> {
-        let site = self.site.as_ref().ok_or_else(no_records)?;
-        site.current().map_err(|error| read_failed(&error))
+        let site = self.site.as_ref().ok_or_else(|| count_failed(&SourceError::NoSource))?;
+        let folder = site.sources.folder.as_ref();
+        let folder = folder.ok_or_else(|| WorkError::failed("this node has no records in files to extract from"))?;
+        folder.current().map_err(|error| count_failed(&error.into()))
     }
-}
-
-fn no_records() -> WorkError {
-    WorkError::failed("this node has no records: node.toml has no [source]")
 }
 
 impl Counts for SiteCounts {
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>> {
-        let site = self.site.clone();
+    fn tell(&self, question: Question) -> BoxFuture<'_, Result<Told, WorkError>> {
         Box::pin(async move {
-            let site = site.ok_or_else(no_records)?;
-            let counting = tokio::task::spawn_blocking(move || site.tell(&definition));
-            counting.await.unwrap_or_else(|error| Err(WorkError::retry(format!("counting ended abnormally: {error}"))))
+            let site = self.site.as_ref().ok_or(SourceError::NoSource);
+            let told = async { site?.tell(&question).await };
+            told.await.map_err(|error| count_failed(&error))
         })
     }
 }
 
 impl Site {
-    fn tell(&self, definition: &[u8]) -> Result<Told, WorkError> {
-        let query = |error: QueryError| WorkError::failed(error.to_string());
-        let definition = Definition::parse(definition).map_err(query)?;
-        let plan = self.mapping.plan(&definition, time::OffsetDateTime::now_utc().date()).map_err(query)?;
-        let index = self.current().map_err(|error| read_failed(&error))?;
+    async fn tell(&self, question: &Question) -> Result<Told, SourceError> {
+        let languages: Vec<Language> = self.sources.all.iter().map(|source| source.language()).collect();
+        let asked = question.fingerprint(&languages)?;
         let begun = std::time::Instant::now();
-        let count = index.evaluate(&plan).map_err(|error| read_failed(&error))?.len();
+        let count = sources::count_all(&self.sources.all, question).await?;
         tracing::info!(milliseconds = begun.elapsed().as_secs_f64() * 1e3, "a cohort was counted");
-        let question = definition.fingerprint();
         let count = match &self.obfuscation {
-            Some((obfuscation, key)) => obfuscation.tell(key, question, count),
+            Some((obfuscation, key)) => obfuscation.tell(key, asked, count),
             None => count,
         };
-        Ok(Told { count, question: question.to_string() })
-    }
-
-    /// The index, opened anew after it was made anew.
-    fn current(&self) -> Result<Arc<Index>, ReadError> {
-        let manifest = self.index.join("manifest.json");
-        let written = std::fs::metadata(&manifest).and_then(|metadata| metadata.modified());
-        let written = written.map_err(|_| ReadError::NoIndex(self.index.clone()))?;
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*opened {
-            Some((then, index)) if *then == written => Ok(Arc::clone(index)),
-            _ => {
-                let index = Arc::new(Index::open(&self.index, Arc::clone(&self.mapping))?);
-                *opened = Some((written, Arc::clone(&index)));
-                Ok(index)
-            }
-        }
+        Ok(Told { count, question: asked.to_string() })
     }
 }
 
-/// What the partner reads names no path and no content of the site; the log has the whole.
-fn read_failed(error: &ReadError) -> WorkError {
-    tracing::error!(%error, "the records of the site cannot be counted");
+/// What the partner reads names no path, no server and no content of the site; the log has the whole.
+fn count_failed(error: &SourceError) -> WorkError {
     match error {
-        ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_) => {
-            WorkError::failed("the records of this site are not ready")
+        SourceError::NoSource | SourceError::NoDefinition | SourceError::NoCql | SourceError::Query(_) => {
+            return WorkError::failed(error.to_string());
         }
-        _ => WorkError::retry("the records of this site cannot be read"),
+        _ => tracing::error!(%error, remedy = error.remedy(), "the records of the site cannot be counted"),
+    }
+    if error.may_pass() {
+        WorkError::retry("the records of this site cannot be read")
+    } else {
+        WorkError::failed("the records of this site are not ready")
     }
 }
 

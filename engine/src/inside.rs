@@ -61,7 +61,7 @@ impl Inside {
         let policies = Arc::new(PolicyHistory::new(Arc::clone(&configuration.policy)));
         let lists = Client::new(list_client_settings(settings, &configuration.policy, &allow_list))?;
         let lists = Arc::new(PartnerLists::new(lists, Arc::clone(&policies), store.clone()));
-        let plugins = installed(settings, &outgoing, &node_keys, &lists)?;
+        let plugins = installed(configuration, &outgoing, &node_keys, &lists)?;
         let processes = Runtime::start(store.clone(), local_node(configuration), &plugins, store.owner());
         let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
         let processes = processes.await?.keeping_incidents(keeps_incidents).keeping_tasks(settings.retention.tasks);
@@ -94,16 +94,17 @@ impl Inside {
 }
 
 fn installed(
-    settings: &Settings,
+    configuration: &Configuration,
     outgoing: &Arc<Outgoing>,
     keys: &Arc<NodeKeys>,
     lists: &Arc<PartnerLists>,
 ) -> Result<Vec<Plugin>, RunError> {
+    let settings: &Settings = &configuration.settings;
     if settings.engine.processes == Processes::None {
         return Ok(Vec::new());
     }
-    let counts =
-        SiteCounts::open(settings).map_err(|source| RunError::System { what: "the source of records", source })?;
+    let counts = SiteCounts::open(settings, &configuration.policy)
+        .map_err(|source| RunError::System { what: "the source of records", source })?;
     let counts = Arc::new(counts);
     let parts = data_sharing::Parts {
         contents: Arc::clone(outgoing) as Arc<dyn data_sharing::Contents>,
@@ -126,10 +127,16 @@ fn installed(
     let lists = Arc::clone(lists) as Arc<dyn allow_list::Lists>;
     let feasibility =
         settings.feasibility.versions.iter().map(|version| feasibility::plugin(version, &partners, &counts, rules));
-    Ok([ping_pong::plugin(), allow_list::plugin(&lists), data_sharing::plugin(&parts)]
-        .into_iter()
-        .chain(feasibility)
-        .collect())
+    let downloads = Arc::clone(outgoing) as Arc<dyn ping_pong::measured::Downloads>;
+    Ok([
+        ping_pong::plugin(),
+        ping_pong::measured::plugin(&downloads),
+        allow_list::plugin(&lists),
+        data_sharing::plugin(&parts),
+    ]
+    .into_iter()
+    .chain(feasibility)
+    .collect())
 }
 
 fn task_handler(processes: Processes, runtime: &Arc<Runtime>) -> Arc<dyn TaskHandler> {

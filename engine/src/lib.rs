@@ -31,6 +31,7 @@ mod records;
 mod run;
 mod snapshots;
 mod tasks;
+mod transfer;
 mod trial;
 mod workers;
 

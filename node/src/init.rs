@@ -127,6 +127,17 @@ processes = "installed"
 # obfuscate = true
 # How many questions of one partner are answered in an hour.
 # requests-per-hour = 999
+# Servers of the hospital that count, beside the folder or instead of it; a count is the sum over all. kind: "fhir" (any
+# FHIR R4 server, by search), "cql" (Measure/$evaluate-measure) or "flare". Who asks is proved by user and password-file,
+# by token-file, by issuer, client and secret-file (OAuth 2.0 client credentials), or by certificate and private-key.
+# [[source.server]]
+# name = "records"
+# kind = "fhir"
+# url = "https://fhir.hospital.example/fhir"
+# trust = ["trust/hospital.pem"]
+# user = "schleuse"
+# password-file = "records.password"    # mode 600
+# timeout = "5m"
 
 # What a data integration centre decides for every data set that is asked for, see docs/data-sharing.md.
 # [data-sharing]

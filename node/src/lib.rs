@@ -21,8 +21,9 @@ pub use officers::{Officers, Seal};
 pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
     Address, DataSharing, Engine, ExternalWorkers, Feasibility, GatewayUser, KeyPair, Management, OfficersSettings,
-    OnFailure, Outgoing, PostgreSqlStore, Processes, Proxy, Retention, Revocation, Sandbox, Settings, Source, StoreUrl,
-    TrustStores, WorkerCredential, WorkerProof, Workers, load,
+    OnFailure, Outgoing, PostgreSqlStore, Processes, Proxy, RecordFolder, Retention, Revocation, Sandbox,
+    ServerAuthentication, ServerKind, Settings, Source, SourceServer, StoreUrl, TrustStores, WorkerCredential,
+    WorkerProof, Workers, load,
 };
 pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

@@ -7,6 +7,7 @@ mod data_sharing;
 mod feasibility;
 mod retention;
 mod source;
+mod source_server;
 mod store;
 mod user;
 mod workers;
@@ -25,7 +26,8 @@ use crate::{Directory, NODE_TOML};
 pub use data_sharing::DataSharing;
 pub use feasibility::Feasibility;
 pub use retention::Retention;
-pub use source::Source;
+pub use source::{RecordFolder, Source};
+pub use source_server::{ServerAuthentication, ServerKind, SourceServer};
 pub use store::{PostgreSqlStore, StoreUrl};
 
 /// Settings of a node. Paths are absolute or below the node's directory.

@@ -8,9 +8,9 @@ use super::Directory;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Source {
-    /// Say what is in the folder of the records and whether its index is up to date
+    /// Say whether the index of the folder with the records is up to date, and try every server
     ///
-    /// Exit code 0: there is an index and nothing has changed since; 1: something is to be done.
+    /// Exit code 0: there is an index, nothing has changed since, and every server answers; 1: something is to be done.
     Check(Directory),
     /// Bring the index up to date with the records; only what changed is read
     ///
@@ -45,6 +45,9 @@ pub(crate) struct SourceCount {
     /// File with the cohort definition
     #[arg(value_name = "FILE")]
     pub(crate) definition: PathBuf,
+    /// File with the same cohort in CQL, for servers that evaluate it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cql: Option<PathBuf>,
     /// Directory of the node, the one that holds node.toml
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) directory: PathBuf,

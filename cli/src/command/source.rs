@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use node::Directory;
+use node::{Directory, RecordFolder};
 use serde_json::{Value, json};
-use sources::ccdl::Definition;
+use sources::configured::{ConfigurationError, Sources};
 use sources::folder::{self, Index, Statistics};
-use sources::{IndexError, QueryError, ReadError, mapping};
-use time::OffsetDateTime;
+use sources::{Cql, IndexError, Question, ReadError, mapping};
 
 use super::fail;
 use crate::arguments::{Format, SourceCount, SourceStats};
+use crate::local::Local;
 use crate::output::{Table, answer, printable};
+
+/// The expression that counts in a portal's library.
+const EXPRESSION: &str = "InInitialPopulation";
 
 #[derive(Debug, thiserror::Error)]
 enum SourceError {
@@ -22,12 +25,16 @@ enum SourceError {
     Settings(PathBuf),
     #[error("the node has no section [source] in node.toml; name the folder with the records there")]
     NoSource,
+    #[error("[source] of node.toml names no folder, and this command is about its files")]
+    NoFolder,
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error(transparent)]
+    Count(#[from] sources::SourceError),
     #[error(transparent)]
     Index(#[from] IndexError),
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error(transparent)]
-    Query(#[from] QueryError),
     #[error(transparent)]
     Mapping(#[from] mapping::MappingError),
     #[error("{path}: {source}")]
@@ -41,8 +48,8 @@ enum SourceError {
 impl SourceError {
     const fn code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::NoSource | Self::Mapping(_) => 78,
-            Self::Index(_) | Self::Read(_) | Self::Query(_) | Self::Definition { .. } => 1,
+            Self::Settings(_) | Self::NoSource | Self::NoFolder | Self::Mapping(_) | Self::Configuration(_) => 78,
+            Self::Index(_) | Self::Read(_) | Self::Count(_) | Self::Definition { .. } => 1,
         }
     }
 }
@@ -52,49 +59,92 @@ fn ended(result: Result<u8, SourceError>) -> u8 {
     result.unwrap_or_else(|error| fail(&error, error.code()))
 }
 
-fn settings(directory: &Path) -> Result<node::Source, SourceError> {
+fn source(directory: &Path) -> Result<node::Source, SourceError> {
     let (settings, _) =
         node::load(&Directory::new(directory)).map_err(|_| SourceError::Settings(directory.to_owned()))?;
     settings.source.ok_or(SourceError::NoSource)
 }
 
+/// The folder with records, which some commands are about.
+fn records(source: &node::Source) -> Result<&RecordFolder, SourceError> {
+    source.records.as_ref().ok_or(SourceError::NoFolder)
+}
+
 fn open(directory: &Path) -> Result<Index, SourceError> {
-    let source = settings(directory)?;
+    let source = source(directory)?;
     let mapping = Arc::new(mapping::load(source.code_tree.as_deref())?);
-    Ok(Index::open(&source.index, mapping)?)
+    Ok(Index::open(&records(&source)?.index, mapping)?)
 }
 
-pub(super) fn check(directory: &Path, format: Format) -> u8 {
-    ended(try_check(directory, format))
+/// Every source, as the engine opens them.
+fn sources(directory: &Path) -> Result<Sources, SourceError> {
+    let local = Local::load(directory).map_err(|_| SourceError::Settings(directory.to_owned()))?;
+    let source = local.settings.source.as_ref().ok_or(SourceError::NoSource)?;
+    Ok(Sources::open(&local.settings, source, local.policy.outbound())?)
 }
 
-fn try_check(directory: &Path, format: Format) -> Result<u8, SourceError> {
-    let source = settings(directory)?;
-    mapping::load(source.code_tree.as_deref())?;
-    let state = folder::state(&source.folder, &source.index)?;
-    let is_current = state.is_indexed && state.changed == 0;
+pub(super) async fn check(directory: &Path, format: Format) -> u8 {
+    ended(try_check(directory, format).await)
+}
+
+async fn try_check(directory: &Path, format: Format) -> Result<u8, SourceError> {
+    let source = source(directory)?;
+    let sources = sources(directory)?;
+    let folder = source.records.as_ref().map(|records| folder::state(&records.folder, &records.index)).transpose()?;
+    let mut servers = Vec::new();
+    for server in sources.all.iter().skip(usize::from(folder.is_some())) {
+        servers.push((server.name(), server.check().await));
+    }
+    let is_current = folder.as_ref().is_none_or(|state| state.is_indexed && state.changed == 0);
     let text = || {
-        let mut text = format!("{} files, {} bytes in {}\n", state.files, state.bytes, source.folder.display());
-        for (path, reason) in &state.ignored {
-            text.push_str(&printable(&format!("not indexed: {} ({reason})", path.display())));
-            text.push('\n');
+        let mut lines = Vec::new();
+        if let (Some(records), Some(state)) = (&source.records, &folder) {
+            lines.extend(folder_lines(&records.folder, state));
         }
-        text.push_str(&match (state.is_indexed, state.changed) {
-            (false, _) => "there is no index; run `schleuse source index`".to_owned(),
-            (true, 0) => "the index is up to date".to_owned(),
-            (true, changed) => format!("{changed} files changed since the index was made; run `schleuse source index`"),
-        });
-        text
+        for (name, checked) in &servers {
+            lines.push(match checked {
+                Ok(found) => printable(&format!("{name}: {found}")),
+                Err(error) => printable(&format!("{error}; {}", error.remedy().unwrap_or_default())),
+            });
+        }
+        lines.join("\n")
     };
-    let ignored = |(path, reason): &(PathBuf, &str)| json!({ "file": path.display().to_string(), "reason": reason });
     let json = || {
-        json!({
-            "files": state.files, "bytes": state.bytes, "indexed": state.is_indexed, "changed": state.changed,
-            "ignored": state.ignored.iter().map(ignored).collect::<Vec<_>>(),
-        })
+        let mut json = folder.as_ref().map_or_else(|| json!({}), folder_json);
+        json["servers"] = servers.iter().map(server_json).collect();
+        json
     };
     answer(format, text, json);
-    Ok(u8::from(!is_current))
+    Ok(u8::from(!is_current || servers.iter().any(|(_, checked)| checked.is_err())))
+}
+
+fn folder_lines(path: &Path, state: &folder::State) -> Vec<String> {
+    let mut lines = vec![format!("{} files, {} bytes in {}", state.files, state.bytes, path.display())];
+    let ignored = state.ignored.iter();
+    lines.extend(ignored.map(|(path, reason)| printable(&format!("not indexed: {} ({reason})", path.display()))));
+    lines.push(match (state.is_indexed, state.changed) {
+        (false, _) => "there is no index; run `schleuse source index`".to_owned(),
+        (true, 0) => "the index is up to date".to_owned(),
+        (true, changed) => format!("{changed} files changed since the index was made; run `schleuse source index`"),
+    });
+    lines
+}
+
+fn folder_json(state: &folder::State) -> Value {
+    let ignored = |(path, reason): &(PathBuf, &str)| json!({ "file": path.display().to_string(), "reason": reason });
+    json!({
+        "files": state.files, "bytes": state.bytes, "indexed": state.is_indexed, "changed": state.changed,
+        "ignored": state.ignored.iter().map(ignored).collect::<Vec<_>>(),
+    })
+}
+
+fn server_json((name, checked): &(&str, Result<String, sources::SourceError>)) -> Value {
+    match checked {
+        Ok(found) => json!({ "name": name, "ready": true, "found": found }),
+        Err(error) => {
+            json!({ "name": name, "ready": false, "error": error.to_string(), "remedy": error.remedy() })
+        }
+    }
 }
 
 pub(super) fn index(directory: &Path, format: Format) -> u8 {
@@ -102,13 +152,14 @@ pub(super) fn index(directory: &Path, format: Format) -> u8 {
 }
 
 fn try_index(directory: &Path, format: Format) -> Result<u8, SourceError> {
-    let source = settings(directory)?;
+    let source = source(directory)?;
+    let records = records(&source)?;
     let begun = std::time::Instant::now();
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("indexing {bar:40} {bytes} of {total_bytes}, {bytes_per_sec}") {
         bar.set_style(style);
     }
-    let built = folder::build(&source.folder, &source.index, &mut |progress| {
+    let built = folder::build(&records.folder, &records.index, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.bytes);
     });
@@ -191,23 +242,41 @@ fn stats_json(statistics: &Statistics, codes: &[(&str, Vec<folder::CodeCount>)])
     })
 }
 
-pub(super) fn count(arguments: &SourceCount, format: Format) -> u8 {
-    ended(try_count(arguments, format))
+pub(super) async fn count(arguments: &SourceCount, format: Format) -> u8 {
+    ended(try_count(arguments, format).await)
 }
 
-fn try_count(arguments: &SourceCount, format: Format) -> Result<u8, SourceError> {
-    let index = open(&arguments.directory)?;
-    let read = std::fs::read(&arguments.definition);
-    let bytes = read.map_err(|source| SourceError::Definition { path: arguments.definition.clone(), source })?;
-    let definition = Definition::parse(&bytes)?;
-    let plan = index.mapping().plan(&definition, OffsetDateTime::now_utc().date())?;
+async fn try_count(arguments: &SourceCount, format: Format) -> Result<u8, SourceError> {
+    let sources = sources(&arguments.directory)?;
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| SourceError::Definition { path: path.clone(), source });
+    let mut question = Question::ccdl(read(&arguments.definition)?);
+    // What is no definition is told as that, whoever counts.
+    question.definition()?;
+    if let Some(path) = &arguments.cql {
+        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        question.cql = Some(Cql { text, expression: EXPRESSION.to_owned() });
+    }
     let begun = std::time::Instant::now();
-    let count = index.evaluate(&plan)?.len();
+    let mut counts = Vec::new();
+    for source in &sources.all {
+        counts.push((source.name(), source.count(&question).await?));
+    }
     let milliseconds = begun.elapsed().as_secs_f64() * 1000.0;
-    answer(
-        format,
-        || format!("{count} of {} patients", index.patients()),
-        || json!({ "count": count, "patients": index.patients(), "milliseconds": milliseconds }),
-    );
+    let count: u64 = counts.iter().map(|(_, count)| count).sum();
+    let patients =
+        sources.folder.as_ref().map(|folder| Ok::<_, ReadError>(folder.current()?.patients())).transpose()?;
+    let text = || match (counts.as_slice(), patients) {
+        ([_], Some(patients)) => format!("{count} of {patients} patients"),
+        _ => {
+            let lines: Vec<String> = counts.iter().map(|(name, count)| format!("{count} in {name}")).collect();
+            format!("{count} patients\n{}", lines.join("\n"))
+        }
+    };
+    let json = || {
+        let counts: Vec<Value> = counts.iter().map(|(name, count)| json!({ "name": name, "count": count })).collect();
+        json!({ "count": count, "patients": patients, "sources": counts, "milliseconds": milliseconds })
+    };
+    answer(format, text, json);
     Ok(0)
 }

@@ -60,6 +60,14 @@ struct Pattern {
     is_prefix: bool,
 }
 
+/// Whether a list like [`OutboundPolicy::extra`] has the base URL.
+pub fn is_listed(extra: &[String], base_url: &str) -> Result<bool, SettingsError> {
+    let patterns: Vec<Pattern> = extra.iter().map(|entry| Pattern::parse(entry)).collect::<Result<_, _>>()?;
+    let wrong = |reason| SettingsError::Destination { entry: base_url.to_owned(), reason };
+    let url = parse_base(base_url).map_err(wrong)?;
+    Ok(patterns.iter().any(|pattern| pattern.matches(&url)))
+}
+
 // === impl Destinations ===
 
 impl Destinations {

@@ -21,7 +21,7 @@
 
 pub mod announcement;
 mod deliver;
-mod delivery;
+pub(crate) mod delivery;
 mod encode;
 mod extract;
 mod failure;

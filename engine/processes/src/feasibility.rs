@@ -16,6 +16,7 @@ mod result;
 use std::sync::Arc;
 
 use fhir::Resource;
+use sources::Question;
 
 pub(crate) use members::{Member, members};
 
@@ -53,8 +54,8 @@ pub trait Partners: Send + Sync {
 
 /// The records of this site.
 pub trait Counts: Send + Sync {
-    /// What may be told of the number of patients that belong to a cohort (CCDL).
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>>;
+    /// What may be told of the number of patients that belong to a cohort.
+    fn tell(&self, question: Question) -> BoxFuture<'_, Result<Told, WorkError>>;
 }
 
 /// What may be told.

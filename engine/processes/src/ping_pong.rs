@@ -7,6 +7,7 @@
 //! which the profile's open slicing permits.
 
 mod autostart;
+pub mod measured;
 mod ping;
 mod pong;
 mod targets;

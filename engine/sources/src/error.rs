@@ -116,3 +116,97 @@ pub enum QueryError {
         what: String,
     },
 }
+
+/// A source gives no count.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The node has none.
+    #[error("this node has no records: node.toml has no [source]")]
+    NoSource,
+    /// The question lacks the language of the source.
+    #[error("the question has no cohort definition (application/json)")]
+    NoDefinition,
+    /// The question lacks the language of the source.
+    #[error("the question has no CQL library (text/cql)")]
+    NoCql,
+    /// The question cannot be evaluated.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A request to a server of the hospital failed.
+    #[error("source {name}: {error}")]
+    Server {
+        /// Name of the source.
+        name: String,
+        /// What happened.
+        error: client::ClientError,
+    },
+    /// A server answered, but no count.
+    #[error("source {name}: {reason}")]
+    Answer {
+        /// Name of the source.
+        name: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The file of a secret cannot be used.
+    #[error("source {name}: {path}: {reason}")]
+    Secret {
+        /// Name of the source.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A server took too long.
+    #[error("source {name}: no count within {seconds} s")]
+    Slow {
+        /// Name of the source.
+        name: String,
+        /// Bound.
+        seconds: u64,
+    },
+    /// The evaluation ended abnormally.
+    #[error("counting ended abnormally")]
+    Aborted,
+    /// More persons than there can be.
+    #[error("the counts of the sources exceed what a number holds")]
+    TooMany,
+}
+
+// === impl SourceError ===
+
+impl SourceError {
+    /// Whether the same question may be answered later without anybody changing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Server { error, .. } => matches!(error.retry(), client::Retry::After(_)),
+            Self::Slow { .. } | Self::Aborted => true,
+            Self::Read(error) => {
+                !matches!(error, ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_))
+            }
+            _ => false,
+        }
+    }
+
+    /// What the administrator can do, where the text does not say it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Server { error: client::ClientError::Http { status: 401 | 403, .. }, .. } => {
+                Some("the server refused who we are: compare user, token or client with what it expects".to_owned())
+            }
+            Self::Server { error, .. } => Some(error.remedy()),
+            Self::Answer { .. } => {
+                Some("compare kind and url of the server in [[source.server]] with what runs there".to_owned())
+            }
+            Self::Secret { .. } => Some("write the secret into the file, alone in its only line".to_owned()),
+            Self::Slow { .. } => Some("raise timeout of the server in [[source.server]], or ask for less".to_owned()),
+            _ => None,
+        }
+    }
+}

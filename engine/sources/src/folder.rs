@@ -16,22 +16,24 @@
 mod build;
 mod bundle;
 mod evaluate;
-mod extract;
+pub(crate) mod extract;
 mod index;
 mod join;
-mod key;
+pub(crate) mod key;
 mod manifest;
 mod reading;
 mod scan;
 mod segment;
 mod set;
+mod source;
 mod statistics;
 
 pub use build::{Built, Progress, State, build, state};
 pub use index::Index;
 pub use scan::{Scan, scan};
 pub use set::PersonSet;
+pub use source::FolderSource;
 pub use statistics::{CodeCount, Statistics, TypeCount};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

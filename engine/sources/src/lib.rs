@@ -3,7 +3,8 @@
 //! ```text
 //! folder of NDJSON and Bundles ─▶ folder::build ─▶ segments (column files) ─▶ folder::Index ─┬▶ Source: a count
 //!                                                                               ▲            └▶ Records: extraction
-//! cohort definition (CCDL) ─▶ ccdl::Definition ─▶ mapping::Mapping ─▶ plan::Plan ──┘
+//! cohort definition (CCDL) ─▶ ccdl::Definition ─▶ mapping::Mapping ─▶ plan::Plan ──┤
+//!                                                      server::FhirServer (search) ◀┘   server::{CqlServer, FlareServer}
 //! ```
 //!
 //! Invariants:
@@ -14,6 +15,7 @@
 //! - Memory is bounded by one segment of the index, whatever the size of the folder.
 
 pub mod ccdl;
+pub mod configured;
 pub mod date;
 pub mod error;
 pub mod folder;
@@ -23,6 +25,9 @@ pub mod mapping;
 pub mod plan;
 pub mod privacy;
 pub mod records;
+pub mod server;
+pub mod source;
 
-pub use error::{IndexError, QueryError, ReadError};
+pub use error::{IndexError, QueryError, ReadError, SourceError};
 pub use records::{PersonId, Record, Records, Selection};
+pub use source::{Cql, Language, Question, Source, count_all};

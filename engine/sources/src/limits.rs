@@ -48,3 +48,33 @@ pub const TREE_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Entries of a code tree.
 pub const TREE_CODES: usize = 2_000_000;
+
+/// Resources that a server may give for one criterion. A hospital with more names a code tree, so that the server selects.
+pub const SERVER_RESOURCES: usize = 5_000_000;
+
+/// Resources of one page of a server's answer.
+pub const SERVER_PAGE: usize = 1_000;
+
+/// Pages of one search: enough for all resources though a server gives fewer than asked for on a page.
+pub const SERVER_PAGES: usize = 100_000;
+
+/// Codes or ids that one search names.
+pub const SEARCH_VALUES: usize = 100;
+
+/// References above which a search by them costs more than reading the type.
+pub const SEARCH_REFERENCES: usize = 2_000;
+
+/// The whole evaluation of one question on one server, all its requests together.
+pub const SERVER_TIME: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// Bytes of the file of a secret.
+pub const SECRET_BYTES: u64 = 16 * 1024;
+
+/// Bytes of a CQL library; a portal's has some kilobytes.
+pub const CQL_BYTES: usize = 1024 * 1024;
+
+/// How long an access token counts whose server does not say.
+pub const TOKEN_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Access tokens are renewed so long before they end, so that a request does not arrive too late.
+pub const TOKEN_MARGIN: std::time::Duration = std::time::Duration::from_secs(30);

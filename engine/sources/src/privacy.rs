@@ -29,6 +29,17 @@ pub struct NoiseKey([u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
+impl Fingerprint {
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(Sha256::new().chain_update(self.0).chain_update(other.0).finalize().into())
+    }
+}
+
 impl std::fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
@@ -113,7 +124,7 @@ impl Definition {
     pub fn fingerprint(&self) -> Fingerprint {
         let groups = |groups: &[Vec<Criterion>]| set(groups.iter().map(|group| set(group.iter().map(criterion))));
         let text = format!("+{}-{}", groups(&self.inclusion), groups(&self.exclusion));
-        Fingerprint(Sha256::digest(text.as_bytes()).into())
+        Fingerprint::of_text(&text)
     }
 }
 

@@ -17,6 +17,7 @@ use node::{NODE_TOML, Settings, StoreUrl};
 use policies::policy::Approval;
 use policies::{AllowList, Policy};
 use settings::{Finding, Severity};
+use sources::configured::Sources;
 use time::OffsetDateTime;
 
 use crate::initial_bundle;
@@ -55,7 +56,7 @@ pub(super) fn findings(
         findings.push(error(format!("engine.initial-bundle: {problem}"), problem.remedy()));
     }
     if let Some(source) = &settings.source {
-        findings.extend(source_findings(source));
+        findings.extend(source_findings(settings, source, policy));
     }
     for folder in [data, Some(&settings.directory.audit()), Some(Path::new("run"))].into_iter().flatten() {
         writable(folder, &mut findings);
@@ -65,17 +66,30 @@ pub(super) fn findings(
 
 /// The records of the site: their folder can be read, and what else is named is usable. The index is made by a command
 /// and may be missing here.
-fn source_findings(source: &node::Source) -> Vec<Finding> {
+fn source_findings(settings: &Settings, source: &node::Source, policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match std::fs::read_dir(&source.folder) {
-        Ok(_) => {}
-        Err(problem) => findings.push(error(
-            format!("source.folder: {}: {problem}", source.folder.display()),
-            "name a folder that this user can read, or leave the section out",
-        )),
+    if let Some(records) = &source.records
+        && let Err(problem) = std::fs::read_dir(&records.folder)
+    {
+        findings.push(error(
+            format!("source.folder: {}: {problem}", records.folder.display()),
+            "name a folder that this user can read, or leave it out",
+        ));
     }
-    if let Err(problem) = sources::mapping::load(source.code_tree.as_deref()) {
-        findings.push(error(format!("source.code-tree: {problem}"), "use a tree of the public mapping archive"));
+    if let Err(problem) = Sources::open(settings, source, policy.outbound()) {
+        findings.push(error(format!("[source]: {problem}"), problem.remedy()));
+    }
+    for server in &source.servers {
+        if let Some(file) = server.authentication.file() {
+            if let Err(problem) = std::fs::File::open(file) {
+                let text = format!("source.server {}: {}: {problem}", server.name, file.display());
+                findings.push(error(text, "write the secret into this file, for the engine's user alone"));
+            }
+            private_file("source.server", file, &mut findings);
+        }
+        if let Some(pair) = &server.certificate {
+            private_file("source.server", &pair.private_key, &mut findings);
+        }
     }
     findings
 }

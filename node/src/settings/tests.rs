@@ -1,6 +1,7 @@
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Address, OnFailure, PostgreSqlStore, Settings, StoreUrl, parse};
+use super::{Address, OnFailure, PostgreSqlStore, ServerAuthentication, Settings, StoreUrl, parse};
 use crate::{Directory, Template, node_toml};
 
 fn template() -> String {
@@ -194,8 +195,9 @@ fn a_source_has_its_index_beside_the_data_and_never_among_the_records() {
     let with = |section: &str| read(&format!("{}\n{section}", template()));
     assert_eq!(read(&template()).unwrap().source, None);
     let source = with("[source]\nfolder = \"/srv/records\"\n").unwrap().source.unwrap();
-    assert_eq!(source.folder, Path::new("/srv/records"));
-    assert_eq!(source.index, Path::new("/node/data/source"));
+    let records = source.records.unwrap();
+    assert_eq!(records.folder, Path::new("/srv/records"));
+    assert_eq!(records.index, Path::new("/node/data/source"));
     assert_eq!((source.obfuscate, source.requests_per_hour), (true, 999));
     let told =
         with("[source]\nfolder = \"records\"\nobfuscate = false\nrequests-per-hour = 5\n").unwrap().source.unwrap();
@@ -205,4 +207,50 @@ fn a_source_has_its_index_beside_the_data_and_never_among_the_records() {
     assert!(with("[source]\nindex = \"x\"\n").is_err());
     assert!(with("[source]\nfolder = \"records\"\nindex = \"records/index\"\n").is_err());
     assert!(with("[source]\nfolder = \"records\"\nformat = \"csv\"\n").is_err());
+}
+
+#[test]
+fn servers_are_sources_with_one_complete_proof_of_who_asks() {
+    let with = |section: &str| read(&format!("{}\n{section}", template()));
+    let server = |more: &str| {
+        with(&format!("[[source.server]]\nname = \"a\"\nkind = \"fhir\"\nurl = \"https://x.example/fhir\"\n{more}"))
+    };
+    let source = server("").unwrap().source.unwrap();
+    assert_eq!((source.records, source.servers.len()), (None, 1));
+    assert_eq!(source.servers[0].timeout, Duration::from_secs(300));
+    assert_eq!(source.servers[0].authentication, ServerAuthentication::None);
+    let proved = server("user = \"u\"\npassword-file = \"p\"\ncertificate = \"c\"\nprivate-key = \"k\"\n");
+    let proved = proved.unwrap().source.unwrap().servers.remove(0);
+    assert_eq!(proved.authentication.file().unwrap(), Path::new("/node/p"));
+    assert_eq!(proved.certificate.unwrap().certificate, Path::new("/node/c"));
+    assert!(server("token-file = \"t\"\n[source.server.proxy]\nurl = \"http://proxy:3128\"\n").is_ok());
+    assert!(server("issuer = \"https://i.example\"\nclient = \"c\"\nsecret-file = \"s\"\n").is_ok());
+    for wrong in [
+        "user = \"u\"\n",
+        "user = \"u:v\"\npassword-file = \"p\"\n",
+        "user = \"u\"\npassword-file = \"p\"\ntoken-file = \"t\"\n",
+        "issuer = \"https://i.example\"\nsecret-file = \"s\"\n",
+        "issuer = \"http://i.example\"\nclient = \"c\"\nsecret-file = \"s\"\n",
+        "certificate = \"c\"\n",
+        "timeout = \"0s\"\n",
+        "colour = \"red\"\n",
+        "[[source.server]]\nname = \"a\"\nkind = \"cql\"\nurl = \"https://y.example\"\n",
+        "[[source.server]]\nname = \"folder\"\nkind = \"cql\"\nurl = \"https://y.example\"\n",
+    ] {
+        assert!(server(wrong).is_err(), "{wrong}");
+    }
+    for table in [
+        "[source]\n",
+        "[source]\nindex = \"i\"\n[[source.server]]\nname = \"a\"\nkind = \"cql\"\nurl = \"https://y.example\"\n",
+        "[[source.server]]\nname = \"a\"\nkind = \"sql\"\nurl = \"https://y.example\"\n",
+        "[[source.server]]\nname = \"a\"\nkind = \"cql\"\nurl = \"ftp://y.example\"\n",
+        "[[source.server]]\nname = \"a\"\nkind = \"cql\"\nurl = \"http://y.example\"\ntoken-file = \"t\"\n",
+    ] {
+        assert!(with(table).is_err(), "{table}");
+    }
+    // A secret may go to this machine without encryption; without a secret another machine is a warning.
+    let local =
+        "[[source.server]]\nname = \"a\"\nkind = \"flare\"\nurl = \"http://localhost:8080\"\ntoken-file = \"t\"\n";
+    assert!(with(local).is_ok());
+    assert!(with("[[source.server]]\nname = \"a\"\nkind = \"flare\"\nurl = \"http://y.example\"\n").is_ok());
 }

@@ -5,6 +5,7 @@
 //! run; figures are otherwise for comparison inside one run. Nothing here is asserted by a test, and no product code
 //! knows of it. How to run and read it: `README.md` beside this crate.
 
+mod answers;
 mod audit_log;
 mod binary;
 mod bpmn_engine;
@@ -106,6 +107,8 @@ enum Name {
     Sources,
     /// From the request to the provided data set of three sites: time, and memory of every engine
     DataSet,
+    /// A portal's question to three sites with indexed records
+    Feasibility,
     /// Decisions as the rules grow; what another allow-list would have changed in the past
     WhatIf,
 }
@@ -145,6 +148,7 @@ impl Name {
             Self::Linkage => "linkage",
             Self::Sources => "sources",
             Self::DataSet => "data-set",
+            Self::Feasibility => "feasibility",
             Self::WhatIf => "what-if",
         }
     }
@@ -246,6 +250,7 @@ async fn measure_one(name: Name, run: &Run, patience: Duration) -> Outcome<()> {
         Name::Linkage => linkage_run::run(run, &mut report),
         Name::Sources => site_records::run(run, &mut report),
         Name::DataSet => data_set::run(run, &mut report),
+        Name::Feasibility => answers::run(run, &mut report).await,
         Name::WhatIf => what_if::run(run, &mut report).await,
     }?;
     report.finish(&run.results)

@@ -30,7 +30,7 @@ const TARGET: &str = "Endpoint?identifier=http://dsf.dev/sid/endpoint-identifier
 
 /// What is needed of `demo.json`.
 #[derive(Debug, Deserialize)]
-struct Network {
+pub(crate) struct Network {
     authority: String,
     nodes: Vec<Node>,
 }
@@ -73,7 +73,7 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     let folder = tempfile::Builder::new().prefix("benchmark-").tempdir().during("making a temporary folder")?;
     let directory = folder.path().join("network");
     eprintln!("ping: starting a network");
-    let (_network, description) = start(run, folder.path(), &directory).await?;
+    let (_network, description) = start(run, folder.path(), &directory, 1).await?;
     let mut portal = Portal::connect(&directory, &description).await?;
     eprintln!("ping: {count} pings");
     let end = Instant::now() + PINGS;
@@ -107,10 +107,10 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// Starts the network and waits until it has described itself.
-async fn start(run: &Run, folder: &Path, directory: &Path) -> Outcome<(Process, Network)> {
-    let root = directory.display().to_string();
-    let arguments = ["demo", "--directory", &root, "--no-run", "--sites", "1", "--port", "0"];
+/// Starts a network and waits until it has described itself.
+pub(crate) async fn start(run: &Run, folder: &Path, directory: &Path, sites: u32) -> Outcome<(Process, Network)> {
+    let (root, sites) = (directory.display().to_string(), sites.to_string());
+    let arguments = ["demo", "--directory", &root, "--no-run", "--sites", &sites, "--port", "0"];
     let program = run.program("schleuse")?;
     let mut process =
         Process::start("schleuse demo", &program, &arguments, &folder.join("demo.log"), Lifeline::Signal)?;

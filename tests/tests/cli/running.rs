@@ -26,8 +26,8 @@ async fn status_tasks_and_processes_of_a_running_node() {
         assert!(processes.out.contains(words), "{words}: {}", processes.out);
     }
     let processes = run(&["process", "list", directory, "--format", "json"]).expect(0).json();
-    // Three of ping-pong, two of the allow-list, two of feasibility, six of data sharing.
-    assert_eq!(processes["processes"].as_array().unwrap().len(), 13);
+    // Six of ping-pong, two of the allow-list, two of feasibility, six of data sharing.
+    assert_eq!(processes["processes"].as_array().unwrap().len(), 16);
 
     let started = run(&["task", "start", directory, PING, "startPing", "--wait"]).expect(0);
     assert!(started.out.contains("completed") && started.out.contains(PING), "{}", started.out);

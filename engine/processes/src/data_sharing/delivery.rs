@@ -202,7 +202,7 @@ pub(super) fn create(
 }
 
 /// Read-access tags for this organisation and others.
-pub(super) fn readers<'r>(organizations: impl IntoIterator<Item = &'r str>) -> Vec<fhir::Value> {
+pub(crate) fn readers<'r>(organizations: impl IntoIterator<Item = &'r str>) -> Vec<fhir::Value> {
     let tag = |code: &str| Object::new().with("system", READ_ACCESS).with("code", code);
     let mut tags = vec![tag("LOCAL").into()];
     tags.extend(organizations.into_iter().map(|organization| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use fhir::{Number, Object, Resource, ResourceType, Value as Tree};
 use serde_json::{Value, json};
+use sources::{Cql, Question};
 use store::ReadFilter;
 
 use super::budget;
@@ -20,7 +21,7 @@ use crate::{task, terms};
 
 const ASKER: &str = "asker";
 const WITHIN_LIMIT: &str = "request-rate-below-limit";
-const DEFINITION: &str = "cohort-definition";
+const QUESTION: &str = "question";
 const COUNT: &str = "told-count";
 const REPORT: &str = "report-id";
 /// Tasks that are looked at on one page.
@@ -147,22 +148,48 @@ impl WorkStep for Download {
             let parameters = [("_id", text("id")), ("_include", "Measure:depends-on")];
             let found = self.0.search(text("base"), "Measure", &parameters).await?;
             let is = |resource: &&Resource, name: &str| resource.type_name() == name;
-            let library = match found.as_slice() {
-                [measure, library] if is(&measure, "Measure") && is(&library, "Library") => library,
+            let (measure, library) = match found.as_slice() {
+                [measure, library] if is(&measure, "Measure") && is(&library, "Library") => (measure, library),
                 _ => return Err(WorkError::failed("the requester gave not one Measure with its Library")),
             };
-            let content =
-                library.list("content").iter().find(|content| content.str("contentType") == Some("application/json"));
-            let data = content.and_then(|content| content.str("data"));
-            let data = data.ok_or_else(|| WorkError::failed("the Library has no content of type application/json"))?;
-            Ok(Value::String(data.to_owned()))
+            let content = |media_type: &str| {
+                let content = library.list("content").iter();
+                let mut content = content.filter(|content| content.str("contentType") == Some(media_type));
+                content.next().and_then(|content| content.str("data"))
+            };
+            Ok(json!({
+                "definition": content("application/json"),
+                "cql": content("text/cql"),
+                "expression": expression(measure),
+            }))
         })
     }
 
     fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
-        context.set(DEFINITION, output);
+        context.set(QUESTION, output);
         Ok(())
     }
+}
+
+/// The name of the one expression that the Measure counts by.
+fn expression(measure: &Resource) -> Option<&str> {
+    let [group] = measure.list("group") else { return None };
+    let [population] = group.list("population") else { return None };
+    population.get("criteria")?.str("expression")
+}
+
+/// The question that was fetched. Which of its languages is needed is up to the sources of the site.
+fn question(fetched: &Value) -> Result<Question, WorkError> {
+    let content = |name: &str| {
+        let data = fetched.get(name).and_then(Value::as_str);
+        let decoded = data.map(|data| base64::engine::general_purpose::STANDARD.decode(data)).transpose();
+        decoded.map_err(|_| WorkError::failed("the content of the Library is no base64"))
+    };
+    let text = content("cql")?.map(String::from_utf8).transpose();
+    let text = text.map_err(|_| WorkError::failed("the CQL of the Library is no text"))?;
+    let expression = fetched.get("expression").and_then(Value::as_str);
+    let cql = text.zip(expression).map(|(text, expression)| Cql { text, expression: expression.to_owned() });
+    Ok(Question { definition: content("definition")?, cql })
 }
 
 /// Counts, and tells the process only what the requester's budget of questions still covers.
@@ -170,15 +197,12 @@ pub(super) struct Evaluate(pub(super) Arc<dyn Counts>, pub(super) Option<u32>);
 
 impl WorkStep for Evaluate {
     fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError> {
-        Ok(context.variable(DEFINITION).unwrap_or_default())
+        Ok(context.variable(QUESTION).unwrap_or_default())
     }
 
     fn work<'a>(&'a self, input: &'a Value, _: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {
         Box::pin(async move {
-            let data = input.as_str().unwrap_or_default();
-            let definition = base64::engine::general_purpose::STANDARD.decode(data);
-            let definition = definition.map_err(|_| WorkError::failed("the content of the Library is no base64"))?;
-            let told = self.0.tell(definition).await?;
+            let told = self.0.tell(question(input)?).await?;
             Ok(json!({ "count": told.count, "question": told.question }))
         })
     }

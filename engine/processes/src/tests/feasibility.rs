@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use fhir::{Object, Resource, ResourceType, Value};
+use sources::Question;
 use store::{ReadFilter, Store, Transaction};
 use time::Duration;
 
@@ -84,9 +85,10 @@ impl Partners for Reach {
 // === impl Stated ===
 
 impl Counts for Stated {
-    fn tell(&self, definition: Vec<u8>) -> BoxFuture<'_, Result<Told, WorkError>> {
-        let question = String::from_utf8(definition).unwrap();
+    fn tell(&self, question: Question) -> BoxFuture<'_, Result<Told, WorkError>> {
         Box::pin(async move {
+            let definition = question.definition.ok_or_else(|| WorkError::failed("the question has no definition"))?;
+            let question = String::from_utf8(definition).unwrap();
             let count = question.parse();
             let count = count.map_err(|_| WorkError::failed("a term of the question is not known here"))?;
             Ok(Told { count, question })

@@ -365,6 +365,11 @@ fn codings<'n>(concept: &'n Node<'_>) -> Group<'n> {
     concept.list().iter().flat_map(|concept| concept.items("coding")).filter_map(coding).collect()
 }
 
+/// Whether the element may have values of several types.
+pub(crate) fn is_choice(name: &str) -> bool {
+    CHOICES.contains(&name)
+}
+
 /// The name of an element without the type of its choice.
 fn without_type(name: &str) -> &str {
     for stem in CHOICES {

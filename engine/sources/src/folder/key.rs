@@ -64,6 +64,11 @@ pub(crate) fn reference(element: &str) -> String {
     join(&["R", element])
 }
 
+/// Kind, element and further parts of any key.
+pub(crate) fn parts(key: &str) -> impl Iterator<Item = &str> {
+    key.split(SEPARATOR)
+}
+
 /// Parts of a code entry, as [`code`] makes them.
 pub(crate) fn parts_of_code(key: &str) -> Option<(&str, &str, &str)> {
     let mut parts = key.split(SEPARATOR);

@@ -1,7 +1,7 @@
 mod content;
-mod naive;
+pub(crate) mod naive;
 mod published;
-mod random;
+pub(crate) mod random;
 mod updates;
 
 use std::path::Path;
@@ -11,33 +11,37 @@ use crate::folder::{Built, Index, build};
 use crate::mapping::Mapping;
 
 /// A folder and its index.
-pub(super) struct Folder {
+pub(crate) struct Folder {
     folder: tempfile::TempDir,
     index: tempfile::TempDir,
 }
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), index: tempfile::tempdir().unwrap() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn index_path(&self) -> &Path {
+        self.index.path()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &str) {
         std::fs::write(self.path().join(name), content).unwrap();
     }
 
-    pub(super) fn build(&self) -> Result<Built, crate::IndexError> {
+    pub(crate) fn build(&self) -> Result<Built, crate::IndexError> {
         build(self.path(), self.index.path(), &mut |_| {})
     }
 
-    pub(super) fn open(&self) -> Index {
+    pub(crate) fn open(&self) -> Index {
         Index::open(self.index.path(), Arc::new(Mapping::native().unwrap())).unwrap()
     }
 
-    pub(super) fn index(&self) -> Index {
+    pub(crate) fn index(&self) -> Index {
         self.build().unwrap();
         self.open()
     }

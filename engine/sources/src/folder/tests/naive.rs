@@ -14,7 +14,7 @@ use super::{Folder, random};
 use crate::ccdl::Definition;
 use crate::records::Records;
 
-const TODAY: Date = date!(2026 - 11 - 22);
+pub(crate) const TODAY: Date = date!(2026 - 11 - 22);
 
 #[test]
 fn share_a22_counts_equal_a_naive_scan_for_questions_with_every_operator() {
@@ -96,7 +96,7 @@ fn note_operators(question: &Value, used: &mut BTreeSet<String>) {
     }
 }
 
-fn scan(records: &[Value], question: &Value) -> BTreeSet<String> {
+pub(crate) fn scan(records: &[Value], question: &Value) -> BTreeSet<String> {
     let patients = records.iter().filter(|record| record["resourceType"] == "Patient");
     let groups = |name: &str| question[name].as_array().cloned().unwrap_or_default();
     let holds = |criterion: &Value, person: &str| {

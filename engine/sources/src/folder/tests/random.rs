@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use synthetic::Chance;
 
-pub(super) const ICD: &str = "http://fhir.de/CodeSystem/bfarm/icd-10-gm";
-pub(super) const LOINC: &str = "http://loinc.org";
-pub(super) const ATC: &str = "http://fhir.de/CodeSystem/bfarm/atc";
-pub(super) const SNOMED: &str = "http://snomed.info/sct";
-pub(super) const ELEMENTS: &str = "http://hl7.org/fhir/StructureDefinition";
+pub(crate) const ICD: &str = "http://fhir.de/CodeSystem/bfarm/icd-10-gm";
+pub(crate) const LOINC: &str = "http://loinc.org";
+pub(crate) const ATC: &str = "http://fhir.de/CodeSystem/bfarm/atc";
+pub(crate) const SNOMED: &str = "http://snomed.info/sct";
+pub(crate) const ELEMENTS: &str = "http://hl7.org/fhir/StructureDefinition";
 
 const DIAGNOSES: &[&str] = &["C34", "C34.1", "C34.3", "C50.4", "E11.90", "I10.00", "J45"];
 const LABS: &[&str] = &["718-7", "4548-4", "2160-0", "85354-9"];
@@ -18,7 +18,7 @@ const VALUES: &[&str] = &["260385009", "10828004"];
 const SPECIMENS: &[&str] = &["119297000", "122555007"];
 
 /// Resources of some persons; among them references to nobody, resources without a date, partial dates.
-pub(super) fn records(chance: &mut Chance) -> Vec<Value> {
+pub(crate) fn records(chance: &mut Chance) -> Vec<Value> {
     let mut records = Vec::new();
     let medications: Vec<String> = SUBSTANCES
         .iter()
@@ -147,7 +147,7 @@ fn date(chance: &mut Chance, year: u64, years: u64) -> String {
 }
 
 /// A question.
-pub(super) fn question(chance: &mut Chance) -> Value {
+pub(crate) fn question(chance: &mut Chance) -> Value {
     let mut groups = |most: u64, least: u64| -> Vec<Vec<Value>> {
         (0..least + chance.below(most))
             .map(|_| (0..1 + chance.below(2)).map(|_| criterion(chance, true)).collect())
