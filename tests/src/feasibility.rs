@@ -30,7 +30,7 @@ pub struct Lab {
 impl Lab {
     /// Starts the network and indexes the records.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let network = Network::start(2);
         let text = std::fs::read_to_string(network.root().join("truth.json")).unwrap();
         for site in ["dic-1", "dic-2"] {

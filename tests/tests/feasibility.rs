@@ -84,7 +84,7 @@ async fn ask_as_portal(lab: &Lab, definition: &str) -> BTreeMap<String, u64> {
 
 #[tokio::test]
 async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
-    let lab = Lab::new();
+    let lab = Lab::start();
     // A1 and A21: both sites answer, by the contract.
     let diabetes = question("diabetes");
     let truth = lab.truth_of("diabetes");
@@ -137,7 +137,7 @@ async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
 
 #[tokio::test]
 async fn share_a05_to_a14_who_does_not_answer_and_why() {
-    let lab = Lab::new();
+    let lab = Lab::start();
     let diabetes = question("diabetes").definition;
     lab.configure("portal", |text| format!("{text}\n[feasibility]\nanswer-time = \"6s\"\n")).await;
     lab.configure("dic-1", |text| format!("{text}requests-per-hour = 2\n\n[feasibility]\nquestions-per-month = 2\n"))

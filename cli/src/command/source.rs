@@ -110,9 +110,10 @@ async fn try_check(directory: &Path, format: Format) -> Result<u8, SourceError> 
         lines.join("\n")
     };
     let json = || {
-        let mut json = folder.as_ref().map_or_else(|| json!({}), folder_json);
-        json["servers"] = servers.iter().map(server_json).collect();
-        json
+        let mut members =
+            folder.as_ref().map(folder_json).and_then(|json| json.as_object().cloned()).unwrap_or_default();
+        members.insert("servers".to_owned(), servers.iter().map(server_json).collect());
+        Value::Object(members)
     };
     answer(format, text, json);
     Ok(u8::from(!is_current || servers.iter().any(|(_, checked)| checked.is_err())))

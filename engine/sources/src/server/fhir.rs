@@ -152,7 +152,7 @@ impl Asked<'_> {
         let searches = if cohort.len() <= limits::SEARCH_REFERENCES {
             let mut ids: Vec<String> = cohort.iter().cloned().collect();
             ids.sort_unstable();
-            narrowing::chunks("_id", ids)
+            narrowing::chunks("_id", &ids)
         } else {
             vec![Search { parameter: None }]
         };

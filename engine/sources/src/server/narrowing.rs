@@ -64,11 +64,11 @@ fn narrow(check: &Check) -> Option<Vec<Search>> {
                 .collect();
             values.sort_unstable();
             values.dedup();
-            Some(chunks(parameter, values))
+            Some(chunks(parameter, &values))
         }
         Check::Linked { element, targets } if targets.references.len() <= limits::SEARCH_REFERENCES => {
             let (_, parameter) = REFERENCES.iter().find(|(known, _)| known == element)?;
-            Some(chunks(parameter, targets.references.clone()))
+            Some(chunks(parameter, &targets.references))
         }
         Check::AnyOf(checks) => {
             let all: Option<Vec<Vec<Search>>> = checks.iter().map(narrow).collect();
@@ -78,7 +78,7 @@ fn narrow(check: &Check) -> Option<Vec<Search>> {
     }
 }
 
-pub(super) fn chunks(parameter: &'static str, values: Vec<String>) -> Vec<Search> {
+pub(super) fn chunks(parameter: &'static str, values: &[String]) -> Vec<Search> {
     let chunk = |values: &[String]| Search { parameter: Some((parameter, values.to_vec())) };
     values.chunks(limits::SEARCH_VALUES).map(chunk).collect()
 }

@@ -27,7 +27,7 @@ impl Records {
     fn new() -> Self {
         let mut chance = Chance::of(7, &[15]);
         let mut records = random::records(&mut chance);
-        records.extend(random::records(&mut chance).into_iter().map(renamed));
+        records.extend(random::records(&mut chance).iter().map(renamed));
         let folder = Folder::new();
         let lines: Vec<String> = records.iter().map(ToString::to_string).collect();
         folder.write("records.ndjson", &lines.join("\n"));
@@ -43,7 +43,7 @@ impl Records {
 }
 
 /// The same under other ids, so that two sets can stand beside each other.
-fn renamed(record: Value) -> Value {
+fn renamed(record: &Value) -> Value {
     let text = record.to_string().replace("Patient/p", "Patient/q").replace("\"id\":\"p", "\"id\":\"q");
     let text = text.replace("\"id\":\"r", "\"id\":\"t").replace("\"id\":\"s", "\"id\":\"u");
     serde_json::from_str(&text.replace("Specimen/s", "Specimen/u")).unwrap()
