@@ -485,7 +485,7 @@ async fn feasibility_a10_to_a14_a_question_that_cannot_be_counted_fails_and_is_n
             format!("{}/Measure/7c4d5d34-0f0e-4f6b-9d38-0a4a3a9d6c11", base_url("p")),
             "not one Measure with its Library",
         ),
-        ("p", without_json, "no content of type application/json"),
+        ("p", without_json, "the question has no definition"),
         ("p", unknown, "a term of the question is not known here"),
     ];
     for (requester, measure, expected) in cases {
