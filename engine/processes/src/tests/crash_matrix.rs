@@ -377,12 +377,25 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
+/// A database server gives back what a dead engine had claimed a moment later, so that a run goes on in another order. That
+/// nothing is lost or doubled there is shown by the tests in `crash.rs` and `killed.rs`.
+fn is_left_out() -> bool {
+    let is_left_out = store_testing::is_postgresql();
+    if is_left_out {
+        println!("skipped: on a database server a run does not go on in the order of an undisturbed one");
+    }
+    is_left_out
+}
+
 fn is_slow() -> bool {
     std::env::var_os("SCHLEUSE_SLOW").is_some()
 }
 
 #[tokio::test]
 async fn a_store_that_dies_at_any_transaction_of_a_random_model_leaves_the_state_of_an_undisturbed_run() {
+    if is_left_out() {
+        return;
+    }
     let models: u64 = if is_slow() { 1_000 } else { 60 };
     let (mut deaths, mut most) = (0, 0);
     for seed in 0..models {
@@ -431,6 +444,9 @@ async fn child() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_killed_process_leaves_the_state_of_an_undisturbed_run() {
+    if is_left_out() {
+        return;
+    }
     let models: u64 = if is_slow() { 100 } else { 3 };
     let mut random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), "moments");
     let mut kills = 0_u32;
