@@ -11,10 +11,12 @@
 
 mod chain;
 pub mod checkpoint;
+mod follow;
 pub mod limits;
 mod log;
 mod verify;
 
 pub use chain::{GENESIS, Hash, LineError, Time};
+pub use follow::{FollowError, Followed, Follower, Mark};
 pub use log::{Log, LogError, Options, Position};
 pub use verify::{Report, VerifyError, verify};

@@ -1,4 +1,4 @@
-//! Keeps the two processes of a node running: starts `schleuse-engine` and `schleuse-gateway` from the folder of this
+//! Keeps the processes of a node running: starts `schleuse-engine` and `schleuse-gateway` from the folder of this
 //! program, restarts whichever dies, passes SIGHUP on, and ends both in order (gateway first, so that nothing is accepted
 //! that the engine no longer takes).
 //!
@@ -21,6 +21,8 @@ const LONGEST_RESTART_PAUSE: Duration = Duration::from_secs(5);
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Time to drain after SIGTERM before SIGKILL; longer than the drain time of the gateway itself.
 const STOP_TIME: Duration = Duration::from_secs(15);
+/// Between two looks at whether a node without a refresher wants one.
+const POLICY_LOOK: Duration = Duration::from_secs(2);
 /// Exit code of a program that refuses its configuration (`EX_CONFIG`); starting it again would change nothing.
 pub(crate) const EXIT_CONFIGURATION: i32 = 78;
 
@@ -31,7 +33,7 @@ pub(crate) enum Program {
     Engine,
     /// `schleuse-gateway`
     Gateway,
-    /// `schleuse-refresh`, only if there is something to fetch
+    /// `schleuse-refresh`, only if there is something to fetch or to ship
     Refresh,
 }
 
@@ -143,12 +145,19 @@ pub(crate) async fn run_node(
     let mut gateway = Keeper::start(Program::Gateway, &directory, log(Program::Gateway))?;
     let mut refresh = None;
     follow_sources(&mut refresh, &directory, log(Program::Refresh)).await?;
+    let mut looks = tokio::time::interval(POLICY_LOOK);
     loop {
         pids.send_replace(Pids { engine: engine.pid(), gateway: gateway.pid() });
         tokio::select! {
             result = engine.next_change() => result?,
             result = gateway.next_change() => result?,
             result = next_of(&mut refresh) => result?,
+            // A policy comes into force without this process; one with the first sink wants a refresher.
+            _ = looks.tick() => {
+                if refresh.is_none() {
+                    follow_sources(&mut refresh, &directory, log(Program::Refresh)).await?;
+                }
+            }
             changed = orders.changed() => {
                 let order = *orders.borrow_and_update();
                 match order {
@@ -174,7 +183,13 @@ pub(crate) async fn run_node(
     }
 }
 
-/// A node that fetches nothing has no third process; whether it does may change with a reload. Settings that cannot be read
+/// Whether the policy names sinks of the audit log.
+fn has_sinks(settings: &node::Settings) -> bool {
+    let policy = node::read_policy(settings).and_then(|policy| policies::Policy::load(&policy.files));
+    policy.is_ok_and(|policy| !policy.audit().sink.is_empty())
+}
+
+/// A node that fetches and ships nothing has no third process; whether it does may change with a reload. Settings that cannot be read
 /// change nothing.
 async fn follow_sources(
     refresh: &mut Option<Keeper>,
@@ -182,7 +197,7 @@ async fn follow_sources(
     log: Option<PathBuf>,
 ) -> Result<(), SuperviseError> {
     let Ok((settings, _)) = node::load(&node::Directory::new(directory)) else { return Ok(()) };
-    let is_needed = !settings.revocation.sources.is_empty();
+    let is_needed = !settings.revocation.sources.is_empty() || has_sinks(&settings);
     match refresh {
         // Its confinement is made for its sources: others need a new start, which the keeper gives it.
         Some(running) if is_needed => running.stop().await,

@@ -122,6 +122,7 @@ impl Management {
                 "allow-list-version": basis.snapshot.as_ref().map(|snapshot| snapshot.version()),
                 "blocked": basis.blocked.iter().collect::<Vec<_>>(),
                 "revocation-lists": crate::withdrawn::report(&self.active.tls()),
+                "audit-sinks": *self.active.sinks(),
                 "confinement": self.confinement,
             }),
         )
@@ -138,6 +139,9 @@ impl Management {
         }
         if self.audit.failure().is_some() {
             reasons.push("audit log cannot be written");
+        }
+        if self.active.refuses_writes() {
+            reasons.push("an audit sink takes no records, and nothing is changed");
         }
         if *self.stop.borrow() {
             reasons.push("stopping");

@@ -1,5 +1,5 @@
-//! What the gateway needs of the machine: its policy and who signs it, its key and the trusted authorities to read, its audit chain and its
-//! copy of the allow-list to write, sockets that were opened before. No data, no way out, no other program.
+//! What the gateway needs of the machine: its policy and who signs it, its key and the trusted authorities to
+//! read, what the refresher tells, its audit chain and its copy of the allow-list to write, sockets that were opened before. No data, no way out, no other program.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ pub(crate) fn profile(settings: &Settings) -> Profile {
         .with(directory.policies(), Access::Read)
         .with(directory.signed_policies(), Access::Read)
         .with(directory.blocks().parent().unwrap_or(root), Access::Read)
+        .with(directory.refresh(), Access::Read)
         .with(directory.gateway(), Access::Write)
         .with(directory.audit(), Access::Write);
     for file in [&server.certificate, &server.private_key].into_iter().chain(&settings.trust_stores.client) {
@@ -40,6 +41,7 @@ pub(crate) fn attempts(settings: &Settings) -> Vec<Attempt> {
         Attempt::Change(directory.node_toml()),
         Attempt::Create(directory.policies()),
         Attempt::Create(directory.run()),
+        Attempt::Create(directory.refresh()),
         Attempt::Read(PathBuf::from("/etc/passwd")),
         Attempt::List(PathBuf::from("/")),
         Attempt::Create(std::env::temp_dir()),

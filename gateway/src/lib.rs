@@ -26,6 +26,7 @@ pub mod reload;
 pub mod request;
 mod respond;
 mod run;
+mod sinks;
 mod strangers;
 mod withdrawn;
 mod workers;

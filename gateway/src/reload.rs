@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::limits::Limits;
 use crate::listen::TlsState;
 use crate::respond::Standing;
+use crate::sinks::SinkReport;
 
 pub use load::{LoadError, Loaded, load, policy_findings};
 
@@ -34,6 +35,8 @@ pub struct Active {
     basis: ArcSwap<Basis>,
     generation: watch::Sender<u64>,
     link_up: AtomicBool,
+    sinks: ArcSwap<Vec<SinkReport>>,
+    refuse_writes: AtomicBool,
 }
 
 /// What a request is decided by.
@@ -99,6 +102,8 @@ impl Active {
             basis: ArcSwap::from_pointee(basis),
             generation: watch::Sender::new(1),
             link_up: AtomicBool::new(false),
+            sinks: ArcSwap::default(),
+            refuse_writes: AtomicBool::new(false),
         })
     }
 
@@ -147,6 +152,24 @@ impl Active {
     pub fn set_link(&self, up: bool) {
         self.link_up.store(up, Ordering::Release);
         metrics::gauge!("schleuse_link_up").set(if up { 1.0 } else { 0.0 });
+    }
+
+    /// Notes how it stands with the sinks of the audit log, and whether writes are refused because of them.
+    pub(crate) fn set_sinks(&self, reports: Vec<SinkReport>, refuse_writes: bool) {
+        if !reports.is_empty() || !self.sinks.load().is_empty() {
+            self.sinks.store(Arc::new(reports));
+        }
+        self.refuse_writes.store(refuse_writes, Ordering::Release);
+    }
+
+    /// The sinks of the audit log.
+    pub(crate) fn sinks(&self) -> Arc<Vec<SinkReport>> {
+        self.sinks.load_full()
+    }
+
+    /// Whether a sink of the audit log is dead and the policy demands that nothing is changed then.
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.refuse_writes.load(Ordering::Acquire)
     }
 
     /// Puts a new load in force.

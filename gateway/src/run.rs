@@ -26,6 +26,7 @@ use crate::limits::{self, FIRST_LINK, METRICS_UPKEEP};
 use crate::listen::Listener;
 use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
+use crate::sinks::Sinks;
 use crate::withdrawn::{self, Withdrawn};
 use crate::workers::Workers;
 use crate::{allow_list, confinement, expiry, forward};
@@ -204,6 +205,8 @@ async fn serve(
         "blocks and revocation lists",
         withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()),
     );
+    let sinks = Sinks::new(directory);
+    parts.start("audit sinks", sinks.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
     let key = Arc::new(node::ProcessKey::new(settings.server_certificate.clone()));
     parts.start("checkpoints of the audit log", checkpoint::keep(Arc::clone(&audit), PROCESS, key));
     let management =

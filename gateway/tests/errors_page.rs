@@ -128,6 +128,12 @@ const GATEWAY: &[Line] = &[
         "the audit log cannot be written, and nothing is done unrecorded",
         "make room on the disk, correct the owner of audit/, restart",
     ),
+    (
+        "GW-AUDIT-002",
+        "503",
+        "a sink of the audit log takes no records, and [audit] dead-sink demands that nothing is changed then",
+        "repair the receiver: `schleuse doctor` names it and the cause; records wait and are sent when it lives",
+    ),
     ("GW-LINK-001", "503", "the engine is not connected", "see whether it runs, and its log"),
     ("GW-LINK-002", "503", "the gateway has had no allow-list yet", "wait until the engine is ready"),
     ("GW-LINK-003", "503", "the engine's socket cannot be reached", "see whether the engine runs, and its log"),

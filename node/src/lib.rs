@@ -12,6 +12,7 @@ pub mod officers;
 mod policy_files;
 mod settings;
 pub mod signed_policy;
+pub mod sinks;
 mod trust;
 
 pub use checkpoints::{KnownCertificates, ProcessKey};
@@ -22,8 +23,9 @@ pub use policy_files::{read_policy_files, read_policy_folder};
 pub use settings::{
     Address, DataSharing, Engine, ExternalWorkers, Feasibility, GatewayUser, KeyPair, Management, OfficersSettings,
     OnFailure, Outgoing, PostgreSqlStore, Processes, Proxy, RecordFolder, Retention, Revocation, Sandbox,
-    ServerAuthentication, ServerKind, Settings, Source, SourceServer, StoreUrl, TrustStores, WorkerCredential,
+    ServerAuthentication, ServerKind, Settings, Source, SourceServer, StoreUrl, Syslog, TrustStores, WorkerCredential,
     WorkerProof, Workers, load,
 };
 pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
+pub use sinks::{SinkState, SinkStateError};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};

@@ -9,6 +9,7 @@ mod retention;
 mod source;
 mod source_server;
 mod store;
+mod syslog;
 mod user;
 mod workers;
 
@@ -29,6 +30,7 @@ pub use retention::Retention;
 pub use source::{RecordFolder, Source};
 pub use source_server::{ServerAuthentication, ServerKind, SourceServer};
 pub use store::{PostgreSqlStore, StoreUrl};
+pub use syslog::Syslog;
 
 /// Settings of a node. Paths are absolute or below the node's directory.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Settings {
     pub trust_stores: TrustStores,
     /// Certificate revocation lists.
     pub revocation: Revocation,
+    /// `[syslog]`
+    pub syslog: Syslog,
     /// The database.
     pub store: StoreUrl,
     /// Outgoing connections.
@@ -341,6 +345,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
     let certificates = read_certificates(root.section(reader, "certificates"), reader, directory);
     let trust_stores = read_trust_stores(root.section(reader, "trust-stores"), reader, directory);
     let revocation = read_revocation(root.section(reader, "revocation"), reader, directory);
+    let syslog = syslog::read(root.section(reader, "syslog"), reader, directory, &trust_stores, certificates.as_ref());
     let store = store::read(root.section(reader, "store"), reader, directory);
     let outgoing = read_outgoing(root.section(reader, "outgoing"), reader, directory);
     let management = read_management(root.section(reader, "management"), reader);
@@ -366,6 +371,7 @@ fn read(reader: &mut Reader<'_>, directory: &Directory, mut root: Section<'_>) -
         client_certificate,
         trust_stores,
         revocation,
+        syslog,
         store: store?,
         outgoing,
         management: management?,

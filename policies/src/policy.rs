@@ -8,6 +8,7 @@ mod draft;
 mod identity;
 pub(crate) mod rules;
 mod sections;
+mod sink;
 mod unenforced;
 
 use std::fmt::Write as _;
@@ -24,6 +25,7 @@ pub use sections::{
     JsonLimits, KeyLimits, Limits, Outbound, OutboundMode, QueryLimits, RateLimits, Revocation, RevocationMode, Search,
     Tickets, Timeouts, Tls, TlsProfile, Trust, UnknownParameters, XmlLimits,
 };
+pub use sink::{AuditSink, DeadSink};
 
 /// The time zone of a policy that names none.
 const TIME_ZONE: &str = "Europe/Berlin";

@@ -1,4 +1,5 @@
-//! Fetches certificate revocation lists for the gateway, which has no way out of its own.
+//! Fetches certificate revocation lists for the gateway, and ships its audit records ([`sinks`]): it has no way out of its
+//! own.
 //!
 //! A process of its own, with its own user under a service manager: what it reads from the network is parsed here and not
 //! in the gateway. It connects to the addresses of `[revocation] sources` and nowhere else, through the forward proxy if
@@ -7,6 +8,7 @@
 //! What went well and what did not stands in `refresh/state.json`.
 
 pub mod confinement;
+pub mod sinks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,8 +232,12 @@ fn file_name(source: &str) -> String {
     format!("{stem}-{digest}.crl")
 }
 
-/// Replaces the file at once: a reader sees the old or the new one.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    replace(path, bytes, true)
+}
+
+/// Replaces the file at once: a reader sees the old or the new one.
+fn replace(path: &Path, bytes: &[u8], durable: bool) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let temporary = path.with_extension("new");
@@ -239,7 +245,9 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     // Lists are public, and the gateway reads them as another user, whatever the mask of this process.
     file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.sync_all()?;
+    if durable {
+        file.sync_all()?;
+    }
     std::fs::rename(&temporary, path)
 }
 

@@ -1,15 +1,35 @@
-//! `schleuse-refresh`: started by `schleuse run` when `[revocation] sources` are named, or by a service manager. SIGHUP reads
-//! the settings again; SIGTERM ends.
+//! `schleuse-refresh`: started by `schleuse run` when `[revocation] sources` or audit sinks are named, or by a service
+//! manager. SIGHUP reads the settings again; a change of the policy is noticed. What the confinement does not let in needs a
+//! new start: the process ends, and whoever keeps it starts it again. SIGTERM ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser as _;
 use daemon::{Arguments, EXIT_CONFIGURATION, EXIT_FAILURE, Reloads};
-use node::{Directory, Sandbox, Settings};
+use node::{Directory, NODE_TOML, Sandbox, Settings};
 use refresh::Refresher;
-use refresh::confinement::{attempts, ports, profile};
+use refresh::confinement::{attempts, profile};
+use refresh::sinks::{Plan, Shipping};
 use settings::Finding;
+
+/// Between two looks at the policy.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What the files say.
+struct Loaded {
+    settings: Settings,
+    refresher: Refresher,
+    plan: Plan,
+    /// What keeps a sink from being reached: not a reason not to start, because the lists are needed too.
+    findings: Vec<Finding>,
+    /// What the policy was read from.
+    seen: Stamps,
+}
+
+/// What tells a state of the policy, and of the files of `[syslog]`, from the next.
+type Stamps = Vec<(PathBuf, Option<SystemTime>)>;
 
 /// Why the refresher does not begin.
 #[derive(Debug, thiserror::Error)]
@@ -30,13 +50,17 @@ fn main() -> ExitCode {
     let loaded = load();
     if arguments.check {
         let findings = match &loaded {
-            Ok((settings, _)) => daemon::confinement_findings(&profile(settings), is_required(settings)),
+            Ok(Loaded { settings, plan, findings, .. }) => {
+                let mut all = daemon::confinement_findings(&profile(settings, plan), is_required(settings));
+                all.extend(findings.iter().cloned());
+                all
+            }
             Err(findings) => findings.clone(),
         };
         println!("{}", serde_json::to_string(&findings).unwrap_or_else(|_| "[]".to_owned()));
         return ExitCode::from(if findings.iter().any(Finding::is_error) { EXIT_CONFIGURATION } else { 0 });
     }
-    let (settings, refresher) = match loaded {
+    let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(findings) => {
             findings.iter().for_each(|finding| eprintln!("schleuse-refresh: {finding}"));
@@ -44,9 +68,9 @@ fn main() -> ExitCode {
         }
     };
     if arguments.prove_confinement {
-        return daemon::prove(&profile(&settings), &attempts(&settings));
+        return daemon::prove(&profile(&loaded.settings, &loaded.plan), &attempts(&loaded.settings, &loaded.plan));
     }
-    if let Err(error) = begin(&settings) {
+    if let Err(error) = begin(&loaded) {
         eprintln!("schleuse-refresh: {error}");
         return ExitCode::from(EXIT_CONFIGURATION);
     }
@@ -57,8 +81,8 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_FAILURE);
         }
     };
-    match runtime.block_on(run(settings, refresher, arguments.supervised)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.block_on(run(loaded, arguments.supervised)) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("schleuse-refresh: signals cannot be handled: {error}");
             ExitCode::from(EXIT_FAILURE)
@@ -66,11 +90,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn load() -> Result<(Settings, Refresher), Vec<Finding>> {
+fn load() -> Result<Loaded, Vec<Finding>> {
     let root = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let (settings, _) = node::load(&Directory::new(&root))?;
     let refresher = Refresher::new(&settings)?;
-    Ok((settings, refresher))
+    // Before they are read: a change in between is seen.
+    let seen = stamps(&settings);
+    let policy = policies::Policy::load(&node::read_policy(&settings)?.files)?;
+    let plan = Plan::new(&settings, &policy);
+    let remedy = "correct the files of [syslog] in node.toml, and make them readable for the refresher's user";
+    let findings = plan.problems().into_iter().map(|text| Finding::in_file(NODE_TOML, text, remedy)).collect();
+    Ok(Loaded { settings, refresher, plan, findings, seen })
 }
 
 fn is_required(settings: &Settings) -> bool {
@@ -78,13 +108,42 @@ fn is_required(settings: &Settings) -> bool {
 }
 
 /// Folders, then the confinement, before the first thread.
-fn begin(settings: &Settings) -> Result<(), BeginError> {
+fn begin(loaded: &Loaded) -> Result<(), BeginError> {
+    let Loaded { settings, plan, .. } = loaded;
     settings.directory.prepare(settings.gateway_user.as_ref())?;
-    daemon::confine(&profile(settings), is_required(settings))?;
+    daemon::confine(&profile(settings, plan), is_required(settings))?;
     Ok(())
 }
 
-async fn run(settings: Settings, mut refresher: Refresher, supervised: bool) -> std::io::Result<()> {
+fn stamps(settings: &Settings) -> Stamps {
+    let own = settings.syslog.certificate.iter().flat_map(|pair| [&pair.certificate, &pair.private_key]);
+    let mut paths: Vec<PathBuf> = settings.syslog.authorities.iter().chain(own).cloned().collect();
+    let directory = &settings.directory;
+    for folder in [directory.policies(), directory.signed_policies()] {
+        paths.extend(std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()));
+    }
+    paths.sort();
+    let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    paths.into_iter().map(|path| (modified(&path), path)).map(|(time, path)| (path, time)).collect()
+}
+
+/// Resolves when they differ from what they were.
+async fn changed(settings: &Settings, seen: &mut Stamps) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = stamps(settings);
+        if now != *seen {
+            *seen = now;
+            return;
+        }
+    }
+}
+
+async fn run(loaded: Loaded, supervised: bool) -> std::io::Result<ExitCode> {
+    let Loaded { mut settings, mut refresher, plan, findings, mut seen } = loaded;
+    findings.iter().for_each(|finding| tracing::error!(%finding, "audit sinks"));
+    let confined = format!("{:?}", profile(&settings, &plan));
+    let mut shipping: Shipping = plan.start();
     let mut reloads = Reloads::new()?;
     let stopped = daemon::stopped(supervised);
     tokio::pin!(stopped);
@@ -94,22 +153,37 @@ async fn run(settings: Settings, mut refresher: Refresher, supervised: bool) -> 
     tokio::pin!(watchdog);
     loop {
         tokio::select! {
-            () = &mut watchdog => {}
+            () = &mut watchdog => continue,
             reason = &mut stopped => {
                 tracing::info!(reason = reason?, "refresh stops");
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
-            () = refresher.round() => {}
-            () = reloads.next() => match load() {
-                Ok((next, _)) if ports(&next) != ports(&settings) => {
-                    tracing::error!("sources have other ports, to which the confinement does not let: restart the refresher");
-                }
-                Ok((_, next)) => refresher = next,
-                Err(findings) => {
-                    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-                    tracing::error!(error = lines.join("; "), "reload failed, the last good settings stay in force");
-                }
-            },
+            () = refresher.round() => continue,
+            () = shipping.ended() => {
+                tracing::error!("a shipper of audit records ended unexpectedly, and the refresher ends with it");
+                return Ok(ExitCode::from(EXIT_FAILURE));
+            }
+            () = reloads.next() => {}
+            () = changed(&settings, &mut seen) => {}
+        }
+        match load() {
+            Ok(next) if format!("{:?}", profile(&next.settings, &next.plan)) != confined => {
+                tracing::info!(
+                    "sources or sinks are others than the confinement lets in: the refresher ends, to be started again"
+                );
+                return Ok(ExitCode::SUCCESS);
+            }
+            Ok(next) => {
+                next.findings.iter().for_each(|finding| tracing::error!(%finding, "audit sinks"));
+                // The old ones end first: a mark has one writer.
+                drop(shipping);
+                shipping = next.plan.start();
+                (settings, refresher, seen) = (next.settings, next.refresher, next.seen);
+            }
+            Err(findings) => {
+                let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                tracing::error!(error = lines.join("; "), "reload failed, the last good settings stay in force");
+            }
         }
     }
 }

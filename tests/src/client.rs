@@ -244,7 +244,7 @@ impl Client {
     }
 }
 
-fn roots(authority: &Path) -> RootCertStore {
+pub(crate) fn roots(authority: &Path) -> RootCertStore {
     let bytes = std::fs::read(authority).expect("the authority's certificate");
     let mut roots = RootCertStore::empty();
     for certificate in certs::read_certificates(&bytes, "authority").expect("the authority's certificate") {

@@ -31,6 +31,7 @@ pub mod hospital;
 pub mod members;
 pub mod network;
 pub mod plug_ins;
+pub mod receiver;
 pub mod search;
 pub mod tasks;
 pub mod transfer;

@@ -314,6 +314,12 @@ impl Network {
         self.client(&self.node(at), Some(&self.document().stranger))
     }
 
+    /// The file with the certificate of the network's authority.
+    #[must_use]
+    pub fn authority_certificate(&self) -> PathBuf {
+        self.document().authority
+    }
+
     /// The folder of the network's authority: `ca.pem`, `ca.key`.
     #[must_use]
     pub fn authority(&self) -> PathBuf {

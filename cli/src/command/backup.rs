@@ -21,12 +21,13 @@ const FORMAT: u32 = 1;
 /// Largest manifest; a node has some thousands of files.
 const MANIFEST_BYTES: u64 = 64 << 20;
 /// Folders and files of a node that are saved; sockets and logs are not.
-const SAVED: [&str; 11] = [
+const SAVED: [&str; 12] = [
     "node.toml",
     "policies",
     "signed-policies",
     "certificates",
     "trust",
+    "syslog",
     "crl",
     "blocks",
     "gateway",

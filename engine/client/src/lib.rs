@@ -31,4 +31,4 @@ pub use destination::{Endpoints, OutboundMode, OutboundPolicy};
 pub use error::{ClientError, Denial, Phase, ProxyProblem, Retry, SettingsError};
 pub use operations::{Created, Found, Search};
 pub use proxy::ProxySettings;
-pub use settings::{ClientSettings, Identity};
+pub use settings::{ClientSettings, Identity, client_tls};

@@ -89,7 +89,11 @@ impl ClientSettings {
     }
 }
 
-fn tls(store: &TrustStore, credentials: Option<&Credentials>) -> Result<rustls::ClientConfig, SettingsError> {
+/// TLS of a client that trusts this store alone, without a protocol on top.
+pub fn client_tls(
+    store: &TrustStore,
+    credentials: Option<&Credentials>,
+) -> Result<rustls::ClientConfig, SettingsError> {
     let unusable = |error: rustls::Error| SettingsError::Tls { reason: error.to_string() };
     let verifier = certs::server_verifier(store, certs::provider())
         .map_err(|error| SettingsError::Tls { reason: error.to_string() })?;
@@ -99,10 +103,14 @@ fn tls(store: &TrustStore, credentials: Option<&Credentials>) -> Result<rustls::
         // The verifier checks chain and name as rustls' own does, and the validity of the CA besides.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let mut config = match credentials {
+    Ok(match credentials {
         Some(own) => builder.with_client_auth_cert(own.chain_der(), own.key_der()).map_err(unusable)?,
         None => builder.with_no_client_auth(),
-    };
+    })
+}
+
+fn tls(store: &TrustStore, credentials: Option<&Credentials>) -> Result<rustls::ClientConfig, SettingsError> {
+    let mut config = client_tls(store, credentials)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

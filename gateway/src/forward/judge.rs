@@ -120,6 +120,9 @@ impl Gateway {
             let refused = Refused::new(Answer::unavailable("GW-LINK-001"), "engine is not connected");
             return Err(refuse(refused, asked));
         }
+        if self.active.refuses_writes() && super::proxy::may_change(request.interaction()) {
+            return Err(refuse(unshipped(), asked));
+        }
         let body = request::read_body(session, &request, &basis.limits, &self.memory, &caller.name)
             .await
             .map_err(|refusal| refuse(refused_body(&refusal), asked))?;
@@ -329,6 +332,13 @@ fn begin(basis: &Basis, caller: &Caller) -> Result<crate::rate::Running, Refused
         .bucket
         .begin(rate.concurrent_per_identity)
         .ok_or_else(|| too_many("GW-RATE-002", "too many requests at the same time"))
+}
+
+/// Nothing is changed while records reach only this machine.
+fn unshipped() -> Refused {
+    const TEXT: &str = "nothing is changed while the audit log cannot be sent on";
+    let answer = Answer::refusal(503, IssueCode::Transient, "GW-AUDIT-002", TEXT);
+    Refused::new(answer.with(header::RETRY_AFTER, crate::limits::RETRY_AFTER_SECONDS), TEXT)
 }
 
 /// Without a record nothing is answered but this.

@@ -111,6 +111,11 @@ impl Gateway {
     }
 }
 
+/// Whether something may be changed; a Bundle may hold anything.
+pub(super) fn may_change(interaction: Interaction) -> bool {
+    interaction.is_write() || interaction == Interaction::Bundle
+}
+
 fn connection_of(session: &Session) -> Option<Arc<Connection>> {
     let digest = session.digest()?.proxy_digest.as_ref()?;
     digest.user_data.as_ref()?.downcast_ref::<Arc<Connection>>().map(Arc::clone)
@@ -161,7 +166,7 @@ impl ProxyHttp for Gateway {
             }
         };
         let Permitted { head, load, position, request } = permitted;
-        let is_write = request.interaction().is_write() || request.interaction() == Interaction::Bundle;
+        let is_write = may_change(request.interaction());
         let socket = matches!(load, Load::Socket).then_some(request);
         context.forwarded = Some(Forwarded { head, position, is_write, socket });
         match load {

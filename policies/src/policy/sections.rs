@@ -11,6 +11,7 @@ use fhir::ResourceType;
 use settings::{Item, Reader, Section};
 
 use super::draft::{Slot, list, rate, text_list};
+use super::sink::{AuditSink, DeadSink};
 use crate::identifier::Thumbprint;
 use crate::interaction::Method;
 
@@ -450,14 +451,12 @@ section! {
     pub Audit / AuditDraft {
         /// The form of records.
         format: AuditFormat = |s, r| s.choice(r, "format", &[("json-lines", AuditFormat::JsonLines), ("ecs-json", AuditFormat::EcsJson)]), AuditFormat::JsonLines;
-        /// Where records go besides the audit file of the process: `"journald"`, `"tls-syslog://host:port"`.
-        sink: Vec<String> = |s, r| list(s, r, "sink", "\"journald\" or \"tls-syslog://host:port\"", |text| {
-            let legal = text == "journald"
-                || text.strip_prefix("tls-syslog://").and_then(|host| host.rsplit_once(':')).is_some_and(|(host, port)| {
-                    !host.is_empty() && port.parse::<u16>().is_ok()
-                });
-            legal.then(|| text.to_owned())
-        }), Vec::new();
+        /// Where records go besides the audit file of the process, sent by the refresher.
+        sink: Vec<AuditSink> = |s, r| list(s, r, "sink", super::sink::EXPECTED, AuditSink::parse).filter(|item| few_sinks(item, r)), Vec::new();
+        /// What happens while a sink takes nothing.
+        dead_sink: DeadSink = |s, r| s.choice(r, "dead-sink", &[("refuse-writes", DeadSink::RefuseWrites), ("serve", DeadSink::Serve)]), DeadSink::RefuseWrites;
+        /// How long a sink may take nothing of what waits for it until it counts as dead.
+        sink_patience: Duration = |s, r| patience(s, r), super::sink::PATIENCE;
         /// Whether values of query parameters are recorded; they may be personal data.
         log_query_values: bool = |s, r| s.boolean(r, "log-query-values"), false;
     }
@@ -614,6 +613,29 @@ fn filled_list<T>(item: &Item<Vec<T>>, reader: &mut Reader<'_>) -> bool {
         reader.refuse(item, "is empty", "name what is accepted, or leave the key out");
     }
     !item.value.is_empty()
+}
+
+fn few_sinks(item: &Item<Vec<AuditSink>>, reader: &mut Reader<'_>) -> bool {
+    let mut different = item.value.clone();
+    different.sort_unstable();
+    different.dedup();
+    if different.len() < item.value.len() {
+        reader.refuse(item, "names a sink twice", "name each once");
+        return false;
+    }
+    if item.value.len() > super::sink::SINKS {
+        reader.refuse(
+            item,
+            format!("names more than {} sinks", super::sink::SINKS),
+            "let one receiver pass records on",
+        );
+        return false;
+    }
+    true
+}
+
+fn patience(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Option<Item<Duration>> {
+    duration_within(section, reader, "sink-patience", Duration::from_secs(1), Duration::from_secs(86_400))
 }
 
 /// A list that must not be empty: no entry would mean that nobody is accepted, which nobody writes on purpose.

@@ -239,7 +239,9 @@ const RULE: &str = "[[rule]]\nid = \"r\"\neffect = \"deny\"\nsubject = \"any\"\n
 fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     for (text, line, key) in [
         ("[audit]\nformat = \"ecs-json\"", 2, "audit.format"),
-        ("[audit]\nsink = [\"journald\"]", 2, "audit.sink"),
+        ("[audit]\nsink = [\"syslog://siem.example:514\"]", 2, "audit.sink"),
+        ("[audit]\nsink = [\"journald\", \"journald\"]", 2, "audit.sink"),
+        ("[audit]\nsink-patience = \"10ms\"", 2, "audit.sink-patience"),
         ("[limits.body]\nBundle = \"65MiB\"", 2, "limits.body.Bundle"),
         ("[limits.body]\ndefault = \"0B\"", 2, "limits.body.default"),
         // Elsewhere an empty list means that nothing is restricted.
@@ -249,7 +251,7 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     }
     load(&[(
         "p.toml",
-        "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = []\n",
+        "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = [\"journald\", \"tls-syslog://siem.example:6514\"]\ndead-sink = \"serve\"\nsink-patience = \"5m\"\n",
     )]);
 }
 

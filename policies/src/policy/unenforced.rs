@@ -13,9 +13,4 @@ use super::sections::AuditDraft;
 pub(super) fn refuse_audit(draft: &AuditDraft, readers: &mut [Reader<'_>]) {
     let format = ("is not written by this version", "write \"json-lines\"");
     draft.format.refuse_unless(|format| *format == AuditFormat::JsonLines, format, readers);
-    let sink = (
-        "is not served by this version: records go to the files in audit/ alone",
-        "write [], and ship the files with a log shipper",
-    );
-    draft.sink.refuse_unless(Vec::is_empty, sink, readers);
 }

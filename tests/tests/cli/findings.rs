@@ -179,12 +179,23 @@ fn edge_e15_management_is_on_loopback() {
 }
 
 #[test]
-fn edge_e16_a_sink_that_nobody_serves_is_refused() {
+fn edge_e16_records_never_travel_in_plain_text() {
     let lab = Lab::new();
-    for sink in ["journald", "tls-syslog://siem.example:6514"] {
-        let audit = lab.edited("policies/audit.toml", "sink = []", &format!("sink = [\"{sink}\"]"));
-        lab.with("policies/audit.toml", &audit, 78, &["audit.sink"]);
+    let with = |sink: &str| lab.edited("policies/audit.toml", "sink = []", &format!("sink = [\"{sink}\"]"));
+    for sink in ["syslog://siem.example:514", "tcp://siem.example:601", "tls-syslog://siem.example"] {
+        lab.with("policies/audit.toml", &with(sink), 78, &["audit.sink", "plain text"]);
     }
+    for sink in ["journald", "tls-syslog://siem.example:6514"] {
+        lab.with("policies/audit.toml", &with(sink), 0, &[]);
+    }
+    let before = std::fs::read(lab.directory.join("policies/audit.toml")).unwrap();
+    std::fs::write(lab.directory.join("policies/audit.toml"), with("tls-syslog://siem.example:6514")).unwrap();
+    for (key, file) in [("server.key", "private-key: is a key of the node itself"), ("none.key", "none.key")] {
+        let own = format!("certificate = \"certificates/server.pem\"\nprivate-key = \"certificates/{key}\"");
+        let settings = std::fs::read_to_string(lab.directory.join("node.toml")).unwrap();
+        lab.with("node.toml", format!("{settings}\n[syslog]\n{own}\n").as_bytes(), 78, &["syslog", file]);
+    }
+    std::fs::write(lab.directory.join("policies/audit.toml"), before).unwrap();
 }
 
 #[test]

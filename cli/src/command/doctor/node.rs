@@ -82,6 +82,28 @@ async fn prove(program: Program, directory: &Path) -> Result<Proof, String> {
     serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
+/// The sinks of the audit log, as the gateway knows them.
+fn sinks(ready: &Value) -> Vec<Seen> {
+    let reports = ready.get("audit-sinks").and_then(Value::as_array).into_iter().flatten();
+    let seen = reports.map(|report| {
+        let word = |name: &str| report.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (sink, records) = (word("sink"), number("records"));
+        if report.get("alive") != Some(&Value::Bool(true)) {
+            let remedy = "repair the receiver, or see the log of schleuse-refresh; records wait in audit/ until then";
+            return Seen::other("audit sink", Verdict::Problem, format!("{sink}: {}", word("error")), remedy);
+        }
+        match number("missing") {
+            0 => Seen::good("audit sink", format!("{sink} has taken {records} records")),
+            missing => {
+                let text = format!("{sink} misses {missing} records that were removed before it could take them");
+                Seen::other("audit sink", Verdict::Warning, text, "move audit files away only when they were sent")
+            }
+        }
+    });
+    seen.collect()
+}
+
 /// Engine, gateway and the way through both.
 pub(super) async fn running(directory: &Path, local: &Local) -> Vec<Seen> {
     let mut all = Vec::new();
@@ -99,7 +121,9 @@ pub(super) async fn running(directory: &Path, local: &Local) -> Vec<Seen> {
         Err(error) => Seen::other("engine", Verdict::Problem, error.to_string(), &start),
     });
     let management = local.settings.management.address;
-    all.push(match block::ready(management).await {
+    let ready = block::ready(management).await;
+    all.extend(ready.iter().flat_map(sinks));
+    all.push(match ready {
         Some(ready) if ready.get("ready") == Some(&Value::Bool(true)) => Seen::good("gateway", "is ready"),
         Some(ready) => {
             let reasons = ready.get("reasons").and_then(Value::as_array).into_iter().flatten();
