@@ -270,7 +270,7 @@ async fn nothing_is_lost_when_processes_are_killed(lab: &Lab, receiver: Receiver
 
 async fn a_dead_sink_stops_writes_until_it_lives_again(lab: &Lab, port: u16, before: Vec<String>) {
     let refused = lab.until_writes(503).await;
-    assert_eq!(refused.outcome_codes(), ["GW-AUDIT-002"], "{}", refused.text());
+    assert!(refused.text().contains("GW-AUDIT-002"), "{}", refused.text());
     lab.own().get("/Patient").await.expect(200);
     // A batch may hold anything.
     let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": [] });

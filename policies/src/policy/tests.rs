@@ -251,7 +251,7 @@ fn what_this_version_does_not_enforce_is_refused_with_its_place() {
     }
     load(&[(
         "p.toml",
-        "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = [\"journald\", \"tls-syslog://siem.example:6514\"]\ndead-sink = \"serve\"\nsink-patience = \"5m\"\n",
+        "time-zone = \"Europe/Berlin\"\n[trust.revocation]\nmode = \"off\"\n[allow-list]\nsources = []\napproval = \"none\"\n[audit]\nformat = \"json-lines\"\nsink = [\"journald\", \"tls-syslog://siem.example:6514\"]\ndead-sink = \"serve\"\nsink-patience = \"5min\"\n",
     )]);
 }
 
