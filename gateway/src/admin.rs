@@ -42,7 +42,38 @@ pub struct Management {
     metrics: PrometheusHandle,
     engine_socket: PathBuf,
     confinement: Confinement,
+    settings: SettingsFile,
     stop: watch::Receiver<bool>,
+}
+
+/// `node.toml` as the gateway read it at its start; the confined process cannot read it again, but sees that it changed.
+#[derive(Clone, Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    stamp: Option<(std::time::SystemTime, u64, u64)>,
+}
+
+// === impl SettingsFile ===
+
+impl SettingsFile {
+    /// The file as it is now.
+    #[must_use]
+    pub fn seen(path: PathBuf) -> Self {
+        let stamp = Self::stamp(&path);
+        Self { path, stamp }
+    }
+
+    /// Whether what the gateway read is not what stands there.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        Self::stamp(&self.path) != self.stamp
+    }
+
+    fn stamp(path: &std::path::Path) -> Option<(std::time::SystemTime, u64, u64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.ino(), file.len()))
+    }
 }
 
 // === impl Management ===
@@ -56,9 +87,10 @@ impl Management {
         metrics: PrometheusHandle,
         engine_socket: PathBuf,
         confinement: Confinement,
+        settings: SettingsFile,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        Arc::new(Self { active, audit, metrics, engine_socket, confinement, stop })
+        Arc::new(Self { active, audit, metrics, engine_socket, confinement, settings, stop })
     }
 
     /// Serves until told to stop.
@@ -123,6 +155,7 @@ impl Management {
                 "blocked": basis.blocked.iter().collect::<Vec<_>>(),
                 "revocation-lists": crate::withdrawn::report(&self.active.tls()),
                 "audit-sinks": *self.active.sinks(),
+                "settings-changed": self.settings.is_changed(),
                 "confinement": self.confinement,
             }),
         )

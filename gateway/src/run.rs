@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
-use crate::admin::Management;
+use crate::admin::{Management, SettingsFile};
 use crate::limits::{self, FIRST_LINK, METRICS_UPKEEP};
 use crate::listen::Listener;
 use crate::record::Happened;
@@ -85,6 +85,8 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
     certs::install_provider();
     let root = std::env::current_dir()
         .map_err(|error| Failure::Configuration(format!("the working directory cannot be used: {error}")))?;
+    // Before it is read: a change in between is seen.
+    let file = SettingsFile::seen(root.join(node::NODE_TOML));
     let (settings, warnings) = node::load(&Directory::new(&root)).map_err(|findings| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Failure::Configuration(lines.join("\n"))
@@ -101,7 +103,7 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
     // Accepts and looks after the rest; the workers serve.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| no_threads(&error))?;
-    runtime.block_on(serve(settings, loaded, sockets, confinement, metrics, supervised))
+    runtime.block_on(serve(settings, file, loaded, sockets, confinement, metrics, supervised))
 }
 
 fn prepare_folders(settings: &Settings) -> Result<(), Failure> {
@@ -161,6 +163,7 @@ pub fn check() -> ExitCode {
 
 async fn serve(
     settings: Settings,
+    file: SettingsFile,
     loaded: reload::Loaded,
     sockets: Sockets,
     confinement: Confinement,
@@ -209,8 +212,15 @@ async fn serve(
     parts.start("audit sinks", sinks.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
     let key = Arc::new(node::ProcessKey::new(settings.server_certificate.clone()));
     parts.start("checkpoints of the audit log", checkpoint::keep(Arc::clone(&audit), PROCESS, key));
-    let management =
-        Management::new(Arc::clone(&active), Arc::clone(&audit), metrics, engine_socket, confinement, stopped.clone());
+    let management = Management::new(
+        Arc::clone(&active),
+        Arc::clone(&audit),
+        metrics,
+        engine_socket,
+        confinement,
+        file.clone(),
+        stopped.clone(),
+    );
     parts.start("management", management.run(serving(sockets.management)?));
     let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
@@ -227,7 +237,7 @@ async fn serve(
     tracing::info!(address = %settings.listen, management = %settings.management.address, "gateway serves");
     notify("READY=1");
 
-    let reloader = Reloader { settings: &settings, active: &active, audit: &audit };
+    let reloader = Reloader { settings: &settings, file: &file, active: &active, audit: &audit };
     follow_signals(&mut reloads, &reload_wanted, supervised, &reloader, &mut parts).await?;
 
     notify("STOPPING=1");
@@ -314,6 +324,7 @@ fn no_signals(error: &std::io::Error) -> Failure {
 /// Reads the files again.
 struct Reloader<'r> {
     settings: &'r Settings,
+    file: &'r SettingsFile,
     active: &'r Active,
     audit: &'r Log,
 }
@@ -322,6 +333,11 @@ impl Reloader<'_> {
     /// Replaces what is in force, or keeps it.
     async fn reload(&self) {
         notify("RELOADING=1");
+        if self.file.is_changed() {
+            tracing::warn!(
+                "node.toml was changed: what it says to the gateway, [officers] among it, takes effect when the gateway is started again"
+            );
+        }
         match self.replace().await {
             Ok(()) => {
                 let basis = self.active.basis();

@@ -112,13 +112,15 @@ async fn officers_sign_activate_and_go_back_by_the_steps_of_the_guide() {
     let shell = blocks("## Signed policies", "sh");
     lab.typed("schleuse policy activate DIR").expect(78);
     lab.all(&shell[0]);
-    // The officers count from the next start on.
+    // The officers count from the next start on, and status says that they wait for it.
+    assert!(lab.typed("schleuse status DIR").expect(0).out.contains("takes it at its next start"));
     let before = lab.dic.gateway_pid;
     lab.dic.signal(Process::Gateway, Signal::TERM);
     until("another life of the gateway", TIME, async || (network.node("dic-1").gateway_pid != before).then_some(()))
         .await;
     let lab = Lab { dic: network.node("dic-1"), ..lab };
     lab.dic.until_ready().await;
+    assert!(!lab.typed("schleuse status DIR").expect(0).out.contains("node.toml"));
     assert_eq!(lab.version().await.0, json!(1));
     lab.client.get("/metadata").await.expect(200);
 

@@ -94,7 +94,8 @@ mod tests {
     use super::*;
 
     fn followed(line: &str) -> Followed {
-        Followed { line: line.to_owned(), mark: audit::Mark { sequence: 7, ..audit::Mark::default() }, missing: 0 }
+        let mark = serde_json::from_str(r#"{"sequence":7,"hash":"","first":1,"end":0}"#).unwrap();
+        Followed { line: line.to_owned(), mark, missing: 0 }
     }
 
     #[test]
