@@ -117,6 +117,7 @@ async fn what_was_removed_before_it_was_sent_and_what_is_damaged_is_told() {
     lab.append("gateway", 1);
     let mut shipper = lab.shipper();
     all_rounds(&mut shipper).await;
+    journal.readable().await.unwrap();
     assert_eq!(entries(&journal).len(), 1);
     // Another program threw the records 2 to 4 away.
     lab.append("gateway", 4);
