@@ -65,7 +65,7 @@ impl Lab {
         let subject = Subject::german("Portal", "shipper");
         let own = authority.issue_organization(&subject, &[], KeyType::EcdsaP256, validity()).unwrap();
         std::fs::create_dir_all(node.path("syslog")).unwrap();
-        Pair::write(&node.path("syslog"), "own", &own);
+        let _ = Pair::write(&node.path("syslog"), "own", &own);
         if !node.text("node.toml").contains("[syslog]") {
             node.edit("node.toml", |text| {
                 format!("{text}\n[syslog]\ncertificate = \"syslog/own.pem\"\nprivate-key = \"syslog/own.key\"\n")
