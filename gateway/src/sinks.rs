@@ -6,7 +6,7 @@
 //! wait in the audit files either way. A request reads one flag.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -126,7 +126,7 @@ impl Seen {
         Self { stamp: None, renewed: now, state: Err(SinkStateError::Missing), was_alive: true }
     }
 
-    fn look(&mut self, path: &PathBuf, now: Instant) {
+    fn look(&mut self, path: &Path, now: Instant) {
         let stamp = std::fs::metadata(path).ok().and_then(|file| Some((file.modified().ok()?, file.len())));
         if stamp != self.stamp {
             let state = SinkState::read(path);

@@ -121,7 +121,7 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         assert_eq!(SinkState::read(&path).unwrap(), state);
         for cut in [0, 1, text.len() / 2, text.len() - 1] {
-            std::fs::write(&path, &text[..cut]).unwrap();
+            std::fs::write(&path, &text.as_bytes()[..cut]).unwrap();
             assert!(matches!(SinkState::read(&path), Err(SinkStateError::Unreadable { .. })), "{cut}");
         }
         let patience = Duration::from_secs(60);

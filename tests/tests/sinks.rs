@@ -1,6 +1,11 @@
 //! The audit log on its way out: sinks that take it, that are dead, slow, false or come back; processes that are killed in
 //! between. Through the real refresher, to a receiver of syslog over TLS and a journal that stand here.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code: a surprise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "test code: a surprise is a failed test"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
