@@ -1,6 +1,6 @@
 //! Sends the records of the audit log to the sinks that the policy names, because the gateway has no way out.
 //!
-//! Each sink has a [`Shipper`] of its own, so that a dead one holds up no other. It follows the audit files of both
+//! Each sink has a `Shipper` of its own, so that a dead one holds up no other. It follows the audit files of both
 //! processes behind a mark that is on disk, sends what stands there, and moves the mark only when the sink has shown that
 //! it took everything; so each record arrives at least once, whatever is killed in between. What waits stays in the files:
 //! memory is bounded by one batch. How it stands is told in `refresh/` ([`node::SinkState`]), by which the gateway decides

@@ -11,12 +11,12 @@
 //!            ◀──────────────────── merged ───────────────────────────────────┘└─ data set provided ─▶ HRP
 //! ```
 //!
-//! Tasks carry references, codes and counts; everything else is a [`delivery`]: Binaries that are sealed to the one
+//! Tasks carry references, codes and counts; everything else is a `delivery`: Binaries that are sealed to the one
 //! organisation that may read them, and a signed manifest with their hashes. They are deleted after receipt or deadline.
 //!
 //! Invariants: the TTP gets filters and nothing else; the DMS gets neither filters nor ids, dates or keys of a site; a site
 //! learns neither the pseudonyms nor the persons of others; the portal makes the key of the filters and never sees one.
-//! What goes wrong at a site is a [`failure`] code that travels to the portal; the others go on. Every long step may be
+//! What goes wrong at a site is a `failure` code that travels to the portal; the others go on. Every long step may be
 //! done again and gives the same result: pseudonyms, shifts and temporary ids follow from keys of the nodes.
 
 pub mod announcement;
