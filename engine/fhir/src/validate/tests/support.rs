@@ -26,8 +26,13 @@ pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     None
 }
 
-/// Every XML or JSON file below the folder, with placeholders of process plug-ins replaced.
+/// Every XML or JSON file below the folder, with placeholders of process plug-ins replaced. Two versions of ping-pong are
+/// shipped side by side.
 pub(crate) fn resources(folder: &Path) -> Vec<(PathBuf, Resource)> {
+    resources_of(folder, |path| if path.iter().any(|part| part == "ping-pong-2") { "2.0" } else { "1.0" })
+}
+
+fn resources_of(folder: &Path, version: impl Fn(&Path) -> &'static str) -> Vec<(PathBuf, Resource)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -43,10 +48,8 @@ pub(crate) fn resources(folder: &Path) -> Vec<(PathBuf, Resource)> {
                 _ => continue,
             };
             let text = fs::read_to_string(&path).unwrap();
-            // Two versions of ping-pong are shipped side by side.
-            let second = path.iter().any(|part| part == "ping-pong-2");
             let text = text
-                .replace("#{version}", if second { "2.0" } else { "1.0" })
+                .replace("#{version}", version(&path))
                 .replace("#{date}", "2023-09-12")
                 .replace("#{organization}", "Test_Organization");
             match parse(format, text.as_bytes(), &Limits::default()) {
@@ -85,6 +88,11 @@ pub(crate) fn our_base() -> ProfileRegistry {
 pub(crate) fn ours() -> ProfileRegistry {
     let mut registry = our_base();
     add_all(&mut registry, &shipped().join("ping-pong"));
+    // What did not change in 2.0 is taken from 1.0.
+    for (_, resource) in resources_of(&shipped().join("ping-pong"), |_| "2.0") {
+        registry.add(resource);
+    }
+    add_all(&mut registry, &shipped().join("ping-pong-2"));
     add_all(&mut registry, &shipped().join("allow-list"));
     registry
 }
