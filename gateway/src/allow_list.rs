@@ -81,7 +81,10 @@ impl Link {
                 () = tokio::time::sleep(pause) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            pause = pause.saturating_mul(2).min(longest);
+            // Whoever starts the node waits for this.
+            if !is_start {
+                pause = pause.saturating_mul(2).min(longest);
+            }
         }
     }
 

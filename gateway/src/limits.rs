@@ -43,8 +43,9 @@ pub const TRUST_MEMORY: Duration = Duration::from_secs(60);
 /// Pause of the accept loop when the process has no file descriptors left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// First and longest pause between attempts to reach the engine's snapshot socket.
-pub const SNAPSHOT_RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// First and longest pause between attempts to reach the engine's snapshot socket. While the engine may still be starting
+/// it stays at the first.
+pub const SNAPSHOT_RECONNECT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// Time that partners' connections wait in the socket until a gateway that starts has reached the engine: a new program takes
 /// over without an answer 503. If the engine is not there they are served after it, with that answer.
