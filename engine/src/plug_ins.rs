@@ -157,7 +157,11 @@ impl PlugIns {
             return Ok(Ok(()));
         }
         let (files, entries): (Vec<&str>, Vec<Value>) = changes.into_iter().unzip();
-        let result = self.endpoint.execute_local(self.identity.clone(), transaction(entries)).await;
+        let (identity, changes) = (self.identity.clone(), transaction(entries));
+        let result = match publication.package {
+            Some(_) => self.endpoint.execute_local(identity, changes).await,
+            None => self.endpoint.execute_shipped(identity, changes).await,
+        };
         Ok(result.map(drop).map_err(|source| {
             let file = source.entry.and_then(|entry| files.get(usize::from(entry))).map(|file| (*file).to_owned());
             NotPublished { file, source }

@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     pub(crate) policy: Arc<Policy>,
     /// The engine itself, which is not identified by a certificate.
     pub(crate) is_internal: bool,
+    /// Whether it brings what comes with the program; snapshots of that are made when somebody asks for them.
+    pub(crate) is_shipped: bool,
     /// What it may do to the allow-list.
     pub(crate) list_changes: ListChanges,
     /// Stored contents that the answer to this request shows.
@@ -69,6 +71,7 @@ pub(crate) fn admit(
         rule: permit.rule,
         policy,
         is_internal: false,
+        is_shipped: false,
         list_changes: ListChanges::Governed,
         contents: Arc::new(Contents::new()),
     };

@@ -239,13 +239,22 @@ impl Endpoint {
     ///
     /// `identity` must be local; a Bundle's entries may do what the DSF role of the identity allows.
     pub async fn execute_local(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
-        self.execute(identity, resource, ListChanges::Governed).await
+        let caller = self.internal(identity, ListChanges::Governed);
+        self.execute(caller, resource).await
+    }
+
+    /// The same for resources that come with the program: their snapshots are made when somebody asks for them, which
+    /// saves most of the time of a first start.
+    pub async fn execute_shipped(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
+        let caller = Caller { is_shipped: true, ..self.internal(identity, ListChanges::Governed) };
+        self.execute(caller, resource).await
     }
 
     /// The same for the node's own Organization and Endpoint, which need no approval; nothing else of the allow-list may
     /// be in it.
     pub async fn execute_own_node(&self, identity: Identity, resource: Resource) -> Result<LocalAnswer, LocalError> {
-        self.execute(identity, resource, ListChanges::OwnNode).await
+        let caller = self.internal(identity, ListChanges::OwnNode);
+        self.execute(caller, resource).await
     }
 
     /// The same for a change of the allow-list that must be approved whatever the policy says, because of its size. It is
@@ -255,35 +264,31 @@ impl Endpoint {
         identity: Identity,
         resource: Resource,
     ) -> Result<LocalAnswer, LocalError> {
-        self.execute(identity, resource, ListChanges::Held).await
+        let caller = self.internal(identity, ListChanges::Held);
+        self.execute(caller, resource).await
     }
 
-    async fn execute(
-        &self,
-        identity: Identity,
-        resource: Resource,
-        list_changes: ListChanges,
-    ) -> Result<LocalAnswer, LocalError> {
-        if !identity.is_local() {
+    async fn execute(&self, caller: Caller, resource: Resource) -> Result<LocalAnswer, LocalError> {
+        if !caller.identity.is_local() {
             return Err(LocalError::from(&Refusal::forbidden("local", "identity is not local")));
         }
-        let caller = self.internal(identity, list_changes);
-        crate::service::execute_local(&self.shared, caller, resource).await.map_err(|refusal| {
+        crate::service::execute_local(&self.shared, Arc::new(caller), resource).await.map_err(|refusal| {
             tracing::warn!(%refusal, "request of the engine itself is refused");
             LocalError::from(&refusal)
         })
     }
 
-    fn internal(&self, identity: Identity, list_changes: ListChanges) -> Arc<Caller> {
-        Arc::new(Caller {
+    fn internal(&self, identity: Identity, list_changes: ListChanges) -> Caller {
+        Caller {
             identity,
             correlation_id: CorrelationId::random(),
             rule: "engine".to_owned(),
             policy: self.shared.policies.active(),
             is_internal: true,
+            is_shipped: false,
             list_changes,
             contents: Arc::new(Contents::new()),
-        })
+        }
     }
 
     /// Changes of the allow-list that wait for approval, oldest first.
@@ -308,7 +313,7 @@ impl Endpoint {
         E: From<ApplyError> + From<StoreError> + Send + 'static,
     {
         let caller = self.internal(identity, ListChanges::Approved);
-        crate::service::approve_pending(&self.shared, caller, digest.to_owned(), judge).await
+        crate::service::approve_pending(&self.shared, Arc::new(caller), digest.to_owned(), judge).await
     }
 }
 

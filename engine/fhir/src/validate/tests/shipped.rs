@@ -1,6 +1,6 @@
 //! The resources that come with the product.
 
-use super::support::{is_valid, listed, mutations, ours, ping_pong_tasks, resources, shipped};
+use super::support::{add_all, is_valid, listed, mutations, ours, ping_pong_tasks, resources, shipped};
 use crate::validate::validate;
 
 #[test]
@@ -144,4 +144,18 @@ fn validation_of_a_task_takes_far_less_than_a_millisecond() {
     let each = start.elapsed() / (rounds * u32::try_from(tasks.len()).unwrap());
     // Printed, not asserted: the machine decides.
     println!("validation of a ping-pong Task: {each:?}");
+}
+
+/// The node makes the snapshots of what is shipped when somebody asks for them, so it must be able to.
+#[test]
+fn every_shipped_profile_has_a_snapshot() {
+    let mut registry = ours();
+    add_all(&mut registry, &shipped());
+    let all = resources(&shipped());
+    let profiles = all.iter().filter(|(_, resource)| resource.type_name() == "StructureDefinition");
+    let made = profiles.map(|(path, profile)| match crate::snapshot::generate(profile, &registry) {
+        Ok(made) => assert!(made.definition.get("snapshot").is_some()),
+        Err(issues) => panic!("{}: {}", path.display(), listed(&issues)),
+    });
+    assert!(made.count() > 60);
 }
