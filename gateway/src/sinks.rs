@@ -47,10 +47,11 @@ pub(crate) struct Sinks {
     seen: BTreeMap<AuditSink, Seen>,
 }
 
-/// A state and when it was renewed last, by a clock that nobody sets.
+/// A state, when it was renewed last and since when the same record waits, by a clock that nobody sets.
 struct Seen {
     stamp: Option<(SystemTime, u64)>,
     renewed: Instant,
+    waiting: Option<(OffsetDateTime, Instant)>,
     state: Result<SinkState, SinkStateError>,
     was_alive: bool,
 }
@@ -123,7 +124,8 @@ impl Sinks {
 
 impl Seen {
     const fn new(now: Instant) -> Self {
-        Self { stamp: None, renewed: now, state: Err(SinkStateError::Missing), was_alive: true }
+        let state = Err(SinkStateError::Missing);
+        Self { stamp: None, renewed: now, waiting: None, state, was_alive: true }
     }
 
     fn look(&mut self, path: &Path, now: Instant) {
@@ -131,8 +133,10 @@ impl Seen {
         if stamp != self.stamp {
             let state = SinkState::read(path);
             // A damaged state is no sign of life.
-            if state.is_ok() {
+            if let Ok(state) = &state {
                 self.renewed = now;
+                let known = |since| self.waiting.filter(|(known, _)| *known == since).unwrap_or((since, now));
+                self.waiting = state.waiting_since.map(known);
             }
             (self.stamp, self.state) = (stamp, state);
         }
@@ -144,7 +148,11 @@ impl Seen {
         let (records, missing, waiting, stuck, said) = match &self.state {
             Ok(state) => {
                 let waiting = state.waiting_since.map_or(0.0, |since| (clock - since).as_seconds_f64().max(0.0));
-                (state.records, state.missing, waiting, state.is_stuck(patience, clock), state.last_error.clone())
+                // The wall clock knows of the time before this process, the other one is not set back.
+                let watched = self.waiting.map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(since));
+                let stuck = state.is_stuck(patience, clock) || watched > patience;
+                let waiting = waiting.max(watched.as_secs_f64());
+                (state.records, state.missing, waiting, stuck, state.last_error.clone())
             }
             Err(error) => (0, 0, 0.0, false, Some(error.to_string())),
         };
@@ -211,5 +219,27 @@ mod tests {
         assert!(!alive(PATIENCE * 10));
         write(&state(None));
         assert!(alive(PATIENCE * 11), "and it lives again");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_hides_no_dead_sink() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = AuditSink::parse("journald").unwrap();
+        let path = folder.path().join("sink.json");
+        let begin = Instant::now();
+        let mut seen = Seen::new(begin);
+        let since = OffsetDateTime::now_utc() + time::Duration::hours(1);
+        let mut alive = |after: Duration, since, records| {
+            let state = SinkState { waiting_since: Some(since), records, ..SinkState::default() };
+            // Of another length each time, so that no two look alike where the clock of files is coarse.
+            let text = serde_json::to_string(&state).unwrap() + &" ".repeat(after.as_secs() as usize / 10);
+            std::fs::write(&path, text).unwrap();
+            seen.look(&path, begin + after);
+            seen.report(&sink, PATIENCE, begin + after).alive
+        };
+        assert!(alive(PATIENCE / 2, since, 0));
+        assert!(alive(PATIENCE, since, 0));
+        assert!(!alive(PATIENCE * 2, since, 0), "the same record waits for longer than the patience");
+        assert!(alive(PATIENCE * 5 / 2, since + time::Duration::SECOND, 1), "it was taken, another one waits");
     }
 }

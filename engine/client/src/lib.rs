@@ -29,6 +29,6 @@ pub use answer::{Answer, Location};
 pub use client::{Client, Method, Request};
 pub use destination::{Endpoints, OutboundMode, OutboundPolicy};
 pub use error::{ClientError, Denial, Phase, ProxyProblem, Retry, SettingsError};
-pub use operations::{Created, Found, Search};
+pub use operations::{Created, Found, Search, escape};
 pub use proxy::ProxySettings;
 pub use settings::{ClientSettings, Identity, client_tls};

@@ -178,8 +178,9 @@ fn type_name(name: &str) -> Result<&str, ClientError> {
     }
 }
 
-/// FHIR's escapes in search values.
-fn escape(text: &str) -> String {
+/// A value of a search with FHIR's escapes (R4, 3.1.1.4.0.1).
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '\\' | '|' | ',' | '$') {

@@ -11,8 +11,8 @@ use super::delivery::{self, Letter, NDJSON, PartWriter};
 use super::extract::{Taker, extract};
 use super::parties::{self, address_of, organization_of};
 use super::rows::{self, IdRow, ShiftRow};
-use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of, with};
-use super::{Parts, announcement, failure, inputs};
+use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of};
+use super::{Parts, announcement, failure, inputs, kept};
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, StepContext, StepError, WorkError, WorkStep};
 use crate::work::WorkContext;
@@ -28,7 +28,7 @@ impl WorkStep for Deliver {
         match (code, shifts) {
             (None, Some(shifts)) => {
                 let definition = context.variable("definitionText").unwrap_or_default();
-                Ok(with(with(order(context)?, "definition", definition), "shifts", shifts.into()))
+                Ok(kept::with(kept::with(order(context)?, "definition", definition), "shifts", shifts))
             }
             (code, _) => {
                 let text = "the trusted third party has linked no persons of this site";
@@ -105,15 +105,7 @@ impl Taker for Sending {
 async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
     let own = context.node().organization_identifier.clone();
     let (ttp, dms) = (input.get("ttp").cloned().unwrap_or_default(), input.get("dms").cloned().unwrap_or_default());
-    let project = text_of(input, "project").to_owned();
-    let run = text_of(input, "run").to_owned();
-    let from_ttp = Letter {
-        sender: organization_of(&ttp).to_owned(),
-        recipient: own.clone(),
-        project: project.clone(),
-        purpose: "linkageDone".to_owned(),
-        run: run.clone(),
-    };
+    let from_ttp = Letter::of(input, organization_of(&ttp), &own, "linkageDone");
     let shifts = delivery::open(parts, address_of(&ttp), text_of(input, "shifts"), from_ttp).await?;
     let shifts: Vec<ShiftRow> = rows::read(&shifts.lines().await?)?;
     let shifts: Result<BTreeMap<String, DateShift>, _> =
@@ -122,7 +114,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
     let announced = announcement::fetch(parts, organization_of(&dms), address_of(&dms)).await?;
     let (writer, mut files) = PartWriter::new("data");
     let sending = Sending {
-        pseudonyms: Pseudonyms::new(&parts.vault.secret()?, &project),
+        pseudonyms: Pseudonyms::new(&parts.vault.secret()?, text_of(input, "project")),
         rules: Rules::default(),
         shifts,
         writer: Some(writer),
@@ -130,13 +122,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
         resources: 0,
         refused: 0,
     };
-    let to_dms = Letter {
-        sender: own,
-        recipient: organization_of(&dms).to_owned(),
-        project,
-        purpose: "submitDataSet".to_owned(),
-        run,
-    };
+    let to_dms = Letter::of(input, &own, organization_of(&dms), "submitDataSet");
     let extracting = extract(parts, text_of(input, "definition"), sending);
     let sealing = delivery::seal(parts, context, &announced, &to_dms, &mut files);
     let ((_, sent), sealed) = tokio::try_join!(extracting, sealing)?;
@@ -164,9 +150,7 @@ impl SendStep for SendSubmitDataSet {
         context: &mut StepContext<'_, '_>,
         result: &Result<(), DeliveryFailure>,
     ) -> Result<(), StepError> {
-        if let Err(error) = result {
-            failure::set(context, failure::NOT_REACHED, &error.text);
-        }
+        failure::unless_delivered(context, result);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::site::text_of;
 use super::{Parts, kept, limits};
 use crate::step::{StepContext, StepError, WorkError};
 use crate::terms;
@@ -70,6 +71,17 @@ pub(super) struct Opened<'o> {
 // === impl Letter ===
 
 impl Letter {
+    /// In the run and project that the input of a work step names.
+    pub(super) fn of(input: &Value, sender: &str, recipient: &str, purpose: &str) -> Self {
+        Self {
+            sender: sender.to_owned(),
+            recipient: recipient.to_owned(),
+            project: text_of(input, "project").to_owned(),
+            purpose: purpose.to_owned(),
+            run: text_of(input, "run").to_owned(),
+        }
+    }
+
     pub(super) fn binding(&self) -> Binding<'_> {
         Binding {
             sender: &self.sender,

@@ -13,8 +13,8 @@ use super::delivery::{self, Letter, PartWriter};
 use super::extract::{Taker, extract};
 use super::parties::{self, address_of, organization_of};
 use super::rows::{self, FilterRow};
-use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of, with};
-use super::{Parts, announcement, failure, inputs, person, request};
+use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of};
+use super::{Parts, announcement, failure, inputs, kept, person, request};
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, StepContext, StepError, WorkError, WorkStep};
 use crate::work::WorkContext;
@@ -28,8 +28,8 @@ impl WorkStep for Encode {
         let key = inputs::text(start, "linkage-key").unwrap_or_default();
         let parameters = inputs::text(start, "linkage-parameters").unwrap_or_default();
         let definition = context.variable("definitionText").unwrap_or_default();
-        let input = with(order(context)?, "definition", definition);
-        Ok(with(with(input, "key", key.into()), "parameters", parameters.into()))
+        let input = kept::with(order(context)?, "definition", definition);
+        Ok(kept::with(kept::with(input, "key", key), "parameters", parameters))
     }
 
     fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {
@@ -65,13 +65,7 @@ async fn encode(parts: &Parts, input: &Value, context: &WorkContext) -> Result<V
     let own = context.node().organization_identifier.clone();
     let (portal, ttp) =
         (input.get("portal").cloned().unwrap_or_default(), input.get("ttp").cloned().unwrap_or_default());
-    let letter = |sender: &str, recipient: &str, purpose: &str| Letter {
-        sender: sender.to_owned(),
-        recipient: recipient.to_owned(),
-        project: text_of(input, "project").to_owned(),
-        purpose: purpose.to_owned(),
-        run: text_of(input, "run").to_owned(),
-    };
+    let letter = |sender: &str, recipient: &str, purpose: &str| Letter::of(input, sender, recipient, purpose);
     let key = open_key(parts, text_of(input, "key"), &letter(organization_of(&portal), &own, request::KEY_PURPOSE))?;
     let announced = announcement::fetch(parts, organization_of(&ttp), address_of(&ttp)).await?;
     let parameters = ParameterSet::named(text_of(input, "parameters"))
@@ -133,9 +127,7 @@ impl SendStep for SendSubmitLinkage {
         context: &mut StepContext<'_, '_>,
         result: &Result<(), DeliveryFailure>,
     ) -> Result<(), StepError> {
-        if let Err(error) = result {
-            failure::set(context, failure::NOT_REACHED, &error.text);
-        }
+        failure::unless_delivered(context, result);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use fhir::Object;
 use serde_json::{Value, json};
 
 use super::{inputs, limits};
+use crate::outbox::DeliveryFailure;
 use crate::step::{ServiceStep, StepContext, StepError, WorkError};
 use crate::task;
 use crate::work::WorkContext;
@@ -106,6 +107,13 @@ pub(super) fn set(context: &mut StepContext<'_, '_>, code: &str, text: &str) {
     if code_of(context).is_none() {
         context.set(FAILURE, known(code));
         context.set(FAILURE_TEXT, text);
+    }
+}
+
+/// Notes that a partner was not reached, if that is what came of a message.
+pub(super) fn unless_delivered(context: &mut StepContext<'_, '_>, result: &Result<(), DeliveryFailure>) {
+    if let Err(error) = result {
+        set(context, NOT_REACHED, &error.text);
     }
 }
 

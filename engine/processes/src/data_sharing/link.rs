@@ -186,13 +186,7 @@ async fn link(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let own = context.node().organization_identifier.clone();
     let parameters = ParameterSet::named(&text("parameters"))
         .ok_or_else(|| WorkError::failed("the linkage parameters are not known here"))?;
-    let letter = |sender: &str, recipient: &str, purpose: &str| Letter {
-        sender: sender.to_owned(),
-        recipient: recipient.to_owned(),
-        project: text("project"),
-        purpose: purpose.to_owned(),
-        run: text("run"),
-    };
+    let letter = |sender: &str, recipient: &str, purpose: &str| Letter::of(input, sender, recipient, purpose);
     let mut results = serde_json::Map::new();
     let mut submitted = Vec::new();
     for entry in input.get("sites").and_then(Value::as_array).into_iter().flatten() {

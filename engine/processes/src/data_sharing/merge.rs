@@ -184,13 +184,7 @@ struct Merged {
 async fn merge(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let own = context.node().organization_identifier.clone();
-    let letter = |sender: &str, purpose: &str| Letter {
-        sender: sender.to_owned(),
-        recipient: own.clone(),
-        project: text("project"),
-        purpose: purpose.to_owned(),
-        run: text("run"),
-    };
+    let letter = |sender: &str, purpose: &str| Letter::of(input, sender, &own, purpose);
     let ttp = input.get("ttp").cloned().unwrap_or_default();
     let from_ttp = letter(organization_of(&ttp), "pseudonymMap");
     let map = delivery::open(parts, address_of(&ttp), &text("map"), from_ttp).await?;

@@ -157,16 +157,10 @@ pub(super) fn provide(context: &mut StepContext<'_, '_>, record: Value, sealed: 
 }
 
 async fn seal(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
-    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let portal = input.get("portal").cloned().unwrap_or_default();
     let announced = announcement::fetch(parts, organization_of(&portal), address_of(&portal)).await?;
-    let letter = Letter {
-        sender: context.node().organization_identifier.clone(),
-        recipient: organization_of(&portal).to_owned(),
-        project: text("project"),
-        purpose: "dataSetProvided".to_owned(),
-        run: text("run"),
-    };
+    let own = &context.node().organization_identifier;
+    let letter = Letter::of(input, own, organization_of(&portal), "dataSetProvided");
     let (sender, mut files) = mpsc::channel(limits::PARTS_AHEAD);
     let named = input.get("files").and_then(Value::as_array).cloned().unwrap_or_default();
     let reading = async move {
@@ -214,8 +208,8 @@ impl SendStep for SendDataSetProvided {
     ) -> Result<(), StepError> {
         if let Err(error) = result {
             tracing::warn!(error = error.text, "the portal could not be told of the data set");
-            failure::set(context, failure::NOT_REACHED, &error.text);
         }
+        failure::unless_delivered(context, result);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::delivery::{self, Letter, NDJSON};
 use super::kept::{self, Kept};
 use super::link::Naming;
 use super::parties::{self, Network, address_of, entries, failed, organization_of};
+use super::site::text_of;
 use super::{Parts, announcement, failure, inputs, limits, time_limits};
 use crate::feasibility::id_at;
 use crate::outbox::DeliveryFailure;
@@ -145,7 +146,6 @@ impl WorkStep for PrepareKeys {
 
     fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {
         Box::pin(async move {
-            let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let key = Key::random().map_err(|error| WorkError::retry(error.to_string()))?;
             let mut sites = Vec::new();
             for site in input.get("sites").and_then(Value::as_array).into_iter().flatten() {
@@ -157,13 +157,7 @@ impl WorkStep for PrepareKeys {
                     }
                     announced => announced,
                 };
-                let letter = Letter {
-                    sender: context.node().organization_identifier.clone(),
-                    recipient: organization.to_owned(),
-                    project: text("project"),
-                    purpose: KEY_PURPOSE.to_owned(),
-                    run: text("run"),
-                };
+                let letter = Letter::of(input, &context.node().organization_identifier, organization, KEY_PURPOSE);
                 match announced.and_then(|announced| delivery::sealed(&announced, &letter, key.secret_bytes())) {
                     Ok(sealed) => sites.push(json!({ "site": site, "key": STANDARD.encode(sealed) })),
                     Err(error) => {
@@ -360,16 +354,9 @@ pub(super) async fn receive(
     purpose: &str,
     context: &WorkContext,
 ) -> Result<Value, WorkError> {
-    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let dms = input.get("dms").cloned().unwrap_or_default();
-    let letter = Letter {
-        sender: organization_of(&dms).to_owned(),
-        recipient: context.node().organization_identifier.clone(),
-        project: text("project"),
-        purpose: purpose.to_owned(),
-        run: text("run"),
-    };
-    let mut opened = delivery::open(parts, address_of(&dms), &text("delivery"), letter).await?;
+    let letter = Letter::of(input, organization_of(&dms), &context.node().organization_identifier, purpose);
+    let mut opened = delivery::open(parts, address_of(&dms), text_of(input, "delivery"), letter).await?;
     let mut files = Vec::new();
     for place in 0..opened.manifest.parts.len() {
         let id = uuid::Uuid::new_v4().to_string();

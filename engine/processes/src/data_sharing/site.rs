@@ -79,20 +79,13 @@ pub(super) fn text_of<'v>(input: &'v Value, name: &str) -> &'v str {
     input.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-pub(super) fn with(mut input: Value, name: &str, value: Value) -> Value {
-    if let Some(members) = input.as_object_mut() {
-        members.insert(name.to_owned(), value);
-    }
-    input
-}
-
 /// Fetches the definition and counts what it would give out.
 pub(super) struct Preview(pub(super) Parts);
 
 impl WorkStep for Preview {
     fn prepare(&self, context: &mut StepContext<'_, '_>) -> Result<Value, StepError> {
         let url = inputs::text(context.start_task()?, "definition").unwrap_or_default();
-        Ok(with(order(context)?, "definition", url.into()))
+        Ok(kept::with(order(context)?, "definition", url))
     }
 
     fn work<'a>(&'a self, input: &'a Value, context: WorkContext) -> BoxFuture<'a, Result<Value, WorkError>> {

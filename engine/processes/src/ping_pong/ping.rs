@@ -25,21 +25,25 @@ fn of_target(name: &str, correlation_key: &str) -> String {
     format!("{name}_{correlation_key}")
 }
 
+/// Reference to the endpoint of this node, by its identifier.
+pub(super) fn own_endpoint(context: &StepContext<'_, '_>) -> Object {
+    let own = Object::new()
+        .with("system", terms::ENDPOINT_IDENTIFIER)
+        .with("value", context.node().endpoint_identifier.as_str());
+    Object::new().with("type", "Endpoint").with("identifier", own)
+}
+
 /// Gives the event-based gateway of a branch the correlation key of its target.
 pub(super) struct SendPing;
 
 impl SendStep for SendPing {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
-        let own = Object::new()
-            .with("system", terms::ENDPOINT_IDENTIFIER)
-            .with("value", context.node().endpoint_identifier.as_str());
-        let reference = Object::new().with("type", "Endpoint").with("identifier", own);
         Ok(Message {
             organization_identifier: target_member(context, "organizationIdentifierValue")?,
             endpoint_identifier: target_member(context, "endpointIdentifierValue")?,
             endpoint_url: target_member(context, "endpointUrl")?,
             correlation_key: Some(target_member(context, "correlationKey")?),
-            inputs: vec![task::parameter(PING, "endpoint-identifier").with("valueReference", reference)],
+            inputs: vec![task::parameter(PING, "endpoint-identifier").with("valueReference", own_endpoint(context))],
         })
     }
 

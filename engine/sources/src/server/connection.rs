@@ -76,7 +76,8 @@ impl Connection {
     /// The path below the base URL of an address that the server named. Elsewhere is refused, not followed.
     pub(super) fn below<'u>(&self, url: &'u str) -> Result<&'u str, SourceError> {
         let path = url.strip_prefix(self.url.as_str()).and_then(|rest| rest.strip_prefix('/'));
-        path.ok_or_else(|| self.wrong("it leads to an address that is not below its base URL"))
+        path.filter(|path| !climbs(path))
+            .ok_or_else(|| self.wrong("it leads to an address that is not below its base URL"))
     }
 
     pub(super) fn wrong(&self, reason: impl Into<String>) -> SourceError {
@@ -84,9 +85,33 @@ impl Connection {
     }
 }
 
+/// Whether a path has dot segments (RFC 3986, 5.2.4), plain or encoded, by which a server may leave the base URL.
+fn climbs(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let plain = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    plain.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+}
+
 fn with<'a>(request: Request<'a>, authorization: Option<String>) -> Request<'a> {
     match authorization {
         Some(value) => request.with_header(AUTHORIZATION, value),
         None => request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::climbs;
+
+    #[test]
+    fn dot_segments_in_any_spelling_climb() {
+        for path in
+            ["..", "../admin", "a/../b", "a/./b", "%2E%2e/a", "a%2f..%2Fb", "a\\..\\b", "a/.%2e", "./", "..?x=1"]
+        {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["", "Patient?_page=2", "Patient/.../x", "a..b/c", "async/1?next=../x", "Patient#/../"] {
+            assert!(!climbs(path), "{path}");
+        }
     }
 }

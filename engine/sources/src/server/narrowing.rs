@@ -2,6 +2,8 @@
 //!
 //! Every resource that comes back is looked at here again, so a server that ignores a parameter only costs time.
 
+use ::client::escape;
+
 use super::matching::Check;
 use crate::folder::extract;
 use crate::limits;
@@ -109,18 +111,6 @@ fn add_elements(resource_type: &str, check: &Check, names: &mut Vec<String>) -> 
         Check::CodeOf { .. } | Check::Quantity { .. } => None,
         Check::AnyOf(checks) => checks.iter().try_for_each(|check| add_elements(resource_type, check, names)),
     }
-}
-
-/// FHIR's escapes in search values.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\\' | '|' | ',' | '$') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -54,9 +54,7 @@ impl SendStep for SendReidentificationRequest {
         context: &mut StepContext<'_, '_>,
         result: &Result<(), DeliveryFailure>,
     ) -> Result<(), StepError> {
-        if let Err(error) = result {
-            failure::set(context, failure::NOT_REACHED, &error.text);
-        }
+        failure::unless_delivered(context, result);
         Ok(())
     }
 }

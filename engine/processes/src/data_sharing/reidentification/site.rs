@@ -78,13 +78,8 @@ impl WorkStep for FindPatient {
 
 async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
     let ttp = input.get("asker").cloned().unwrap_or_default();
-    let letter = Letter {
-        sender: organization_of(&ttp).to_owned(),
-        recipient: context.node().organization_identifier.clone(),
-        project: text_of(input, "project").to_owned(),
-        purpose: "reidentificationOrder".to_owned(),
-        run: text_of(input, "run").to_owned(),
-    };
+    let own = &context.node().organization_identifier;
+    let letter = Letter::of(input, organization_of(&ttp), own, "reidentificationOrder");
     let order = delivery::open(parts, address_of(&ttp), text_of(input, "delivery"), letter).await?;
     let wanted: Vec<IdRow> = rows::read(&order.lines().await?)?;
     let [IdRow { id: wanted }] = wanted.as_slice() else {

@@ -83,18 +83,13 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
         return Err(failure::refused(failure::NOT_KEPT, "the table of this run is not kept any more"));
     }
     let table: Vec<PseudonymRow> = rows::read(&kept::lines(context, text_of(input, "table")).await?)?;
+    let own = &context.node().organization_identifier;
     let mut found = Map::new();
     for row in table.into_iter().filter(|row| row.pseudonym == text_of(input, "pseudonym")) {
         let mut sites = input.get("sites").and_then(Value::as_array).into_iter().flatten();
         let Some(site) = sites.find(|site| organization_of(site) == row.site) else { continue };
         let announced = announcement::fetch(parts, &row.site, address_of(site)).await?;
-        let letter = Letter {
-            sender: context.node().organization_identifier.clone(),
-            recipient: row.site.clone(),
-            project: text_of(input, "project").to_owned(),
-            purpose: "reidentificationOrder".to_owned(),
-            run: text_of(input, "run").to_owned(),
-        };
+        let letter = Letter::of(input, own, &row.site, "reidentificationOrder");
         let sealed = seal_rows(parts, context, &announced, &letter, "person", vec![IdRow { id: row.id }]).await?;
         found.insert(row.site, sealed);
     }

@@ -132,7 +132,7 @@ async fn revise(parts: &Parts, input: &Value, context: &WorkContext) -> Result<V
     }
     let portal = input.get("portal").cloned().unwrap_or_default();
     let announced = announcement::fetch(parts, organization_of(&portal), address_of(&portal)).await?;
-    let letter = letter(input, &context.node().organization_identifier, organization_of(&portal), "dataSetRevised");
+    let letter = Letter::of(input, &context.node().organization_identifier, organization_of(&portal), "dataSetRevised");
     let revision = Revision { number: revision_of(input) + 1, withdrawn: all.len() as u64 };
     let seal = delivery::seal_revision(parts, context, &announced, &letter, Some(revision), &mut sealing);
     let (revised, sealed) = tokio::try_join!(make, seal)?;
@@ -147,20 +147,10 @@ fn is_list_of_withdrawn(name: &str) -> bool {
     name.split_once('/').is_some_and(|(_, file)| file == WITHDRAWN_FILE)
 }
 
-fn letter(input: &Value, sender: &str, recipient: &str, purpose: &str) -> Letter {
-    Letter {
-        sender: sender.to_owned(),
-        recipient: recipient.to_owned(),
-        project: text_of(input, "project").to_owned(),
-        purpose: purpose.to_owned(),
-        run: text_of(input, "run").to_owned(),
-    }
-}
-
 /// The pseudonyms that the trusted third party names.
 async fn ordered(parts: &Parts, input: &Value, context: &WorkContext) -> Result<BTreeSet<String>, WorkError> {
     let ttp = input.get("ttp").cloned().unwrap_or_default();
-    let from_ttp = letter(input, organization_of(&ttp), &context.node().organization_identifier, "withdrawalOrder");
+    let from_ttp = Letter::of(input, organization_of(&ttp), &context.node().organization_identifier, "withdrawalOrder");
     let order = delivery::open(parts, address_of(&ttp), text_of(input, "delivery"), from_ttp).await?;
     let rows: Vec<PersonRow> = rows::read(&order.lines().await?)?;
     Ok(rows.into_iter().map(|row| row.pseudonym).collect())

@@ -96,13 +96,8 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let persons = withdrawn.len();
     let target = input.get("target").cloned().unwrap_or_default();
     let announced = announcement::fetch(parts, organization_of(&target), address_of(&target)).await?;
-    let letter = Letter {
-        sender: context.node().organization_identifier.clone(),
-        recipient: organization_of(&target).to_owned(),
-        project: text_of(input, "project").to_owned(),
-        purpose: "withdrawalNotice".to_owned(),
-        run: text_of(input, "run").to_owned(),
-    };
+    let own = &context.node().organization_identifier;
+    let letter = Letter::of(input, own, organization_of(&target), "withdrawalNotice");
     let sealed = seal_rows(parts, context, &announced, &letter, "withdrawn", withdrawn).await?;
     let remaining = rows::print_all(&remaining)?;
     let remaining = delivery::upload(context, context.new_id(), remaining.as_bytes()).await?;

@@ -85,13 +85,7 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let own = context.node().organization_identifier.clone();
     let (asker, target) =
         (input.get("asker").cloned().unwrap_or_default(), input.get("target").cloned().unwrap_or_default());
-    let letter = |sender: &str, recipient: &str, purpose: &str| Letter {
-        sender: sender.to_owned(),
-        recipient: recipient.to_owned(),
-        project: text_of(input, "project").to_owned(),
-        purpose: purpose.to_owned(),
-        run: text_of(input, "run").to_owned(),
-    };
+    let letter = |sender: &str, recipient: &str, purpose: &str| Letter::of(input, sender, recipient, purpose);
     let from_site = letter(organization_of(&asker), &own, "withdrawalNotice");
     let notice = delivery::open(parts, address_of(&asker), text_of(input, "delivery"), from_site).await?;
     let told: Vec<IdRow> = rows::read(&notice.lines().await?)?;

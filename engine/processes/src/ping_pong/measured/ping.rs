@@ -3,14 +3,14 @@
 use fhir::Object;
 use serde_json::Value;
 
-use super::super::ping::target_member;
+use super::super::ping::{own_endpoint, target_member};
 use super::super::{PING, status_of};
 use super::resource::{DOWNLOAD_ERROR, DOWNLOADED, reference, transfer};
 use super::transfer::{Outcome, Transfer, errors_in, send_error};
 use super::{SIZE, SIZE_VARIABLE, STATUS, TIMEOUT, correlation_key, decimal, integer, of_target, parameter};
 use crate::outbox::{DeliveryFailure, FailureKind};
 use crate::step::{Message, SendStep, ServiceStep, StepContext, StepError};
-use crate::{task, terms};
+use crate::task;
 
 const DEFAULT_TIMEOUT: &str = "PT30S";
 const ERROR: &str = "errorMessage";
@@ -66,11 +66,7 @@ pub(super) struct SendPing;
 
 impl SendStep for SendPing {
     fn message(&self, context: &mut StepContext<'_, '_>) -> Result<Message, StepError> {
-        let own = Object::new()
-            .with("system", terms::ENDPOINT_IDENTIFIER)
-            .with("value", context.node().endpoint_identifier.as_str());
-        let endpoint = Object::new().with("type", "Endpoint").with("identifier", own);
-        let mut inputs = vec![parameter("endpoint-identifier").with("valueReference", endpoint)];
+        let mut inputs = vec![parameter("endpoint-identifier").with("valueReference", own_endpoint(context))];
         inputs.extend(reference(context));
         inputs.push(decimal(SIZE, integer(context, SIZE_VARIABLE).unwrap_or(-1)));
         to_target(context, Some(correlation_key(context)?), inputs)
