@@ -14,10 +14,20 @@ mod files;
 mod profile;
 mod proof;
 
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 pub use profile::{Access, Network, Profile};
 pub use proof::{Attempt, Outcome, Tried, prove};
+
+/// How long threads that have ended may stay in the list of the kernel.
+const ENDING_THREADS: Duration = Duration::from_secs(2);
+
+/// Between two looks at that list.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// How much of one layer is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +73,9 @@ pub enum ConfineError {
     /// Threads that run already would stay free.
     #[error("{0} threads run already and would not be confined")]
     Threads(usize),
+    /// Nobody knows whether other threads run.
+    #[error("the threads of this process cannot be counted in /proc/self/task: {0}")]
+    Uncounted(String),
     /// The kernel refused the rules.
     #[error("the kernel refused the confinement: {0}")]
     Kernel(String),
@@ -77,6 +90,7 @@ impl ConfineError {
                 "use Linux 5.19 or newer with Landlock and seccomp (in /sys/kernel/security/lsm), or write sandbox = \"best-effort\" and confine the processes from outside"
             }
             Self::Path { .. } => "make the folder accessible for the user of this program",
+            Self::Uncounted(_) => "mount /proc for this program, at least with its own processes (ProcSubset=pid)",
             Self::Threads(_) => "report this",
         }
     }
@@ -110,11 +124,21 @@ impl Confinement {
 /// Confines the calling process, which must have only this thread. With `required` an incomplete confinement is an error;
 /// what could be applied stays applied, so the process must end.
 pub fn enter(profile: &Profile, required: bool) -> Result<Confinement, ConfineError> {
-    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(0);
-    if threads > 1 {
-        return Err(ConfineError::Threads(threads));
-    }
+    wait_until_alone(|| Ok(std::fs::read_dir("/proc/self/task")?.count()))?;
     demand(apply(profile)?, required)
+}
+
+/// A thread that was joined, such as that of [`probe`], is still listed for a moment.
+fn wait_until_alone(mut count: impl FnMut() -> io::Result<usize>) -> Result<(), ConfineError> {
+    let deadline = Instant::now() + ENDING_THREADS;
+    loop {
+        match count() {
+            Ok(1) => return Ok(()),
+            Ok(2..) if Instant::now() < deadline => thread::sleep(LOOK),
+            Ok(threads) => return Err(ConfineError::Threads(threads)),
+            Err(error) => return Err(ConfineError::Uncounted(error.to_string())),
+        }
+    }
 }
 
 /// Tries the confinement in a thread of its own, which ends; the process stays as it is. Folders that a start would make
@@ -145,7 +169,7 @@ fn apply(profile: &Profile) -> Result<Confinement, ConfineError> {
 }
 
 fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, ConfineError> + Send) -> Result<T, ConfineError> {
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope
             .spawn(work)
             .join()

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Access, Attempt, Layer, Network, Outcome, Profile, probe, prove};
+use super::{Access, Attempt, ConfineError, Layer, Network, Outcome, Profile, probe, prove, wait_until_alone};
 
 fn outcomes(profile: &Profile, attempts: &[Attempt]) -> Vec<(String, Outcome, Outcome)> {
     let (confinement, tried) = prove(profile, attempts).unwrap();
@@ -107,4 +107,14 @@ fn a_key_beside_the_key_of_another_is_granted_alone() {
     assert_eq!(granted(Path::new("/node/key.pem"), &[]), "/node/key.pem");
     assert_eq!(granted(Path::new("/etc/ssl/key.pem"), &[]), "/etc/ssl/key.pem");
     assert_eq!(granted(Path::new("/node/../etc/key.pem"), &[]), "/node/../etc/key.pem");
+}
+
+#[test]
+fn a_thread_that_ends_is_awaited_and_one_that_stays_is_an_error() {
+    let mut counts = [3, 2, 1].into_iter();
+    assert!(wait_until_alone(|| Ok(counts.next().unwrap())).is_ok(), "threads that were joined leave the list");
+    assert!(matches!(wait_until_alone(|| Ok(2)), Err(ConfineError::Threads(2))));
+    let unreadable = || Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    assert!(matches!(wait_until_alone(unreadable), Err(ConfineError::Uncounted(_))), "not to know is no permission");
+    assert!(matches!(wait_until_alone(|| Ok(0)), Err(ConfineError::Threads(0))), "a list without this thread is none");
 }
