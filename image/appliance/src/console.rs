@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::configuration;
+use crate::ended;
 use crate::limits::CONSOLE_PERIOD;
 use crate::problem::{self, STATE, shorten};
 use crate::readiness::{Readiness, readiness};
@@ -20,6 +21,9 @@ pub(crate) fn run() {
     let mut quiet = 0_u32;
     loop {
         let readiness = readiness();
+        if readiness == Readiness::Ready {
+            ended::forget(Path::new(STATE));
+        }
         let text = screen(&readiness);
         // Whoever attaches a screen late, or saw it scroll away, gets the state again.
         quiet += 1;
@@ -106,7 +110,7 @@ pub(crate) fn show(text: &str) {
         let written = fs::OpenOptions::new()
             .write(true)
             .open(format!("/dev/{name}"))
-            .and_then(|mut console| console.write_all(text.replace('\n', "\r\n").as_bytes()));
+            .and_then(|mut console| console.write_all(text.as_bytes()));
         if let Err(error) = written {
             eprintln!("console {name}: {error}");
         }

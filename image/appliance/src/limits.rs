@@ -18,6 +18,8 @@ pub(crate) const DEVICES: Duration = Duration::from_secs(20);
 pub(crate) const PROGRAM: Duration = Duration::from_secs(180);
 /// Longest text of a problem, and of what a program says; the console is a screen.
 pub(crate) const TEXT_BYTES: usize = 4096;
+/// How many lines of what a program said before it ended are shown.
+pub(crate) const LAST_WORDS: usize = 12;
 /// How often the console looks.
 pub(crate) const CONSOLE_PERIOD: Duration = Duration::from_secs(3);
 /// Longest answer of the node's readiness.

@@ -10,6 +10,9 @@ use crate::limits::TEXT_BYTES;
 /// State of this boot.
 pub(crate) const STATE: &str = "/run/schleuse-appliance";
 
+/// Where they are, below the state.
+pub(crate) const FOLDER: &str = "problems";
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -18,7 +21,7 @@ pub(crate) struct Problem {
 }
 
 fn folder(state: &Path) -> PathBuf {
-    state.join("problems")
+    state.join(FOLDER)
 }
 
 /// Records a problem, under the name of the part that found it. It is also said at once, for the journal.

@@ -27,11 +27,19 @@ pub(crate) fn readiness() -> Readiness {
     match ask() {
         Ok(answer) => match answer.split_once("\r\n\r\n") {
             Some((head, _)) if head.starts_with("HTTP/1.1 200") => Readiness::Ready,
-            Some((_, body)) => Readiness::NotReady(body.to_owned()),
+            Some((_, body)) => Readiness::NotReady(reasons(body)),
             None => Readiness::NotReady("the gateway gives no answer".to_owned()),
         },
         Err(_) => Readiness::NotReady("starting".to_owned()),
     }
+}
+
+/// The reasons in plain words; an answer of another form is shown as it is.
+fn reasons(body: &str) -> String {
+    let answer: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let listed = answer.as_ref().and_then(|answer| answer.get("reasons")?.as_array());
+    let texts: Option<Vec<&str>> = listed.and_then(|listed| listed.iter().map(serde_json::Value::as_str).collect());
+    texts.filter(|texts| !texts.is_empty()).map_or_else(|| body.to_owned(), |texts| texts.join("; "))
 }
 
 fn ask() -> io::Result<String> {
@@ -43,4 +51,20 @@ fn ask() -> io::Result<String> {
     let mut answer = Vec::new();
     stream.take(READY_BYTES).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reasons;
+
+    #[test]
+    fn reasons_are_shown_in_plain_words() {
+        assert_eq!(
+            reasons(r#"{"ready":false,"reasons":["engine is not connected","no allow-list yet"]}"#),
+            "engine is not connected; no allow-list yet"
+        );
+        for body in ["", "none", "{}", r#"{"reasons":[]}"#, r#"{"reasons":[1]}"#, r#"{"reasons":"x"}"#] {
+            assert_eq!(reasons(body), body);
+        }
+    }
 }

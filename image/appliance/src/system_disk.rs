@@ -78,16 +78,25 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// The partition that this machine was started from; `None` where firmware and boot loader had no part in it, as when a
-    /// hypervisor starts the kernel itself.
+    /// The partition that this machine was started from, to change it; `None` where firmware and boot loader had no part in
+    /// it, as when a hypervisor starts the kernel itself.
     pub(crate) fn open() -> io::Result<Option<Self>> {
+        Self::mount(MountFlags::empty())
+    }
+
+    /// The same, only to look: nothing that goes wrong then can harm it.
+    pub(crate) fn look() -> io::Result<Option<Self>> {
+        Self::mount(MountFlags::RDONLY)
+    }
+
+    fn mount(access: MountFlags) -> io::Result<Option<Self>> {
         if !fs::exists("/sys/firmware/efi")? || !fs::exists(PARTITION)? {
             return Ok(None);
         }
         let mounted = Path::new(STATE).join("system-disk");
         fs::create_dir_all(&mounted)?;
         let safe = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount(PARTITION, &mounted, "vfat", safe, Some(c"umask=0077"))?;
+        mount(PARTITION, &mounted, "vfat", safe | access, Some(c"umask=0077"))?;
         Ok(Some(Self { folder: mounted.join(FOLDER), mounted: Some(mounted) }))
     }
 

@@ -141,7 +141,7 @@ pub(crate) fn bring_in(configuration: Option<&Path>) -> Result<Option<Version>, 
 
 /// Without an update at hand: whether the last one failed is still worth saying.
 fn told_of_failure() -> Result<Option<Version>, UpdateError> {
-    let Some(versions) = Versions::open().map_err(UpdateError::Disk)? else { return Ok(None) };
+    let Some(versions) = Versions::look().map_err(UpdateError::Disk)? else { return Ok(None) };
     let all = versions.all().map_err(UpdateError::Disk)?;
     match all.into_iter().find(super::system_disk::Entry::is_bad) {
         Some(bad) => Err(UpdateError::Failed(bad.version)),
