@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::configuration;
 use crate::ended;
+use crate::firmware::verified;
 use crate::limits::CONSOLE_PERIOD;
 use crate::problem::{self, STATE, shorten};
 use crate::readiness::{Readiness, readiness};
@@ -78,10 +79,8 @@ fn thumbprint() -> Option<String> {
 
 /// What vouches for the programs that run.
 fn trust() -> &'static str {
-    let secure_boot = fs::read("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
-        .is_ok_and(|bytes| bytes.last() == Some(&1));
     let tpm = fs::exists("/dev/tpmrm0").unwrap_or(false);
-    match (secure_boot, tpm) {
+    match (verified(), tpm) {
         (true, true) => "the firmware verified the signature of the image (Secure Boot); TPM present",
         (true, false) => "the firmware verified the signature of the image (Secure Boot); no TPM",
         (false, true) => "nobody verified the image: Secure Boot is off; TPM present",

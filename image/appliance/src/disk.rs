@@ -9,13 +9,18 @@ use std::path::Path;
 use rustix::mount::{MountFlags, mount};
 
 use crate::bundle::DISK_KEY;
-use crate::limits::{BLANK_BYTES, DATA_DISK_BYTES, DEVICES};
+use crate::firmware::verified;
+use crate::limits::{BLANK_BYTES, DATA_DISK_BYTES, DEVICES, HEADER_BYTES};
 use crate::problem::{self, STATE};
 use crate::program::{self, ProgramError};
 use crate::source::{self, ConfigurationDisk, SourceError};
 
 const PARTITION: &str = "/dev/disk/by-partlabel/schleuse-data";
 const NAME: &str = "schleuse-data";
+/// By which key measurements of the running system are signed; the boot stub brings it along.
+const SIGNED_BY: &str = "/run/systemd/tpm2-pcr-public-key.pem";
+/// How the header of a disk names a key that a TPM keeps.
+const TOKEN: &[u8] = b"\"systemd-tpm2\"";
 const MAPPED: &str = "/dev/mapper/schleuse-data";
 /// Where the recovery key of a new disk waits for `provision`.
 pub(crate) const RECOVERY_KEY: &str = "/run/schleuse-appliance/recovery-key";
@@ -106,6 +111,12 @@ fn open() -> Result<(), DiskError> {
         if key.is_none() {
             recovery_key()?;
         }
+    } else if tpm && key.is_some() && is_bound(Path::new(PARTITION)).map_err(DiskError::Look)? {
+        // The TPM first: the recovery key may only have been left on the configuration disk.
+        if attach(None).is_err() {
+            attach(key)?;
+            rebind(key);
+        }
     } else {
         attach(key)?;
     }
@@ -153,7 +164,8 @@ fn make(disk: &str, key: Option<&str>) -> Result<(), DiskError> {
             arguments.extend(["--definitions=/usr/lib/schleuse/data-disk/key", &key_file]);
         }
         None => {
-            arguments.extend(["--definitions=/usr/lib/schleuse/data-disk/tpm", "--tpm2-device=auto", "--tpm2-pcrs="]);
+            arguments.push("--definitions=/usr/lib/schleuse/data-disk/tpm");
+            arguments.extend(binding());
         }
     }
     arguments.push(disk);
@@ -168,6 +180,41 @@ fn attach(key: Option<&str>) -> Result<(), DiskError> {
     program::run("/usr/lib/systemd/systemd-cryptsetup", &["attach", NAME, PARTITION, key.unwrap_or("-"), options])
         .map(drop)
         .map_err(DiskError::Open)
+}
+
+/// To what the TPM gives the key: to systems whose measurement our builder has signed (PCR 11), which a later version of the
+/// appliance is too; and where the firmware verifies what it starts, only under the same keys of the firmware (PCR 7), because
+/// otherwise another program could pretend to be measured so.
+fn binding() -> Vec<&'static str> {
+    let mut arguments = vec!["--tpm2-device=auto"];
+    arguments.push(if verified() { "--tpm2-pcrs=7" } else { "--tpm2-pcrs=" });
+    if fs::exists(SIGNED_BY).unwrap_or(false) {
+        arguments.extend(["--tpm2-public-key=/run/systemd/tpm2-pcr-public-key.pem", "--tpm2-public-key-pcrs=11"]);
+    }
+    arguments
+}
+
+/// Whether the disk was made with a TPM: its header names the token.
+fn is_bound(partition: &Path) -> io::Result<bool> {
+    let mut header = Vec::new();
+    fs::File::open(partition)?.take(HEADER_BYTES).read_to_end(&mut header)?;
+    Ok(header.windows(TOKEN.len()).any(|window| window == TOKEN))
+}
+
+/// Binds a disk that only its recovery key opened to the TPM of this machine, and to no other any more.
+fn rebind(key: Option<&str>) {
+    let unlock = format!("--unlock-key-file={}", key.unwrap_or_default());
+    let mut arguments = vec![unlock.as_str(), "--wipe-slot=tpm2"];
+    arguments.extend(binding());
+    arguments.push(PARTITION);
+    match program::run("/usr/bin/systemd-cryptenroll", &arguments) {
+        Ok(_) => eprintln!("the recovery key opened the data disk; it is now bound to the TPM of this machine"),
+        Err(error) => problem::report(
+            "1-disk",
+            &format!("the data disk is open, but could not be bound to the TPM of this machine: {error}"),
+            "leave the recovery key in disk-key on the configuration disk until this is gone",
+        ),
+    }
 }
 
 /// A second key of a new disk for the day on which the TPM is gone. It is shown once and kept nowhere.
@@ -243,6 +290,23 @@ mod tests {
         }
         fs::write(&path, "").unwrap();
         assert!(!is_blank(&path).unwrap());
+    }
+
+    #[test]
+    fn a_disk_of_a_tpm_is_known_by_its_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        for (content, bound) in [
+            (r#"{"tokens":{"0":{"type":"systemd-tpm2"}}}"#, true),
+            (r#"{"tokens":{"0":{"type":"systemd-recovery"}}}"#, false),
+            ("", false),
+        ] {
+            let mut header = vec![0; 4096];
+            header.extend_from_slice(content.as_bytes());
+            fs::write(&path, header).unwrap();
+            assert_eq!(is_bound(&path).unwrap(), bound, "{content}");
+        }
+        assert!(is_bound(Path::new("/nowhere")).is_err());
     }
 
     #[test]

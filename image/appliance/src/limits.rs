@@ -12,6 +12,8 @@ pub(crate) const DATA_DISK_BYTES: u64 = 512 * 1024 * 1024;
 /// How much of a disk must be zero at its beginning and end before it is called blank: tables of partitions, and the
 /// headers of file systems, encryption and volume managers.
 pub(crate) const BLANK_BYTES: u64 = 4 * 1024 * 1024;
+/// Begin of an encrypted disk in which its keys are described (LUKS2: two areas of 16 KiB, at most 4 MiB each).
+pub(crate) const HEADER_BYTES: u64 = 8 * 1024 * 1024;
 /// Longest time that devices may take to appear.
 pub(crate) const DEVICES: Duration = Duration::from_secs(20);
 /// Longest run of a program that this one starts. Making a file system on a slow disk takes longest.

@@ -9,6 +9,7 @@ mod configuration;
 mod console;
 mod disk;
 mod ended;
+mod firmware;
 mod limits;
 mod network;
 mod problem;

@@ -8,6 +8,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -22,6 +23,10 @@ const SYSTEM: &str = "/system";
 const MODULES: &str = "/modules";
 const ORDER: &str = "/modules/order";
 const INIT: &str = "/usr/lib/systemd/systemd";
+/// What the boot stub says of measurements: the signature over them, and the key of that signature.
+const MEASUREMENT: [&str; 2] = ["tpm2-pcr-signature.json", "tpm2-pcr-public-key.pem"];
+/// Longest of these files; they have a few kilobytes.
+const MEASUREMENT_BYTES: u64 = 64 * 1024;
 
 fn main() {
     let error = match start() {
@@ -59,6 +64,7 @@ fn start() -> Result<std::convert::Infallible, String> {
     for folder in ["/dev", "/sys", "/proc"] {
         mount_move(folder, format!("{SYSTEM}{folder}")).map_err(|error| format!("move {folder}: {error}"))?;
     }
+    hand_on_measurement();
     // Memory that nobody reads again; the file of the system stays, it is what is mounted.
     for gone in [MODULES, "/usr", "/.extra"] {
         let _ = fs::remove_dir_all(gone);
@@ -68,6 +74,26 @@ fn start() -> Result<std::convert::Infallible, String> {
     rustix::process::chroot(".").map_err(|error| format!("enter the root: {error}"))?;
     std::env::set_current_dir("/").map_err(|error| format!("enter the root: {error}"))?;
     Err(format!("{INIT}: {}", Command::new(INIT).env_clear().exec()))
+}
+
+/// The boot stub brings along which measurements of the TPM the builder of this system has signed. Where it does not, the
+/// data disk needs its other key.
+fn hand_on_measurement() {
+    for name in MEASUREMENT {
+        let from = Path::new("/.extra").join(name);
+        if !from.exists() {
+            continue;
+        }
+        let to = Path::new(SYSTEM).join("run/systemd");
+        let copied = fs::create_dir_all(&to).and_then(|()| {
+            let mut text = Vec::new();
+            File::open(&from)?.take(MEASUREMENT_BYTES).read_to_end(&mut text)?;
+            fs::write(to.join(name), text)
+        });
+        if let Err(error) = copied {
+            eprintln!("schleuse: {name}: {error}");
+        }
+    }
 }
 
 fn load(name: &str) -> Result<(), Errno> {
