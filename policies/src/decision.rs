@@ -41,10 +41,10 @@ pub struct Context {
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// This address; for the gateway.
+    /// This address.
     Address(IpAddr),
-    /// The gateway has judged the address; for the engine.
-    JudgedByGateway,
+    /// The engine itself; also whoever asks what holds whatever the address is.
+    Engine,
 }
 
 /// What became of a request.
@@ -165,14 +165,26 @@ pub fn shown_types(
     identity: &Identity,
     context: &Context,
 ) -> Option<Vec<ResourceType>> {
-    let may_read = |resource_type: &ResourceType| {
-        is_permitted_on_type(policy, allow_list, identity, Interaction::Read, *resource_type, context)
-    };
+    let judge = Judge { policy, allow_list, identity, context };
+    let may_read = |resource_type: &ResourceType| judge.judge_shown(*resource_type).is_ok();
     // Asked for each search; most policies narrow nobody's reading.
     if policy.rules().lets_read_everything(identity, allow_list) && !matches!(identity, Identity::Person(_)) {
         return None;
     }
     Some(ResourceType::ALL.iter().copied().filter(may_read).collect())
+}
+
+/// What stands in no answer to the identity, with the reason of each type: what [`shown_types`] leaves out.
+#[must_use]
+pub fn hidden_types(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    context: &Context,
+) -> Vec<(ResourceType, Denial)> {
+    let judge = Judge { policy, allow_list, identity, context };
+    let hidden = |resource_type: &ResourceType| Some((*resource_type, judge.judge_shown(*resource_type).err()?));
+    ResourceType::ALL.iter().filter_map(hidden).collect()
 }
 
 /// The rule that allows, and what the restrictions charge for it.
@@ -237,6 +249,8 @@ impl<'a> Judge<'a> {
         Ok(rule)
     }
 
+    /// The rules about the interaction; about one that shows a single stored resource also those about reading, so that no
+    /// way to it is left open by a rule that names another.
     fn judge_rules(
         &self,
         interaction: Interaction,
@@ -244,6 +258,22 @@ impl<'a> Judge<'a> {
         body: Body<'_>,
     ) -> Result<Grant<'a>, Denial> {
         self.judge_identity()?;
+        let mut grant = self.judge_interaction(interaction, resource_type, body)?;
+        if interaction.shows_stored() {
+            let reading = self.judge_interaction(Interaction::Read, resource_type, Body::None)?;
+            let new = |charge: &Charge| !grant.charges.iter().any(|known| known.rule == charge.rule);
+            let charges: Vec<Charge> = reading.charges.into_iter().filter(new).collect();
+            grant.charges.extend(charges);
+        }
+        Ok(grant)
+    }
+
+    fn judge_interaction(
+        &self,
+        interaction: Interaction,
+        resource_type: Option<ResourceType>,
+        body: Body<'_>,
+    ) -> Result<Grant<'a>, Denial> {
         let what = || match resource_type {
             Some(resource_type) => format!("{interaction} {resource_type}"),
             None => interaction.to_string(),
@@ -279,6 +309,11 @@ impl<'a> Judge<'a> {
             charges.extend(restriction.only.charges(&restriction.id, self.identity, context, zone));
         }
         Ok(Grant { rule, charges })
+    }
+
+    /// Whether resources of the type may stand in an answer.
+    fn judge_shown(&self, resource_type: ResourceType) -> Result<Grant<'a>, Denial> {
+        self.judge_rules(Interaction::Read, Some(resource_type), Body::None)
     }
 
     fn judge_identity(&self) -> Result<(), Denial> {

@@ -44,7 +44,7 @@ pub mod task;
 
 pub use allow_list::{AllowList, practitioner_identifier};
 pub use decision::{
-    Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head,
+    Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head, hidden_types,
     is_permitted_on_type, shown_types,
 };
 pub use identifier::{

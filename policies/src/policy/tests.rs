@@ -386,11 +386,8 @@ fn rules_are_found_by_the_index_as_by_a_walk_over_all() {
             let identity = list.identify(&thumbprint(certificate), None, &policy);
             let known = bodies.iter().map(|body| Body::Resource(body.tree()));
             for body in known.chain([Body::NotYet, Body::None]) {
-                let context = Context {
-                    now: time::OffsetDateTime::UNIX_EPOCH,
-                    origin: Origin::JudgedByGateway,
-                    body_bytes: None,
-                };
+                let context =
+                    Context { now: time::OffsetDateTime::UNIX_EPOCH, origin: Origin::Engine, body_bytes: None };
                 let question = Question {
                     identity: &identity,
                     interaction: Interaction::Create,

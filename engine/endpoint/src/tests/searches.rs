@@ -99,3 +99,23 @@ async fn attack_a14_what_a_rule_denies_to_read_is_in_no_answer() {
     assert!(after["total"].as_u64() < history["total"].as_u64());
     assert_eq!(modes(&node.get(Who::Loc, included).await.expect(200).json()), ["Organization", "Endpoint"]);
 }
+
+#[tokio::test]
+async fn attack_a14_rules_about_networks_hold_for_answers_too() {
+    let node = Node::start().await;
+    // Requests of the tests come from 192.0.2.1.
+    let of = |networks: &str| {
+        format!(
+            "[[rule]]\nid = \"no-endpoints\"\neffect = \"deny\"\nsubject = \"remote-organization\"\nmatch = {{ operations = [\"read\"], types = [\"Endpoint\"] }}\nnetworks = [\"{networks}\"]\n"
+        )
+    };
+    let endpoint = node.get(Who::Ext, "/Endpoint").await.expect(200).json()["entry"][0]["resource"]["id"].clone();
+    let version = format!("/Endpoint/{}/_history/1", endpoint.as_str().unwrap());
+    for (networks, count, status) in [("192.0.2.0/24", 0, 403), ("10.0.0.0/8", 2, 200)] {
+        node.policies.activate(std::sync::Arc::new(super::support::policy(&of(networks))));
+        assert_eq!(node.count(Who::Ext, "/Endpoint").await, count, "{networks}");
+        assert_eq!(node.count(Who::Ext, "/Endpoint/_history").await, count, "{networks}");
+        node.get(Who::Ext, &version).await.expect(status);
+        assert_eq!(node.count(Who::Loc, "/Endpoint").await, 2, "it is about others");
+    }
+}

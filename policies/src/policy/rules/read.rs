@@ -57,10 +57,6 @@ fn read_rule(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> O
     let networks = networks(table, reader);
     let effect = effect.map(|item| item.value);
     let only = read_demands(table, reader, effect, &interactions);
-    if only.count.is_some() && !networks.is_empty() {
-        let text = "decides whether is counted, but the engine that counts does not know the address";
-        reader.error(&table.span(), &table.key("networks"), text, "leave networks out, or use only.networks");
-    }
     table.string(reader, "description");
     let id = id?;
     let place = Located::of(file, &id);

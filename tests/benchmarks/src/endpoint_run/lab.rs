@@ -157,6 +157,7 @@ fn permits(directory: &Path) -> Outcome<[String; 2]> {
             correlation_id: CorrelationId::random(),
             policy_version: loaded.policy.version().to_owned(),
             snapshot_version: 0,
+            address: [127, 0, 0, 1].into(),
         };
         Ok(format!("{PERMIT_HEADER}: {}\r\n", permit.encode().during("a permit")?))
     };
