@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::interaction::{BodyKind, DsfOperation, Interaction};
 use crate::policy::Policy;
 use crate::policy::rules::{Body, Question, Rule};
-use crate::request::CanonicalRequest;
+use crate::request::{self, CanonicalRequest};
 use crate::task;
 
 pub use code::DenyCode;
@@ -187,6 +187,45 @@ pub fn hidden_types(
     ResourceType::ALL.iter().filter_map(hidden).collect()
 }
 
+/// Whether the policy allows criteria that come beside the target of a request: `If-None-Exist` and its kind in Bundles and
+/// references. They ask what a search asks, so they may ask no more.
+pub fn judge_criteria(policy: &Policy, criteria: &str) -> Result<(), Denial> {
+    let parameters = request::read_criteria(criteria)
+        .map_err(|error| Denial::new(DenyCode::Search, format!("the criteria are not readable: {error}")))?;
+    judge_parameters(policy, &parameters)
+}
+
+fn judge_parameters(policy: &Policy, parameters: &[(String, String)]) -> Result<(), Denial> {
+    let search = policy.search();
+    let limits = &policy.limits().query;
+    let refuse = |text: &str| Err(Denial::new(DenyCode::Search, text));
+    if parameters.len() > limits.search_params as usize {
+        return refuse("too many search parameters");
+    }
+    let mut includes: u32 = 0;
+    for (name, value) in parameters {
+        let name = name.as_str();
+        let allowed = match name.split_once(':').map_or(name, |(name, _)| name) {
+            "_include" => Some(&search.include_allow),
+            "_revinclude" => Some(&search.revinclude_allow),
+            _ => None,
+        };
+        if let Some(allowed) = allowed {
+            includes += 1;
+            if !allowed.iter().any(|entry| entry == "*" || entry == value) {
+                return refuse("the policy does not allow this include");
+            }
+        } else if name == "_has" || name.starts_with("_has:") {
+            if !search.has {
+                return refuse("the policy does not allow _has");
+            }
+        } else if name.contains('.') && !search.chained {
+            return refuse("the policy does not allow chained parameters");
+        }
+    }
+    if includes > limits.include_params { refuse("too many includes") } else { Ok(()) }
+}
+
 /// The rule that allows, and what the restrictions charge for it.
 struct Grant<'a> {
     rule: &'a Rule,
@@ -244,7 +283,7 @@ impl<'a> Judge<'a> {
             request.interaction(),
             Interaction::Search | Interaction::ConditionalUpdate | Interaction::ConditionalDelete
         ) {
-            self.judge_search(request)?;
+            judge_parameters(self.policy, request.query())?;
         }
         Ok(rule)
     }
@@ -336,37 +375,6 @@ impl<'a> Judge<'a> {
         } else {
             Err(Denial::new(DenyCode::Network, "the person may not come from this network"))
         }
-    }
-
-    fn judge_search(&self, request: &CanonicalRequest) -> Result<(), Denial> {
-        let search = self.policy.search();
-        let limits = &self.policy.limits().query;
-        let refuse = |text: &str| Err(Denial::new(DenyCode::Search, text));
-        if request.query().len() > limits.search_params as usize {
-            return refuse("too many search parameters");
-        }
-        let mut includes: u32 = 0;
-        for (name, value) in request.query() {
-            let name = name.as_str();
-            let allowed = match name.split_once(':').map_or(name, |(name, _)| name) {
-                "_include" => Some(&search.include_allow),
-                "_revinclude" => Some(&search.revinclude_allow),
-                _ => None,
-            };
-            if let Some(allowed) = allowed {
-                includes += 1;
-                if !allowed.iter().any(|entry| entry == "*" || entry == value) {
-                    return refuse("the policy does not allow this include");
-                }
-            } else if name == "_has" || name.starts_with("_has:") {
-                if !search.has {
-                    return refuse("the policy does not allow _has");
-                }
-            } else if name.contains('.') && !search.chained {
-                return refuse("the policy does not allow chained parameters");
-            }
-        }
-        if includes > limits.include_params { refuse("too many includes") } else { Ok(()) }
     }
 
     /// `with_authorization` is off for entries of Bundles that change what authorisation depends on: only the engine can

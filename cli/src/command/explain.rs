@@ -289,7 +289,7 @@ fn from_record(local: &Local, id: &str) -> Result<(Vec<String>, Value), ExplainE
         }
         lines.push(format!("identity: {} {}", identity.kind(), identity.name()));
         lines.extend(rule_lines(&rules));
-        if records.iter().any(|entry| entry["record"]["event"] == "permit") {
+        if records.iter().any(|entry| entry.pointer("/record/event").and_then(Value::as_str) == Some("permit")) {
             hidden = left_out(side, &identity, cell.interaction, &recorded.context);
             lines.extend(hidden.iter().map(hidden_line));
         }
