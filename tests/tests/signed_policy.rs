@@ -138,6 +138,7 @@ async fn officers_sign_activate_and_go_back_by_the_steps_of_the_guide() {
     let log = lab.dic.text("audit/gateway.log");
     assert!(log.contains("policy 4 signed by") && log.contains("CN=second"), "the audit log names the officers");
     changes_of_the_allow_list_wait_for_two_officers(&network, &lab).await;
+    officers_change_while_the_node_runs(&lab).await;
 }
 
 /// The officer's example of the guide: written, checked, compared, signed by two, activated.
@@ -352,4 +353,65 @@ async fn a_downloaded_list_waits_too(network: &Network, lab: &Lab, own: &Client)
         assert_eq!(approved.expect(0).json()["applied"], json!(applied));
     }
     assert_eq!(known().await, json!(1));
+}
+
+/// The third leaves and a stranger comes: by a policy that officers of before and of after have signed, in both processes at
+/// once, without a start. Who may edit `node.toml` makes nobody an officer of the running node.
+async fn officers_change_while_the_node_runs(lab: &Lab) {
+    let before = lab.version().await;
+    let sign =
+        |who: &str| lab.typed(&format!("schleuse policy sign DIR --certificate {who}.pem --private-key {who}.key"));
+    let settings = lab.dic.text("node.toml");
+    lab.put("node.toml", &settings.replace("required = 2", "required = 1").replace("third.pem", "stranger.pem"));
+    // The file alone changes nothing, and neither does a policy that only the new one has signed.
+    lab.reloads_to_no_effect(1.0).await;
+    let alone = sign("stranger").expect(0).out;
+    assert!(alone.contains("the officers change with it") && alone.contains("CN=third"), "{alone}");
+    assert!(lab.typed("schleuse policy activate DIR").expect(1).err.contains("of 2 signatures"));
+    assert_eq!(lab.version().await, before);
+    // Two of those before, of whom one stays.
+    sign("first").expect(0);
+    let enough = sign("second").expect(0).out;
+    assert!(enough.contains("enough"), "{enough}");
+    lab.typed("schleuse policy activate DIR").expect(0);
+    let changed = lab.version().await;
+    assert_eq!(changed.0.as_u64(), before.0.as_u64().map(|number| number + 1));
+    lab.client.get("/metadata").await.expect(200);
+    // From here on the new one suffices, in both processes, and the third is nobody.
+    lab.dic.edit("policies/pings.toml", |text| format!("{text}# reviewed by the new officer\n"));
+    assert!(sign("third").expect(1).err.contains("is no officer"));
+    sign("stranger").expect(0);
+    lab.typed("schleuse policy activate DIR").expect(0);
+    let alone = lab.version().await;
+    assert_eq!(alone.0.as_u64(), changed.0.as_u64().map(|number| number + 1));
+    lab.client.get("/metadata").await.expect(200);
+    // And after a start, of which the first policy is still the one that changed them.
+    for process in [Process::Engine, Process::Gateway] {
+        lab.dic.signal(process, Signal::KILL);
+    }
+    lab.dic.until_ready().await;
+    assert_eq!(lab.version().await, alone);
+    lost_keys_take_a_start(lab, alone).await;
+}
+
+/// The way back: without those before it takes the administrator, who starts the node.
+async fn lost_keys_take_a_start(lab: &Lab, before: (Value, Value)) {
+    lab.dic.edit("node.toml", |text| text.replace("stranger.pem", "third.pem"));
+    lab.dic.edit("policies/pings.toml", |text| format!("{text}# keys were lost\n"));
+    let sign = "schleuse policy sign DIR --officers-lost --certificate third.pem --private-key third.key";
+    assert!(!lab.typed(sign).expect(0).out.contains("the officers change with it"));
+    let said = lab.typed("schleuse policy activate DIR").expect(1).err;
+    assert!(said.contains("keeps the one before"), "{said}");
+    assert_eq!(lab.version().await, before);
+    for process in [Process::Engine, Process::Gateway] {
+        lab.dic.signal(process, Signal::KILL);
+    }
+    let number = before.0.as_u64().map(|number| number + 1);
+    until("the policy of the new officers", TIME, async || {
+        lab.dic.manage("/ready").await.filter(|(status, text)| {
+            *status == 200
+                && serde_json::from_str::<Value>(text).is_ok_and(|ready| ready["policy-number"].as_u64() == number)
+        })
+    })
+    .await;
 }
