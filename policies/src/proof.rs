@@ -86,9 +86,6 @@ pub fn prove_with(
     let space = requests();
     let mut decisions = 0;
     for caller in &callers {
-        for context in &contexts {
-            decisions += prove_answers(caller, context, decide, filter)?;
-        }
         for (row, request) in &space {
             let body = body(row, request, &caller.identity, allow_list);
             for (index, context) in contexts.iter().enumerate() {
@@ -116,6 +113,9 @@ pub fn prove_with(
                     }
                 }
             }
+        }
+        for context in &contexts {
+            decisions += prove_answers(caller, context, decide, filter)?;
         }
     }
     Ok(Proven { callers: callers.len(), requests: space.len(), contexts: contexts.len(), decisions })

@@ -304,7 +304,7 @@ fn edge_w07_a_policy_that_nobody_looks_at_is_told() {
     let days_ago = |days| move |_: &str| Some(now - time::Duration::days(days));
     let rule = |id: &str, stamp: &str| {
         format!(
-            "[[rule]]\nid = \"{id}\"\n{stamp}effect = \"deny\"\nsubject = \"any\"\nmatch = {{ operations = [\"read\"], types = [\"Basic\"] }}\n"
+            "[[rule]]\nid = \"{id}\"\n{stamp}effect = \"deny\"\nsubject = \"any\"\nmatch = {{ operations = [\"read\"], types = [\"Group\"] }}\n"
         )
     };
     let load =
