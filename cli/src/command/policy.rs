@@ -329,7 +329,7 @@ impl Candidate {
             std::fs::rename(&folder, &aside).map_err(|error| PolicyError::File(folder, error))?;
             return Err(refused);
         }
-        let in_force = self.tell_node(&by.digest).await?;
+        let in_force = self.tell_node(&by.digest, by.number).await?;
         Ok(Activated { number: by.number, digest: by.digest, officers: by.officers, in_force })
     }
 
@@ -345,7 +345,7 @@ impl Candidate {
     }
 
     /// Whether the running node obeys the policy; none if it does not run.
-    async fn tell_node(&self, digest: &str) -> Result<Option<bool>, PolicyError> {
+    async fn tell_node(&self, digest: &str, number: u64) -> Result<Option<bool>, PolicyError> {
         match Node::at(&self.directory).post::<Value>("/reload", &json!({})).await {
             Ok(_) => {}
             Err(AdminError::NotReachable { .. }) => return Ok(None),
@@ -354,7 +354,12 @@ impl Candidate {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let ready = block::ready(self.settings.management.address).await;
-            if ready.is_some_and(|ready| ready.get("policy-version").and_then(Value::as_str) == Some(digest)) {
+            // The same files may come under another number. A gateway that knows no officers yet tells none.
+            let is_it = |ready: Value| {
+                let known = ready.get("policy-number").and_then(Value::as_u64);
+                ready.get("policy-version").and_then(Value::as_str) == Some(digest) && known.is_none_or(|n| n == number)
+            };
+            if ready.is_some_and(is_it) {
                 return Ok(Some(true));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
