@@ -1,6 +1,7 @@
 //! What a node's files say, without asking the node: policy, last allow-list, audit records.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use link::Snapshot;
 use node::{Directory, Settings};
@@ -13,6 +14,8 @@ pub(crate) struct Local {
     pub(crate) policy: Policy,
     /// The gateway's last copy; none if the node never ran.
     pub(crate) allow_list: Option<AllowList>,
+    /// When the gateway wrote it.
+    pub(crate) allow_list_kept: Option<SystemTime>,
 }
 
 /// Why the files cannot be used.
@@ -42,7 +45,8 @@ impl Local {
         let policy = node::read_policy(&settings).map_err(LocalError::Findings)?;
         let policy = Policy::load(&policy.files).map_err(LocalError::Findings)?;
         let allow_list = snapshot(&directory)?.map(|snapshot| snapshot.allow_list().clone());
-        Ok(Self { directory, settings, policy, allow_list })
+        let allow_list_kept = changed(&directory.snapshot_copy());
+        Ok(Self { directory, settings, policy, allow_list, allow_list_kept })
     }
 
     /// The allow-list, without which the question has no answer.
@@ -64,6 +68,11 @@ impl Local {
 
 fn own_list(settings: &Settings) -> AllowList {
     AllowList::empty(settings.organization_identifier.clone(), settings.base_url.as_str())
+}
+
+/// When a file was written, if that can be told.
+pub(crate) fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
 }
 
 fn snapshot(directory: &Directory) -> Result<Option<Snapshot>, LocalError> {

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use endpoint::{Endpoint, PolicyHistory};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -49,6 +49,8 @@ pub(crate) struct Administration {
     base_url: String,
     /// Replaced when the certificate is renewed.
     client_certificate: Arc<ArcSwap<certs::Certificate>>,
+    /// Who is in office.
+    officers: Arc<ArcSwapOption<node::Officers>>,
     endpoint: Endpoint,
     store: Store,
     processes: Arc<Runtime>,
@@ -98,12 +100,14 @@ impl Administration {
         plug_ins: &Arc<PlugIns>,
         records: &Records,
         client_certificate: &Arc<ArcSwap<certs::Certificate>>,
+        officers: &Arc<ArcSwapOption<node::Officers>>,
         reload: mpsc::Sender<ReloadAnswer>,
     ) -> Arc<Self> {
         Arc::new(Self {
             identity: own_identity(configuration),
             base_url: configuration.settings.base_url.as_str().to_owned(),
             client_certificate: Arc::clone(client_certificate),
+            officers: Arc::clone(officers),
             endpoint: endpoint.clone(),
             store: store.clone(),
             processes: Arc::clone(processes),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use certs::Credentials;
-use node::{Directory, PolicyInForce, PolicyMemory, Settings, SignedBy};
+use node::{Directory, Officers, PolicyInForce, PolicyMemory, Settings, SignedBy};
 use policies::{Policy, Thumbprint};
 use settings::{Finding, Severity};
 use time::OffsetDateTime;
@@ -23,6 +23,8 @@ pub struct Configuration {
     pub policy: Arc<Policy>,
     /// Who signed it; none if the node has no officers.
     pub signed: Option<SignedBy>,
+    /// Who is in office with that policy.
+    pub officers: Option<Officers>,
     /// The organisation's certificate.
     pub credentials: Credentials,
     /// Its thumbprint.
@@ -45,12 +47,13 @@ impl Configuration {
         memory.remember(self.signed.as_ref()).map_err(|finding| ConfigurationError(vec![finding]))
     }
 
-    /// Reads the configuration of the node in the working directory.
-    pub fn load() -> Result<Self, ConfigurationError> {
+    /// Reads the configuration of the node in the working directory. `officers` are those in office; none at the start,
+    /// when they are those of `node.toml`.
+    pub fn load(officers: Option<&Officers>) -> Result<Self, ConfigurationError> {
         let directory = Directory::new(Path::new("."));
         let mut findings = Vec::new();
         let settings = take(&mut findings, node::load(&directory));
-        let policy = load_policy(&directory, settings.as_ref());
+        let policy = load_policy(&directory, settings.as_ref(), officers);
         let policy = match policy {
             Ok(policy) => Some(policy),
             Err(errors) => {
@@ -60,30 +63,51 @@ impl Configuration {
         };
         let credentials = settings.as_ref().and_then(|settings| load_credentials(settings, &mut findings));
         match (settings, policy, credentials) {
-            (Some(settings), Some((policy, signed)), Some((credentials, thumbprint))) => {
+            (Some(settings), Some((policy, signed, officers)), Some((credentials, thumbprint))) => {
                 findings.extend(policy.warnings().iter().cloned());
                 findings.extend(surroundings::findings(&settings, &policy, &credentials, OffsetDateTime::now_utc()));
                 if findings.iter().any(Finding::is_error) {
                     return Err(ConfigurationError(findings));
                 }
                 let policy = Arc::new(policy);
-                Ok(Self { settings, policy, signed, credentials, thumbprint, warnings: findings })
+                Ok(Self { settings, policy, signed, officers, credentials, thumbprint, warnings: findings })
             }
             _ => Err(ConfigurationError(findings)),
         }
     }
 }
 
+type SignedPolicy = (Policy, Option<SignedBy>, Option<Officers>);
+
 /// The policy that the node obeys; if the settings are not known, the files in `policies/`, for their findings.
-fn load_policy(directory: &Directory, settings: Option<&Settings>) -> Result<(Policy, Option<SignedBy>), Vec<Finding>> {
-    let PolicyInForce { files, signed } = match settings {
-        Some(settings) => node::read_policy(settings)?,
-        None => PolicyInForce { files: node::read_policy_files(directory)?, signed: None },
+fn load_policy(
+    directory: &Directory,
+    settings: Option<&Settings>,
+    officers: Option<&Officers>,
+) -> Result<SignedPolicy, Vec<Finding>> {
+    let PolicyInForce { files, signed, officers } = match (settings, officers) {
+        (Some(settings), Some(officers)) if settings.officers.is_some() => in_office(settings, officers)?,
+        (Some(settings), _) => node::read_policy(settings)?,
+        (None, _) => PolicyInForce { files: node::read_policy_files(directory)?, signed: None, officers: None },
     };
     if settings.is_some() {
         PolicyMemory::of(directory, PROCESS).admit(signed.as_ref()).map_err(|finding| vec![finding])?;
     }
-    Ok((Policy::load(&files)?, signed))
+    Ok((Policy::load(&files)?, signed, officers))
+}
+
+/// The policy by the officers in office. Those of `node.toml` must be theirs, or come into office with it: who edits that
+/// file makes nobody an officer of a node that runs.
+fn in_office(settings: &Settings, officers: &Officers) -> Result<PolicyInForce, Vec<Finding>> {
+    let policy = node::read_policy_by(settings, officers)?;
+    let named = settings.officers.as_ref().map(Officers::load).transpose()?;
+    if named.zip(policy.officers.as_ref()).is_some_and(|(named, after)| named.are_same(after)) {
+        return Ok(policy);
+    }
+    let text = "officers: others are in office, and no policy in force changes them";
+    let remedy = "sign the policy again with `schleuse policy sign`, enough officers of before and enough of the new ones, and \
+                  activate it; or restore [officers]";
+    Err(vec![Finding::in_file(node::NODE_TOML, text, remedy)])
 }
 
 fn load_credentials(settings: &Settings, findings: &mut Vec<Finding>) -> Option<(Credentials, Thumbprint)> {

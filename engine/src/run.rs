@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use audit::Log;
 use client::Client;
 use daemon::{Arguments, EXIT_CONFIGURATION, Parts, Reloads};
@@ -146,7 +146,7 @@ impl RunError {
 /// Loads the configuration and prints its findings as JSON.
 #[must_use]
 pub fn check() -> ExitCode {
-    let (findings, code) = match Configuration::load() {
+    let (findings, code) = match Configuration::load(None) {
         Ok(mut configuration) => {
             configuration.warnings.extend(trial::findings(&configuration));
             let is_wrong = configuration.warnings.iter().any(Finding::is_error);
@@ -177,7 +177,7 @@ fn print_findings(findings: &[Finding]) {
 
 /// Runs the engine of the node in the working directory until it is told to stop.
 pub fn run(arguments: &Arguments) -> Result<(), RunError> {
-    let configuration = Configuration::load()?;
+    let configuration = Configuration::load(None)?;
     let system = |what| move |source| RunError::System { what, source };
     let settings = &configuration.settings;
     settings.directory.prepare(settings.gateway_user.as_ref()).map_err(system("the folders of the node"))?;
@@ -230,6 +230,7 @@ async fn run_in(
     let (stop, stopping) = watch::channel(false);
     let (ask_reload, reload_asked) = mpsc::channel(1);
     let certificate = Arc::new(ArcSwap::from_pointee(configuration.credentials.certificate().clone()));
+    let officers = Arc::new(ArcSwapOption::from_pointee(configuration.officers.clone()));
     let administration = Administration::new(
         &configuration,
         &endpoint,
@@ -240,6 +241,7 @@ async fn run_in(
         &plug_ins,
         &records,
         &certificate,
+        &officers,
         ask_reload,
     );
     let messenger = Arc::clone(&outgoing) as Arc<dyn processes::Messenger>;
@@ -253,6 +255,7 @@ async fn run_in(
         endpoint: endpoint.clone(),
         store: store.clone(),
         certificate,
+        officers,
         snapshots: Arc::clone(&snapshots),
     };
 
@@ -379,6 +382,8 @@ struct Reload {
     endpoint: Endpoint,
     store: Store,
     certificate: Arc<ArcSwap<certs::Certificate>>,
+    /// Who is in office.
+    officers: Arc<ArcSwapOption<node::Officers>>,
     snapshots: Arc<Snapshots>,
 }
 
@@ -417,7 +422,8 @@ impl Reload {
     }
 
     async fn reload(&self) -> Result<String, RunError> {
-        let configuration = Configuration::load()?;
+        let officers = self.officers.load_full();
+        let configuration = Configuration::load(officers.as_deref())?;
         let settings = &configuration.settings;
         if let Some(key) = needs_restart(&self.settings, settings) {
             return Err(RunError::NeedsRestart { key });
@@ -434,8 +440,10 @@ impl Reload {
         self.outgoing.client.reload(outgoing)?;
         self.lists.client.reload(lists)?;
         self.certificate.store(Arc::new(configuration.credentials.certificate().clone()));
-        self.policies.activate(Arc::clone(&configuration.policy));
-        Ok(configuration.policy.version().to_owned())
+        let version = configuration.policy.version().to_owned();
+        self.officers.store(configuration.officers.map(Arc::new));
+        self.policies.activate(configuration.policy);
+        Ok(version)
     }
 }
 

@@ -16,6 +16,7 @@ mod deadline;
 pub mod decide;
 mod expiry;
 pub mod forward;
+pub mod fuzz;
 pub mod limits;
 pub mod listen;
 mod memory;

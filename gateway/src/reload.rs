@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use certs::CertificateRules;
 use http::HeaderValue;
 use link::Snapshot;
-use node::{Address, SignedBy};
+use node::{Address, Officers, SignedBy};
 use policies::{Policy, Thumbprint};
 use tokio::sync::watch;
 
@@ -58,6 +58,8 @@ pub struct Basis {
     pub blocked: Arc<BTreeSet<Thumbprint>>,
     /// Who signed the policy.
     pub signed: Option<Arc<SignedBy>>,
+    /// Who is in office: whose signatures the next policy needs.
+    pub(crate) officers: Option<Arc<Officers>>,
 }
 
 // === impl Basis ===
@@ -74,6 +76,7 @@ impl Basis {
             snapshot: self.snapshot.clone(),
             blocked: Arc::clone(blocked),
             signed: self.signed.clone(),
+            officers: self.officers.clone(),
         }
     }
 }
@@ -84,10 +87,11 @@ impl Active {
     /// Puts the first state in force.
     #[must_use]
     pub fn new(base: Address, loaded: Loaded, snapshot: Option<Snapshot>) -> Arc<Self> {
-        let Loaded { tls, policy, rules, limits, signed } = loaded;
+        let Loaded { tls, policy, rules, limits, signed, officers } = loaded;
+        let officers = officers.map(Arc::new);
         let standing = Standing::from_policy(&policy);
         let (snapshot, blocked, signed) = (snapshot.map(Arc::new), Arc::default(), signed.map(Arc::new));
-        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot, blocked, signed };
+        let basis = Basis { generation: 1, policy, rules, limits, standing, snapshot, blocked, signed, officers };
         let mut authorities = vec![format!("{}:{}", base.host(), base.port())];
         if base.port() == 443 {
             authorities.push(base.host().to_owned());
@@ -174,8 +178,8 @@ impl Active {
 
     /// Puts a new load in force.
     pub fn replace(&self, loaded: Loaded) {
-        let Loaded { tls, policy, rules, limits, signed } = loaded;
-        let signed = signed.map(Arc::new);
+        let Loaded { tls, policy, rules, limits, signed, officers } = loaded;
+        let (signed, officers) = (signed.map(Arc::new), officers.map(Arc::new));
         self.tls.store(Arc::new(tls));
         self.change(|basis| Basis {
             generation: basis.generation + 1,
@@ -186,6 +190,7 @@ impl Active {
             snapshot: basis.snapshot.clone(),
             blocked: Arc::clone(&basis.blocked),
             signed: signed.clone(),
+            officers: officers.clone(),
         });
     }
 
@@ -203,6 +208,7 @@ impl Active {
             snapshot: Some(Arc::clone(&snapshot)),
             blocked: Arc::clone(&basis.blocked),
             signed: basis.signed.clone(),
+            officers: basis.officers.clone(),
         });
     }
 

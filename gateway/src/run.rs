@@ -95,7 +95,7 @@ pub fn run(supervised: bool) -> Result<(), Failure> {
         tracing::warn!(finding = %warning, "node.toml");
     }
     let metrics = install_metrics()?;
-    let loaded = reload::load(&settings, OffsetDateTime::now_utc())?;
+    let loaded = reload::load(&settings, None, OffsetDateTime::now_utc())?;
     prepare_folders(&settings)?;
     // All sockets of the network are opened here; the confinement that follows lets no further one be made.
     let sockets = Sockets::open(&settings)?;
@@ -141,7 +141,7 @@ pub fn check() -> ExitCode {
         Ok((settings, mut findings)) => {
             let is_required = settings.sandbox == Sandbox::Required;
             findings.extend(daemon::confinement_findings(&confinement::profile(&settings), is_required));
-            match reload::load(&settings, OffsetDateTime::now_utc()) {
+            match reload::load(&settings, None, OffsetDateTime::now_utc()) {
                 Ok(loaded) => {
                     findings.extend(loaded.policy.warnings().iter().cloned());
                     findings.extend(expiry::findings(&loaded, OffsetDateTime::now_utc()));
@@ -335,7 +335,7 @@ impl Reloader<'_> {
         notify("RELOADING=1");
         if self.file.is_changed() {
             tracing::warn!(
-                "node.toml was changed: what it says to the gateway, [officers] among it, takes effect when the gateway is started again"
+                "node.toml was changed: what it says to the gateway takes effect when the gateway is started again; [officers] with the next signed policy"
             );
         }
         match self.replace().await {
@@ -356,8 +356,9 @@ impl Reloader<'_> {
 
     async fn replace(&self) -> Result<(), String> {
         // As they were at the start: the confined process cannot read node.toml again.
-        let settings = self.settings.clone();
-        let loaded = tokio::task::spawn_blocking(move || reload::load(&settings, OffsetDateTime::now_utc()));
+        let (settings, officers) = (self.settings.clone(), self.active.basis().officers.clone());
+        let load = move || reload::load(&settings, officers.as_deref(), OffsetDateTime::now_utc());
+        let loaded = tokio::task::spawn_blocking(load);
         let loaded = loaded.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         if let Some(lost) = withdrawn::regression(&self.active.tls(), &loaded.tls) {
             return Err(lost);

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use policies::Identity;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::limits;
 
@@ -30,6 +31,8 @@ pub struct Permit {
     pub policy_version: String,
     /// Version of the allow-list snapshot by which it was decided.
     pub snapshot_version: u64,
+    /// Where the request comes from: rules about networks also say what of the store an answer may show.
+    pub address: IpAddr,
 }
 
 /// The part of a permit that is the same for all requests of a client until policy or allow-list change, written once.
@@ -103,16 +106,23 @@ impl PermitTemplate {
     }
 
     /// The header value of the permit of one request, as [`Permit::encode`] writes it but for the order of members.
-    pub fn encode(&self, interaction: &str, rule: &str, correlation_id: CorrelationId) -> Result<String, PermitError> {
+    pub fn encode(
+        &self,
+        interaction: &str,
+        rule: &str,
+        correlation_id: CorrelationId,
+        address: IpAddr,
+    ) -> Result<String, PermitError> {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
         struct Rest<'a> {
             interaction: &'a str,
             rule: &'a str,
             correlation_id: CorrelationId,
+            address: IpAddr,
         }
-        let mut json = Vec::with_capacity(128);
-        serde_json::to_writer(&mut json, &Rest { interaction, rule, correlation_id })?;
+        let mut json = Vec::with_capacity(192);
+        serde_json::to_writer(&mut json, &Rest { interaction, rule, correlation_id, address })?;
         if let Some(first) = json.first_mut() {
             *first = b',';
         }
@@ -180,15 +190,16 @@ mod tests {
                 correlation_id: CorrelationId::random(),
                 policy_version: "0123".to_owned(),
                 snapshot_version: 7,
+                address: "2001:db8::7".parse().unwrap(),
             };
             let template = PermitTemplate::new(&permit.identity, &permit.policy_version, 7).unwrap();
-            let text = template.encode(&permit.interaction, &permit.rule, permit.correlation_id).unwrap();
+            let text =
+                template.encode(&permit.interaction, &permit.rule, permit.correlation_id, permit.address).unwrap();
             assert_eq!(Permit::decode(text.as_bytes()).unwrap(), permit);
             assert_eq!(Permit::decode(permit.encode().unwrap().as_bytes()).unwrap(), permit);
         }
-        assert!(
-            PermitTemplate::new(&Identity::Unknown, &"x".repeat(limits::PERMIT_BYTES), 7)
-                .is_ok_and(|template| { template.encode("read", "rule", CorrelationId::random()).is_err() })
-        );
+        assert!(PermitTemplate::new(&Identity::Unknown, &"x".repeat(limits::PERMIT_BYTES), 7).is_ok_and(|template| {
+            template.encode("read", "rule", CorrelationId::random(), [0, 0, 0, 0].into()).is_err()
+        }));
     }
 }

@@ -26,6 +26,14 @@ pub use settings::{
     ServerAuthentication, ServerKind, Settings, Source, SourceServer, StoreUrl, Syslog, TrustStores, WorkerCredential,
     WorkerProof, Workers, load,
 };
-pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy};
+pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy, read_policy_by};
 pub use sinks::{SinkState, SinkStateError};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

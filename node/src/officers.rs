@@ -8,6 +8,8 @@
 //! An officer is a person and not a certificate: while a certificate is replaced, the old one stays listed for what it has
 //! signed, and certificates with equal subject or equal key are of the same officer, who counts once.
 
+mod office;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,6 +21,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::NODE_TOML;
 use crate::settings::OfficersSettings;
+
+pub use office::Office;
 
 /// Most signatures under one content.
 pub const SEALS: usize = 100;
@@ -96,7 +100,7 @@ impl Officers {
             let remedy = "name each officer once";
             findings.push(Finding::in_file(NODE_TOML, "officers.certificates: one certificate stands twice", remedy));
         }
-        let officers = Self { required: settings.required, all: by_person(certificates) };
+        let officers = Self::of(settings.required, certificates);
         let persons = officers.persons();
         if findings.is_empty() && persons < settings.required {
             findings.push(Finding::in_file(
@@ -110,6 +114,25 @@ impl Officers {
             ));
         }
         if findings.is_empty() { Ok(officers) } else { Err(findings) }
+    }
+
+    fn of(required: usize, certificates: Vec<Certificate>) -> Self {
+        Self { required, all: by_person(certificates) }
+    }
+
+    /// Whether they are the same certificates, of which as many must sign.
+    #[must_use]
+    pub fn are_same(&self, other: &Self) -> bool {
+        let prints = |officers: &Self| {
+            officers.all.iter().map(|one| one.certificate.sha256().to_owned()).collect::<BTreeSet<_>>()
+        };
+        self.required == other.required && prints(self) == prints(other)
+    }
+
+    /// Their subjects.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.all.iter().map(|officer| officer.certificate.subject().to_string()).collect()
     }
 
     /// How many must sign.
@@ -141,12 +164,25 @@ impl Officers {
         content: &str,
         seals: &[Seal],
     ) -> Result<Vec<&'o Certificate>, (usize, SealProblem)> {
+        if let Some(index) = seals.iter().position(|seal| self.officer(&seal.officer).is_none()) {
+            return Err((index, SealProblem::Stranger));
+        }
+        self.verify_own(purpose, content, seals)
+    }
+
+    /// The same, but for the seals of others, which somebody else must answer for.
+    pub(crate) fn verify_own<'o>(
+        &'o self,
+        purpose: SignedPurpose,
+        content: &str,
+        seals: &[Seal],
+    ) -> Result<Vec<&'o Certificate>, (usize, SealProblem)> {
         let mut signers: Vec<&Officer> = Vec::new();
         for (index, seal) in seals.iter().enumerate() {
             if index >= SEALS {
                 return Err((index, SealProblem::TooMany));
             }
-            let officer = self.officer(&seal.officer).ok_or((index, SealProblem::Stranger))?;
+            let Some(officer) = self.officer(&seal.officer) else { continue };
             seal.verify(&officer.certificate, purpose, content).map_err(|problem| (index, problem))?;
             if signers.iter().any(|known| known.person == officer.person) {
                 return Err((index, SealProblem::Twice));

@@ -18,12 +18,15 @@ use serde::{Deserialize, Serialize};
 use settings::Finding;
 use sha2::{Digest as _, Sha256};
 
-use crate::officers::{Officers, Seal, SealProblem};
+use crate::hex;
+use crate::officers::{Office, Officers, Seal, SealProblem};
 use crate::policy_files::{read_policy_files, read_policy_folder};
 use crate::{Directory, NODE_TOML, Settings};
 
 /// Manifest and signatures, beside the files that they are about.
 pub const SIGNATURES: &str = "signatures.json";
+/// The officers at the time of the activation, beside the files.
+const OFFICE: &str = "officers.json";
 /// Largest `signatures.json`: a thousand files and a hundred signatures.
 const SIGNATURES_BYTES: u64 = 1 << 20;
 
@@ -42,6 +45,12 @@ pub struct SignedPolicy {
     pub digest: String,
     /// SHA-256 of each file, so that a change can be told by its place.
     pub files: BTreeMap<String, String>,
+    /// Who comes into office with it, if the officers change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub officers: Option<Office>,
+    /// Who was in office before, then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessors: Option<Office>,
     /// The signatures.
     pub signatures: Vec<Seal>,
 }
@@ -64,6 +73,8 @@ pub struct PolicyInForce {
     pub files: PolicyTree,
     /// Who signed it; none if the node has no officers.
     pub signed: Option<SignedBy>,
+    /// Who is in office with it.
+    pub officers: Option<Officers>,
 }
 
 /// Why a signed policy is refused.
@@ -104,6 +115,12 @@ pub enum SignedPolicyError {
         /// Why.
         problem: SealProblem,
     },
+    /// The officers in it cannot be read.
+    #[error("{SIGNATURES}: officers: {0}")]
+    Office(String),
+    /// A change of officers, but of others than those of this node.
+    #[error("{SIGNATURES}: changes officers who are not those of the node, neither before nor after")]
+    OtherOfficers,
     /// Not enough signatures.
     #[error("{SIGNATURES}: {found} of {required} signatures")]
     TooFew {
@@ -125,6 +142,8 @@ impl SignedPolicy {
             number,
             digest: tree_digest(tree),
             files: tree.iter().map(|(name, text)| (name.clone(), hex(&Sha256::digest(text.as_bytes())))).collect(),
+            officers: None,
+            predecessors: None,
             signatures: Vec::new(),
         }
     }
@@ -163,6 +182,9 @@ impl SignedPolicy {
         for (name, sha256) in files {
             text.push_str(&format!("file: {sha256} {name}\n"));
         }
+        for (word, office) in [("officers", &self.officers), ("predecessors", &self.predecessors)] {
+            text.push_str(&office.as_ref().map_or_else(String::new, |office| office.content(word)));
+        }
         text
     }
 
@@ -187,29 +209,73 @@ impl SignedPolicy {
         if self.digest == now.digest { Ok(()) } else { Err(SignedPolicyError::Digest) }
     }
 
-    /// The officers who signed it. Every signature must count.
-    pub fn signers<'o>(&self, officers: &'o Officers) -> Result<Vec<&'o certs::Certificate>, SignedPolicyError> {
-        officers.verify(SignedPurpose::Policy, &self.content(), &self.signatures).map_err(|(index, problem)| {
-            let name = self.signatures.get(index).map(|seal| seal.name.clone()).unwrap_or_default();
-            SignedPolicyError::Seal { position: index + 1, name, problem }
-        })
+    /// Of whom enough must have signed: the officers of the node, and if it changes them, those before and those after.
+    fn offices(&self, current: &Officers) -> Result<Vec<Officers>, SignedPolicyError> {
+        let Some(before) = &self.predecessors else { return Ok(vec![current.clone()]) };
+        let read = |office: &Office| office.officers().map_err(SignedPolicyError::Office);
+        let after = self.officers.as_ref().ok_or_else(|| SignedPolicyError::Office("are missing".to_owned()))?;
+        let offices = vec![read(before)?, read(after)?];
+        // The change is to come, or was made before.
+        if offices.iter().any(|office| office.are_same(current)) {
+            Ok(offices)
+        } else {
+            Err(SignedPolicyError::OtherOfficers)
+        }
     }
 
-    /// Everything at once: tree, node, signatures, number of officers.
+    /// The officers who signed it. Every signature must count.
+    pub fn signers(&self, current: &Officers) -> Result<Vec<certs::Certificate>, SignedPolicyError> {
+        self.signers_of(&self.offices(current)?)
+    }
+
+    fn signers_of(&self, offices: &[Officers]) -> Result<Vec<certs::Certificate>, SignedPolicyError> {
+        let wrong = |(index, problem): (usize, SealProblem)| {
+            let name = self.signatures.get(index).map(|seal| seal.name.clone()).unwrap_or_default();
+            SignedPolicyError::Seal { position: index + 1, name, problem }
+        };
+        let is_strange = |seal: &Seal| offices.iter().all(|office| office.find(&seal.officer).is_none());
+        if let Some(index) = self.signatures.iter().position(is_strange) {
+            return Err(wrong((index, SealProblem::Stranger)));
+        }
+        let mut signers: Vec<certs::Certificate> = Vec::new();
+        for office in offices {
+            let own = office.verify_own(SignedPurpose::Policy, &self.content(), &self.signatures).map_err(wrong)?;
+            let known = |signers: &[certs::Certificate], one: &certs::Certificate| {
+                signers.iter().any(|signer| signer.sha256() == one.sha256())
+            };
+            for signer in own {
+                if !known(&signers, signer) {
+                    signers.push(signer.clone());
+                }
+            }
+        }
+        Ok(signers)
+    }
+
+    /// Everything at once: tree, node, signatures, number of officers. `current` is who is in office.
     pub fn verify(
         &self,
         organization: &str,
         tree: &PolicyTree,
-        officers: &Officers,
+        current: &Officers,
     ) -> Result<SignedBy, SignedPolicyError> {
+        let offices = self.offices(current)?;
         // The manifest first: only what was signed can say which file was changed.
-        let signers = self.signers(officers)?;
+        let signers = self.signers_of(&offices)?;
         self.check_tree(organization, tree)?;
-        if signers.len() < officers.required() {
-            return Err(SignedPolicyError::TooFew { found: signers.len(), required: officers.required() });
+        for office in &offices {
+            let found = signers.iter().filter(|signer| office.find(signer.sha256()).is_some()).count();
+            if found < office.required() {
+                return Err(SignedPolicyError::TooFew { found, required: office.required() });
+            }
         }
         let officers = signers.iter().map(|signer| signer.subject().to_string()).collect();
         Ok(SignedBy { number: self.number, digest: self.digest.clone(), officers })
+    }
+
+    /// Who is in office once it is in force.
+    pub fn officers_after(&self, current: &Officers) -> Result<Officers, SignedPolicyError> {
+        self.offices(current)?.pop().ok_or_else(|| SignedPolicyError::Office("are missing".to_owned()))
     }
 }
 
@@ -249,11 +315,15 @@ pub fn read_signed(folder: &Path) -> Result<(PolicyTree, SignedPolicy), Vec<Find
 
 /// The policy that the node obeys: `policies/`, or with officers the newest that was activated, verified.
 pub fn read_policy(settings: &Settings) -> Result<PolicyInForce, Vec<Finding>> {
+    match &settings.officers {
+        Some(officers) => read_policy_by(settings, &Officers::load(officers)?),
+        None => Ok(PolicyInForce { files: read_policy_files(&settings.directory)?, signed: None, officers: None }),
+    }
+}
+
+/// The same for a process that runs, by the officers who are in office: `node.toml` may name others meanwhile.
+pub fn read_policy_by(settings: &Settings, officers: &Officers) -> Result<PolicyInForce, Vec<Finding>> {
     let directory = &settings.directory;
-    let Some(officers) = &settings.officers else {
-        return Ok(PolicyInForce { files: read_policy_files(directory)?, signed: None });
-    };
-    let officers = Officers::load(officers)?;
     let folder = directory.signed_policies();
     let all = activated(directory).map_err(|error| {
         let text = format!("{} cannot be read: {error}", folder.display());
@@ -265,17 +335,24 @@ pub fn read_policy(settings: &Settings) -> Result<PolicyInForce, Vec<Finding>> {
         return Err(vec![Finding::in_file(NODE_TOML, text, remedy)]);
     };
     let (files, signed) = read_signed(newest)?;
-    let verified = signed.verify(settings.organization_identifier.as_str(), &files, &officers);
+    let verified = signed.verify(settings.organization_identifier.as_str(), &files, officers);
     let by = verified.map_err(|error| vec![finding(newest, &error)])?;
     if by.number != *number {
         let error = SignedPolicyError::Form(format!("number is {}, but the folder is {number}", by.number));
         return Err(vec![finding(newest, &error)]);
     }
-    Ok(PolicyInForce { files, signed: Some(by) })
+    let officers = signed.officers_after(officers).map_err(|error| vec![finding(newest, &error)])?;
+    Ok(PolicyInForce { files, signed: Some(by), officers: Some(officers) })
 }
 
-/// Copies a tree and its signatures into `signed-policies/NUMBER/`, all at once.
-pub fn store(directory: &Directory, tree: &PolicyTree, signed: &SignedPolicy) -> std::io::Result<PathBuf> {
+/// Copies a tree and its signatures into `signed-policies/NUMBER/`, all at once. `office` is kept beside them, so that who
+/// signs the next one knows who is in office; the processes know it by themselves and do not read it.
+pub fn store(
+    directory: &Directory,
+    tree: &PolicyTree,
+    signed: &SignedPolicy,
+    office: &Office,
+) -> std::io::Result<PathBuf> {
     let folder = directory.signed_policies();
     std::fs::create_dir_all(&folder)?;
     let (temporary, target) = (folder.join(".new"), folder.join(format!("{:06}", signed.number)));
@@ -283,6 +360,7 @@ pub fn store(directory: &Directory, tree: &PolicyTree, signed: &SignedPolicy) ->
         std::fs::remove_dir_all(&temporary)?;
     }
     write_tree(&temporary, tree, signed)?;
+    write_new(&temporary.join(OFFICE), &serde_json::to_string_pretty(office).map_err(std::io::Error::other)?)?;
     std::fs::rename(&temporary, &target)?;
     std::fs::File::open(&folder)?.sync_all()?;
     Ok(target)
@@ -291,16 +369,31 @@ pub fn store(directory: &Directory, tree: &PolicyTree, signed: &SignedPolicy) ->
 /// Writes a tree and its signatures into a folder that does not exist yet.
 pub fn write_tree(folder: &Path, tree: &PolicyTree, signed: &SignedPolicy) -> std::io::Result<()> {
     std::fs::create_dir(folder)?;
-    let write = |name: &str, text: &str| {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(folder.join(name))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
     for (name, text) in tree {
-        write(name, text)?;
+        write_new(&folder.join(name), text)?;
     }
-    write(SIGNATURES, &signed.print())?;
+    write_new(&folder.join(SIGNATURES), &signed.print())?;
     std::fs::File::open(folder)?.sync_all()
+}
+
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Who came into office or stayed there when the policy in the folder was activated; none if nobody noted it.
+pub fn read_office(folder: &Path) -> Result<Option<Office>, SignedPolicyError> {
+    use std::io::Read as _;
+    let unreadable = |error: std::io::Error| SignedPolicyError::Office(error.to_string());
+    let file = match std::fs::File::open(folder.join(OFFICE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut text = String::new();
+    file.take(SIGNATURES_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+    serde_json::from_str(&text).map(Some).map_err(|error| SignedPolicyError::Office(error.to_string()))
 }
 
 fn finding(folder: &Path, error: &SignedPolicyError) -> Finding {
@@ -396,14 +489,6 @@ impl PolicyMemory {
         let remedy = "restore it from a backup; without it an older policy cannot be told from a newer one";
         Finding::in_file(&self.path.display().to_string(), format!("cannot be used: {error}"), remedy)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        use fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

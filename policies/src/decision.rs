@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::interaction::{BodyKind, DsfOperation, Interaction};
 use crate::policy::Policy;
 use crate::policy::rules::{Body, Question, Rule};
-use crate::request::CanonicalRequest;
+use crate::request::{self, CanonicalRequest};
 use crate::task;
 
 pub use code::DenyCode;
@@ -41,10 +41,10 @@ pub struct Context {
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// This address; for the gateway.
+    /// This address.
     Address(IpAddr),
-    /// The gateway has judged the address; for the engine.
-    JudgedByGateway,
+    /// The engine itself; also whoever asks what holds whatever the address is.
+    Engine,
 }
 
 /// What became of a request.
@@ -165,14 +165,65 @@ pub fn shown_types(
     identity: &Identity,
     context: &Context,
 ) -> Option<Vec<ResourceType>> {
-    let may_read = |resource_type: &ResourceType| {
-        is_permitted_on_type(policy, allow_list, identity, Interaction::Read, *resource_type, context)
-    };
+    let judge = Judge { policy, allow_list, identity, context };
+    let may_read = |resource_type: &ResourceType| judge.judge_shown(*resource_type).is_ok();
     // Asked for each search; most policies narrow nobody's reading.
     if policy.rules().lets_read_everything(identity, allow_list) && !matches!(identity, Identity::Person(_)) {
         return None;
     }
     Some(ResourceType::ALL.iter().copied().filter(may_read).collect())
+}
+
+/// What stands in no answer to the identity, with the reason of each type: what [`shown_types`] leaves out.
+#[must_use]
+pub fn hidden_types(
+    policy: &Policy,
+    allow_list: &AllowList,
+    identity: &Identity,
+    context: &Context,
+) -> Vec<(ResourceType, Denial)> {
+    let judge = Judge { policy, allow_list, identity, context };
+    let hidden = |resource_type: &ResourceType| Some((*resource_type, judge.judge_shown(*resource_type).err()?));
+    ResourceType::ALL.iter().filter_map(hidden).collect()
+}
+
+/// Whether the policy allows criteria that come beside the target of a request: `If-None-Exist` and its kind in Bundles and
+/// references. They ask what a search asks, so they may ask no more.
+pub fn judge_criteria(policy: &Policy, criteria: &str) -> Result<(), Denial> {
+    let parameters = request::read_criteria(criteria)
+        .map_err(|error| Denial::new(DenyCode::Search, format!("the criteria are not readable: {error}")))?;
+    judge_parameters(policy, &parameters)
+}
+
+fn judge_parameters(policy: &Policy, parameters: &[(String, String)]) -> Result<(), Denial> {
+    let search = policy.search();
+    let limits = &policy.limits().query;
+    let refuse = |text: &str| Err(Denial::new(DenyCode::Search, text));
+    if parameters.len() > limits.search_params as usize {
+        return refuse("too many search parameters");
+    }
+    let mut includes: u32 = 0;
+    for (name, value) in parameters {
+        let name = name.as_str();
+        let allowed = match name.split_once(':').map_or(name, |(name, _)| name) {
+            "_include" => Some(&search.include_allow),
+            "_revinclude" => Some(&search.revinclude_allow),
+            _ => None,
+        };
+        if let Some(allowed) = allowed {
+            includes += 1;
+            if !allowed.iter().any(|entry| entry == "*" || entry == value) {
+                return refuse("the policy does not allow this include");
+            }
+        } else if name == "_has" || name.starts_with("_has:") {
+            if !search.has {
+                return refuse("the policy does not allow _has");
+            }
+        } else if name.contains('.') && !search.chained {
+            return refuse("the policy does not allow chained parameters");
+        }
+    }
+    if includes > limits.include_params { refuse("too many includes") } else { Ok(()) }
 }
 
 /// The rule that allows, and what the restrictions charge for it.
@@ -232,11 +283,13 @@ impl<'a> Judge<'a> {
             request.interaction(),
             Interaction::Search | Interaction::ConditionalUpdate | Interaction::ConditionalDelete
         ) {
-            self.judge_search(request)?;
+            judge_parameters(self.policy, request.query())?;
         }
         Ok(rule)
     }
 
+    /// The rules about the interaction; about one that shows a single stored resource also those about reading, so that no
+    /// way to it is left open by a rule that names another.
     fn judge_rules(
         &self,
         interaction: Interaction,
@@ -244,6 +297,22 @@ impl<'a> Judge<'a> {
         body: Body<'_>,
     ) -> Result<Grant<'a>, Denial> {
         self.judge_identity()?;
+        let mut grant = self.judge_interaction(interaction, resource_type, body)?;
+        if interaction.shows_stored() {
+            let reading = self.judge_interaction(Interaction::Read, resource_type, Body::None)?;
+            let new = |charge: &Charge| !grant.charges.iter().any(|known| known.rule == charge.rule);
+            let charges: Vec<Charge> = reading.charges.into_iter().filter(new).collect();
+            grant.charges.extend(charges);
+        }
+        Ok(grant)
+    }
+
+    fn judge_interaction(
+        &self,
+        interaction: Interaction,
+        resource_type: Option<ResourceType>,
+        body: Body<'_>,
+    ) -> Result<Grant<'a>, Denial> {
         let what = || match resource_type {
             Some(resource_type) => format!("{interaction} {resource_type}"),
             None => interaction.to_string(),
@@ -281,6 +350,11 @@ impl<'a> Judge<'a> {
         Ok(Grant { rule, charges })
     }
 
+    /// Whether resources of the type may stand in an answer.
+    fn judge_shown(&self, resource_type: ResourceType) -> Result<Grant<'a>, Denial> {
+        self.judge_rules(Interaction::Read, Some(resource_type), Body::None)
+    }
+
     fn judge_identity(&self) -> Result<(), Denial> {
         // The identity may be older than the allow-list: what it says is checked again.
         let known = self.identity.organization().is_some_and(|organization| {
@@ -301,37 +375,6 @@ impl<'a> Judge<'a> {
         } else {
             Err(Denial::new(DenyCode::Network, "the person may not come from this network"))
         }
-    }
-
-    fn judge_search(&self, request: &CanonicalRequest) -> Result<(), Denial> {
-        let search = self.policy.search();
-        let limits = &self.policy.limits().query;
-        let refuse = |text: &str| Err(Denial::new(DenyCode::Search, text));
-        if request.query().len() > limits.search_params as usize {
-            return refuse("too many search parameters");
-        }
-        let mut includes: u32 = 0;
-        for (name, value) in request.query() {
-            let name = name.as_str();
-            let allowed = match name.split_once(':').map_or(name, |(name, _)| name) {
-                "_include" => Some(&search.include_allow),
-                "_revinclude" => Some(&search.revinclude_allow),
-                _ => None,
-            };
-            if let Some(allowed) = allowed {
-                includes += 1;
-                if !allowed.iter().any(|entry| entry == "*" || entry == value) {
-                    return refuse("the policy does not allow this include");
-                }
-            } else if name == "_has" || name.starts_with("_has:") {
-                if !search.has {
-                    return refuse("the policy does not allow _has");
-                }
-            } else if name.contains('.') && !search.chained {
-                return refuse("the policy does not allow chained parameters");
-            }
-        }
-        if includes > limits.include_params { refuse("too many includes") } else { Ok(()) }
     }
 
     /// `with_authorization` is off for entries of Bundles that change what authorisation depends on: only the engine can

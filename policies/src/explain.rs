@@ -7,7 +7,7 @@
 use fhir::Object;
 use serde::Serialize;
 
-use crate::decision::{Context, Origin};
+use crate::decision::{Context, Origin, hidden_types};
 use crate::identity::Identity;
 use crate::interaction::Interaction;
 use crate::matrix::{Cell, Side};
@@ -28,7 +28,45 @@ pub struct Considered {
     pub because: String,
 }
 
-/// The rules about the cell with their answers to a request; `body` is the resource that it carries.
+/// Types of which nothing stands in the answers to a caller, and why: what the decision on reading said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LeftOut {
+    /// The types.
+    pub types: Vec<String>,
+    /// The rule that hides them; none if no rule lets the caller read them.
+    pub rule: Option<String>,
+    /// Code of the decision on reading.
+    pub code: &'static str,
+    /// Why.
+    pub because: String,
+}
+
+/// What the rules leave out of the answer to a search, a history, a Bundle or a WebSocket, whatever led to it: matches,
+/// includes, versions and events. Empty for interactions whose answer is one resource.
+#[must_use]
+pub fn left_out(side: Side<'_>, caller: &Identity, interaction: Interaction, context: &Context) -> Vec<LeftOut> {
+    if !interaction.answers_with_many() {
+        return Vec::new();
+    }
+    let mut found: Vec<LeftOut> = Vec::new();
+    for (resource_type, denial) in hidden_types(side.policy, side.allow_list, caller, context) {
+        let rule = denial.rule.as_ref().map(ToString::to_string);
+        let name = resource_type.to_string();
+        match found.iter_mut().find(|known| known.rule == rule && known.code == denial.code.as_str()) {
+            Some(known) => known.types.push(name),
+            None => {
+                // The text names the type, of which there may be many.
+                let because = denial.text.replace(&format!("read {name}"), "reading");
+                found.push(LeftOut { types: vec![name], rule, code: denial.code.as_str(), because });
+            }
+        }
+    }
+    found
+}
+
+/// The rules about the cell with their answers to a request; `body` is the resource that it carries. To a request that
+/// shows one stored resource belong the rules about reading.
 #[must_use]
 pub fn considered(
     side: Side<'_>,
@@ -37,7 +75,8 @@ pub fn considered(
     body: Option<&Object>,
     context: &Context,
 ) -> Vec<Considered> {
-    let about = |rule: &&Rule| covers(rule, cell.interaction, cell);
+    let reads = cell.interaction.shows_stored();
+    let about = |rule: &&Rule| covers(rule, cell.interaction, cell) || (reads && covers(rule, Interaction::Read, cell));
     side.policy.rules().all().iter().filter(about).map(|rule| answer(side, caller, rule, body, context)).collect()
 }
 
@@ -108,5 +147,22 @@ mod tests {
         let local = list.identify(&thumbprint(LOCAL_CERTIFICATE), None, &policy);
         let outside = considered(side, &local, cell, None, &from("192.0.2.1"));
         assert!(outside.iter().any(|known| known.because.contains("192.0.2.1")));
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_answer_is_told_with_its_rule() {
+        let (policy, list) = (strict_policy(), allow_list());
+        let side = Side { policy: &policy, allow_list: &list };
+        let member = list.identify(&thumbprint(MEMBER_CERTIFICATE), None, &policy);
+        let of = |interaction| left_out(side, &member, interaction, &inside());
+        let found = of(Interaction::Search);
+        let hidden = found.iter().find(|known| known.rule.as_deref() == Some("no-remote-patient-data")).unwrap();
+        assert!(hidden.types.contains(&"Patient".to_owned()), "{hidden:?}");
+        assert_eq!(
+            (hidden.code, hidden.because.as_str()),
+            ("GW-POL-013", "reading is denied by rule no-remote-patient-data")
+        );
+        assert_eq!(of(Interaction::Websocket), found);
+        assert!(of(Interaction::Read).is_empty());
     }
 }

@@ -402,6 +402,26 @@ impl Interaction {
         )
     }
 
+    /// Whether the answer is one stored resource that [`Self::Read`] would show too: what governs reading governs it.
+    #[must_use]
+    pub const fn shows_stored(self) -> bool {
+        matches!(self, Self::Vread | Self::Head | Self::Snapshot)
+    }
+
+    /// Whether an answer can hold resources of other types than the one in the path: what may not be read is left out.
+    #[must_use]
+    pub const fn answers_with_many(self) -> bool {
+        matches!(
+            self,
+            Self::Search
+                | Self::HistoryInstance
+                | Self::HistoryType
+                | Self::HistorySystem
+                | Self::Bundle
+                | Self::Websocket
+        )
+    }
+
     /// Whether the interaction has no resource type at all.
     #[must_use]
     pub fn is_untyped(self) -> bool {

@@ -44,8 +44,8 @@ pub mod task;
 
 pub use allow_list::{AllowList, practitioner_identifier};
 pub use decision::{
-    Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head,
-    is_permitted_on_type, shown_types,
+    Charge, ChargeLimit, Context, Decision, Denial, DenyCode, Origin, Permit, decide, deny_by_head, hidden_types,
+    is_permitted_on_type, judge_criteria, shown_types,
 };
 pub use identifier::{
     EndpointIdentifier, OrganizationIdentifier, PractitionerIdentifier, ResourceId, Role, RuleId, Thumbprint, VersionId,

@@ -108,6 +108,17 @@ impl std::fmt::Display for Cell {
     }
 }
 
+// === impl Conditions ===
+
+impl Conditions {
+    fn in_order(&mut self) {
+        for list in [&mut self.one_of, &mut self.none_of, &mut self.all_of] {
+            list.sort();
+            list.dedup();
+        }
+    }
+}
+
 // === impl Caller ===
 
 impl Caller {
@@ -168,6 +179,25 @@ impl Caller {
 /// What the side says about the caller and the cell.
 #[must_use]
 pub fn outlook(side: Side<'_>, caller: &Identity, cell: Cell) -> Outlook {
+    let of_cell = outlook_of(side, caller, cell);
+    if !cell.interaction.shows_stored() {
+        return of_cell;
+    }
+    let reading = outlook_of(side, caller, Cell { interaction: Interaction::Read, ..cell });
+    let (Outlook::Permitted(mut both), Outlook::Permitted(reading)) = (of_cell, reading) else {
+        return Outlook::Refused;
+    };
+    if both.one_of != reading.one_of && !reading.one_of.is_empty() {
+        both.all_of.push(format!("to be read only if {}", reading.one_of.join(", or ")));
+    }
+    both.none_of.extend(reading.none_of);
+    both.all_of.extend(reading.all_of);
+    both.in_order();
+    Outlook::Permitted(both)
+}
+
+/// What the rules about the cell alone say.
+fn outlook_of(side: Side<'_>, caller: &Identity, cell: Cell) -> Outlook {
     let granted = match cell.interaction {
         Interaction::PermanentDelete => [DsfOperation::PermanentDelete, DsfOperation::Delete]
             .iter()
@@ -179,7 +209,7 @@ pub fn outlook(side: Side<'_>, caller: &Identity, cell: Cell) -> Outlook {
     if !granted || *caller == Identity::Unknown {
         return Outlook::Refused;
     }
-    let context = Context { now: OffsetDateTime::UNIX_EPOCH, origin: Origin::JudgedByGateway, body_bytes: None };
+    let context = Context { now: OffsetDateTime::UNIX_EPOCH, origin: Origin::Engine, body_bytes: None };
     let question = Question {
         identity: caller,
         interaction: cell.interaction,
@@ -217,10 +247,7 @@ pub fn outlook(side: Side<'_>, caller: &Identity, cell: Cell) -> Outlook {
     if conditions.one_of == [""] {
         conditions.one_of.clear();
     }
-    for list in [&mut conditions.one_of, &mut conditions.none_of, &mut conditions.all_of] {
-        list.sort();
-        list.dedup();
-    }
+    conditions.in_order();
     Outlook::Permitted(conditions)
 }
 

@@ -6,6 +6,7 @@
 
 mod draft;
 mod identity;
+mod review;
 pub(crate) mod rules;
 mod sections;
 mod sink;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Zone;
 
 pub use identity::{IdentitySection, Person};
+pub use review::Review;
 pub use rules::{Count, Demands, Effect, Rate, Rule, RuleSet, Subject, TaskCondition};
 pub use sections::{
     AbsentEku, AllowListSection, Approval, Audit, AuditFormat, BodyLimits, BundleSection, Delta, HeadLimits,
@@ -45,6 +47,8 @@ pub struct Policy {
     allow_list: AllowListSection,
     outbound: Outbound,
     audit: Audit,
+    files: Vec<String>,
+    reviews: Vec<Review>,
     warnings: Vec<Finding>,
 }
 
@@ -81,6 +85,18 @@ impl Policy {
     #[must_use]
     pub fn warnings(&self) -> &[Finding] {
         &self.warnings
+    }
+
+    /// Names of the files.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// When files and rules were reviewed, as their stamps say.
+    #[must_use]
+    pub fn reviews(&self) -> &[Review] {
+        &self.reviews
     }
 
     /// `time-zone`, which governs time windows; an IANA name.

@@ -61,20 +61,24 @@ const BASE: &str = "/fhir";
 
 /// A decision as [`crate::decide`] makes it; tests put a broken one here.
 pub type Decider<'a> = dyn Fn(&Identity, &CanonicalRequest, Option<&Resource>, &Context) -> Decision + 'a;
+/// The types that answers may hold, as [`crate::shown_types`] tells them; tests put a broken one here.
+pub type Filter<'a> = dyn Fn(&Identity, &Context) -> Option<Vec<ResourceType>> + 'a;
 
 /// Goes through the space of the policy.
 pub fn prove(policy: &Policy, allow_list: &AllowList) -> Result<Proven, Box<CounterExample>> {
     let decide = |identity: &Identity, request: &CanonicalRequest, body: Option<&Resource>, context: &Context| {
         crate::decide(policy, allow_list, identity, request, body, context)
     };
-    prove_with(policy, allow_list, &decide)
+    let filter = |identity: &Identity, context: &Context| crate::shown_types(policy, allow_list, identity, context);
+    prove_with(policy, allow_list, &decide, &filter)
 }
 
-/// Goes through the space with a decider.
+/// Goes through the space with a decider and a filter of answers.
 pub fn prove_with(
     policy: &Policy,
     allow_list: &AllowList,
     decide: &Decider<'_>,
+    filter: &Filter<'_>,
 ) -> Result<Proven, Box<CounterExample>> {
     let side = Side { policy, allow_list };
     let callers = representatives(side);
@@ -90,6 +94,14 @@ pub fn prove_with(
                 if let Some(invariant) = broken(policy, allow_list, &caller.identity, request, context, &decision) {
                     return Err(counter_example(invariant, caller, request, context, &decision));
                 }
+                if decision.is_permit() && request.interaction().shows_stored() {
+                    decisions += 1;
+                    let read = read_of(request.resource_type());
+                    if !read.is_some_and(|read| decide(&caller.identity, &read, None, context).is_permit()) {
+                        let invariant = "what may not be read is shown by no other request";
+                        return Err(counter_example(invariant, caller, request, context, &decision));
+                    }
+                }
                 if row.in_bundle && index == 0 {
                     decisions += 1;
                     let wrapped = in_bundle(row, request, body.as_ref());
@@ -102,8 +114,38 @@ pub fn prove_with(
                 }
             }
         }
+        for context in &contexts {
+            decisions += prove_answers(caller, context, decide, filter)?;
+        }
     }
     Ok(Proven { callers: callers.len(), requests: space.len(), contexts: contexts.len(), decisions })
+}
+
+/// Searches, includes, histories, Bundles and events show exactly the types that a read would show, at each moment and
+/// from each address: nothing that a rule hides comes out another way, and nothing is lost.
+fn prove_answers(
+    caller: &Caller,
+    context: &Context,
+    decide: &Decider<'_>,
+    filter: &Filter<'_>,
+) -> Result<usize, Box<CounterExample>> {
+    let shown = filter(&caller.identity, context);
+    for resource_type in ResourceType::ALL {
+        let Some(read) = read_of(Some(*resource_type)) else { continue };
+        let decision = decide(&caller.identity, &read, None, context);
+        let is_shown = shown.as_ref().is_none_or(|types| types.contains(resource_type));
+        let invariant = match (is_shown, decision.is_permit()) {
+            (true, false) => "what may not be read stands in no answer to a search, a history or an event",
+            (false, true) => "what may be read is left out of no answer",
+            _ => continue,
+        };
+        return Err(counter_example(invariant, caller, &read, context, &decision));
+    }
+    Ok(ResourceType::ALL.len())
+}
+
+fn read_of(resource_type: Option<ResourceType>) -> Option<CanonicalRequest> {
+    canonicalize("GET", &format!("{BASE}/{}/1", resource_type?), BASE).ok()
 }
 
 /// The invariant that the decision breaks.
@@ -167,7 +209,7 @@ fn counter_example(
 ) -> Box<CounterExample> {
     let address = match context.origin {
         Origin::Address(address) => address.to_string(),
-        Origin::JudgedByGateway => "anywhere".to_owned(),
+        Origin::Engine => "anywhere".to_owned(),
     };
     let decision = match decision {
         Decision::Permit(permit) => format!("permitted by rule {}", permit.rule()),

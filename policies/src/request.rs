@@ -149,6 +149,11 @@ pub fn target(request: &CanonicalRequest, base_path: &str) -> String {
     request.target(base_path)
 }
 
+/// Reads criteria that come beside a target, `If-None-Exist` and its kind.
+pub(crate) fn read_criteria(raw: &str) -> Result<Vec<(String, String)>, RequestError> {
+    percent::decode_entry_query(raw)
+}
+
 fn parse_method(method: &str) -> Result<Method, RequestError> {
     method.parse().map_err(|()| {
         if OTHER_METHODS.contains(&method) {

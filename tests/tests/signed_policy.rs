@@ -89,6 +89,13 @@ impl Lab {
         (ready["policy-number"].clone(), ready["policy-version"].clone())
     }
 
+    /// The next policy is in force.
+    async fn comes_after(&self, before: &(Value, Value)) -> (Value, Value) {
+        let number = before.0.as_u64().map(|number| number + 1);
+        let next = async || Some(self.version().await).filter(|version| version.0.as_u64() == number);
+        until("the next policy", TIME, next).await
+    }
+
     /// What `count` of the two processes refuses.
     async fn reloads_to_no_effect(&self, count: f64) {
         let failures = async || self.dic.metric("schleuse_reload_failures_total").await.unwrap_or(0.0);
@@ -100,6 +107,44 @@ impl Lab {
 
     fn put(&self, file: &str, text: &str) {
         std::fs::write(self.dic.path(file), text).unwrap();
+    }
+
+    /// Both processes are killed and come back with what was in force.
+    async fn start_again(self, network: &Network) -> Self {
+        let before = (self.dic.gateway_pid, self.dic.engine_pid, self.version().await);
+        for process in [Process::Engine, Process::Gateway] {
+            self.dic.signal(process, Signal::KILL);
+        }
+        let back = async || {
+            let node = network.node("dic-1");
+            let ready = node.manage("/ready").await.is_some_and(|(status, _)| status == 200);
+            (ready && node.gateway_pid != before.0 && node.engine_pid != before.1).then_some(node)
+        };
+        let lab = Self { dic: until("another life of both", TIME, back).await, ..self };
+        assert_eq!(lab.version().await, before.2);
+        lab
+    }
+
+    /// The way back: without those before it takes the administrator, who starts the node.
+    async fn lost_keys_take_a_start(self, network: &Network) {
+        let before = self.version().await;
+        self.dic.edit("node.toml", |text| text.replace("stranger.pem", "third.pem"));
+        self.dic.edit("policies/pings.toml", |text| format!("{text}# keys were lost\n"));
+        let sign = "schleuse policy sign DIR --officers-lost --certificate third.pem --private-key third.key";
+        assert!(!self.typed(sign).expect(0).out.contains("the officers change with it"));
+        let said = self.typed("schleuse policy activate DIR").expect(1).err;
+        assert!(said.contains("keeps the one before"), "{said}");
+        assert_eq!(self.version().await, before);
+        for process in [Process::Engine, Process::Gateway] {
+            self.dic.signal(process, Signal::KILL);
+        }
+        let number = before.0.as_u64().map(|number| number + 1);
+        until("the policy of the new officers", TIME, async || {
+            let ready = network.node("dic-1").manage("/ready").await?;
+            let state: Value = serde_json::from_str(&ready.1).ok()?;
+            (ready.0 == 200 && state["policy-number"].as_u64() == number).then_some(())
+        })
+        .await;
     }
 }
 
@@ -138,6 +183,10 @@ async fn officers_sign_activate_and_go_back_by_the_steps_of_the_guide() {
     let log = lab.dic.text("audit/gateway.log");
     assert!(log.contains("policy 4 signed by") && log.contains("CN=second"), "the audit log names the officers");
     changes_of_the_allow_list_wait_for_two_officers(&network, &lab).await;
+    // The engine has another process id since it was killed.
+    let lab = Lab { dic: network.node("dic-1"), ..lab };
+    officers_change_while_the_node_runs(&lab).await;
+    lab.start_again(&network).await.lost_keys_take_a_start(&network).await;
 }
 
 /// The officer's example of the guide: written, checked, compared, signed by two, activated.
@@ -352,4 +401,34 @@ async fn a_downloaded_list_waits_too(network: &Network, lab: &Lab, own: &Client)
         assert_eq!(approved.expect(0).json()["applied"], json!(applied));
     }
     assert_eq!(known().await, json!(1));
+}
+
+/// The third leaves and a stranger comes: by a policy that officers of before and of after have signed, in both processes at
+/// once, without a start. Who may edit `node.toml` makes nobody an officer of the running node.
+async fn officers_change_while_the_node_runs(lab: &Lab) {
+    let before = lab.version().await;
+    let sign =
+        |who: &str| lab.typed(&format!("schleuse policy sign DIR --certificate {who}.pem --private-key {who}.key"));
+    let settings = lab.dic.text("node.toml");
+    lab.put("node.toml", &settings.replace("required = 2", "required = 1").replace("third.pem", "stranger.pem"));
+    // The file alone changes nothing, and neither does a policy that only the new one has signed.
+    lab.reloads_to_no_effect(1.0).await;
+    let alone = sign("stranger").expect(0).out;
+    assert!(alone.contains("the officers change with it") && alone.contains("CN=third"), "{alone}");
+    assert!(lab.typed("schleuse policy activate DIR").expect(1).err.contains("of 2 signatures"));
+    assert_eq!(lab.version().await, before);
+    // Two of those before, of whom one stays.
+    sign("first").expect(0);
+    let enough = sign("second").expect(0).out;
+    assert!(enough.contains("enough"), "{enough}");
+    lab.typed("schleuse policy activate DIR").expect(0);
+    let changed = lab.comes_after(&before).await;
+    lab.client.get("/metadata").await.expect(200);
+    // From here on the new one suffices, in both processes, and the third is nobody.
+    lab.dic.edit("policies/pings.toml", |text| format!("{text}# reviewed by the new officer\n"));
+    assert!(sign("third").expect(1).err.contains("is no officer"));
+    sign("stranger").expect(0);
+    lab.typed("schleuse policy activate DIR").expect(0);
+    lab.comes_after(&changed).await;
+    lab.client.get("/metadata").await.expect(200);
 }

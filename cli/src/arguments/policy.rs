@@ -140,6 +140,9 @@ pub(crate) struct PolicySign {
     /// Organisation of the node, where there is no node.toml
     #[arg(long, value_name = "IDENTIFIER")]
     pub(crate) organization_identifier: Option<String>,
+    /// Sign without the officers before, who have lost their keys; the node takes it at its next start and not before
+    #[arg(long)]
+    pub(crate) officers_lost: bool,
 }
 
 #[derive(Debug, Args)]

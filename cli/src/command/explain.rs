@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use fhir::{Format as FhirFormat, Resource};
-use policies::explain::{Considered, considered};
+use policies::explain::{Considered, LeftOut, considered, left_out};
 use policies::matrix::{Cell, Side};
 use policies::{CanonicalRequest, Context, Decision, Identity, Origin, Thumbprint, canonicalize, decide};
 use serde::Deserialize;
@@ -205,6 +205,11 @@ fn derivation(
         }
         (None, None) => "decision: permitted".to_owned(),
     });
+    let hidden = match decision {
+        Decision::Permit(_) => left_out(side, identity, cell.interaction, context),
+        Decision::Deny(_) => Vec::new(),
+    };
+    lines.extend(hidden.iter().map(hidden_line));
     lines.push(
         "the engine decides again on what is stored: tags, process authorisation, old versions, counts".to_owned(),
     );
@@ -212,6 +217,7 @@ fn derivation(
         "identity": { "kind": identity.kind(), "name": identity.name() },
         "request": request.to_string(),
         "rules": rules,
+        "left-out": hidden,
         "decision": word,
         "rule": rule,
         "code": code.map(|code| code.as_str()),
@@ -227,6 +233,16 @@ fn rule_lines(rules: &[Considered]) -> Vec<String> {
         format!("rule {} ({}): {word}: {}", rule.rule, rule.effect, rule.because)
     };
     if rules.is_empty() { vec!["no rule is about this".to_owned()] } else { rules.iter().map(line).collect() }
+}
+
+/// Types that stand in no answer, in words.
+fn hidden_line(hidden: &LeftOut) -> String {
+    const SHOWN: usize = 8;
+    let mut types = hidden.types.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(" ");
+    if hidden.types.len() > SHOWN {
+        types.push_str(&format!(" and {} more types", hidden.types.len() - SHOWN));
+    }
+    format!("left out of the answer: {types}: {} ({})", hidden.because, hidden.code)
 }
 
 fn from_record(local: &Local, id: &str) -> Result<(Vec<String>, Value), ExplainError> {
@@ -259,7 +275,7 @@ fn from_record(local: &Local, id: &str) -> Result<(Vec<String>, Value), ExplainE
     if records.is_empty() {
         return Err(ExplainError::NoRecord(printable(id)));
     }
-    let mut rules = Vec::new();
+    let (mut rules, mut hidden) = (Vec::new(), Vec::new());
     if let (Some(recorded), Some(list)) = (&recorded, &local.allow_list) {
         let side = Side { policy: &local.policy, allow_list: list };
         let identity = list.identify(&recorded.thumbprint, recorded.email.as_deref(), &local.policy);
@@ -273,8 +289,15 @@ fn from_record(local: &Local, id: &str) -> Result<(Vec<String>, Value), ExplainE
         }
         lines.push(format!("identity: {} {}", identity.kind(), identity.name()));
         lines.extend(rule_lines(&rules));
+        if records.iter().any(|entry| entry.pointer("/record/event").and_then(Value::as_str) == Some("permit")) {
+            hidden = left_out(side, &identity, cell.interaction, &recorded.context);
+            lines.extend(hidden.iter().map(hidden_line));
+        }
     }
-    Ok((lines, json!({ "records": records, "rules": rules, "policy-version": local.policy.version() })))
+    Ok((
+        lines,
+        json!({ "records": records, "rules": rules, "left-out": hidden, "policy-version": local.policy.version() }),
+    ))
 }
 
 /// A record as a sentence, with its remedy.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use certs::{CertError, Credentials, SignedPurpose};
-use node::officers::SealProblem;
+use node::officers::{Office, SealProblem};
 use node::signed_policy::{self, PolicyTree, SIGNATURES, SignedPolicyError};
 use node::{Directory, Officers, PolicyMemory, Seal, Settings, SignedPolicy};
 use policies::Policy;
@@ -89,7 +89,7 @@ struct Activated {
 
 pub(super) fn sign(arguments: &PolicySign, format: Format) -> u8 {
     match sign_draft(arguments) {
-        Ok((signed, required)) => report_signed(&signed, required, "schleuse policy activate", format),
+        Ok((signed, officers)) => report_signed(&signed, officers.as_ref(), "schleuse policy activate", format),
         Err(error) => fail(&error, error.code()),
     }
 }
@@ -133,7 +133,7 @@ pub(super) async fn rollback(arguments: &PolicyRollback, format: Format) -> u8 {
     let result = async {
         let local = Candidate::load(&arguments.directory)?;
         let (tree, signed) = local.sign_rollback(arguments)?;
-        if signed.signatures.len() < local.officers.required() {
+        if !is_enough(&signed, &local.officers) {
             return Ok(Err(signed));
         }
         let activated = local.put_in_force(&tree, &signed).await?;
@@ -144,9 +144,8 @@ pub(super) async fn rollback(arguments: &PolicyRollback, format: Format) -> u8 {
     match result.await {
         Ok(Ok(activated)) => report_activated(Ok(activated), format),
         Ok(Err(signed)) => {
-            let required =
-                load_settings(&arguments.directory).ok().and_then(|settings| Some(settings.officers?.required));
-            report_signed(&signed, required, "the next officer runs the same command", format)
+            let named = load_settings(&arguments.directory).and_then(|settings| officers(&settings)).ok();
+            report_signed(&signed, named.as_ref(), "the next officer runs the same command", format)
         }
         Err(error) => report_activated(Err(error), format),
     }
@@ -154,7 +153,7 @@ pub(super) async fn rollback(arguments: &PolicyRollback, format: Format) -> u8 {
 
 // === signing ===
 
-fn sign_draft(arguments: &PolicySign) -> Result<(SignedPolicy, Option<usize>), PolicyError> {
+fn sign_draft(arguments: &PolicySign) -> Result<(SignedPolicy, Option<Officers>), PolicyError> {
     let directory = Directory::new(&arguments.directory);
     let folder = arguments.policies.clone().unwrap_or_else(|| directory.policies());
     let tree = node::read_policy_folder(&folder).map_err(PolicyError::Findings)?;
@@ -175,30 +174,44 @@ fn sign_draft(arguments: &PolicySign) -> Result<(SignedPolicy, Option<usize>), P
         .or_else(|| existing.as_ref().map(|signed| signed.organization.clone()))
         .ok_or(PolicyError::Organization)?;
     let highest = highest(&directory)?;
+    let officers = settings.as_ref().map(officers).transpose()?;
+    let change = match &officers {
+        Some(_) if arguments.officers_lost => Some(ChangeOfOfficers::default()),
+        Some(officers) => Some(change_of_officers(&directory, officers)?),
+        None => None,
+    };
     let is_same = |signed: &SignedPolicy| {
         signed.number > highest
             && arguments.number.is_none_or(|number| number == signed.number)
             && signed.check_tree(&organization, &tree).is_ok()
+            && change.as_ref().is_none_or(|change| change.is_of(signed))
     };
     let mut signed = match existing.filter(is_same) {
         Some(signed) => signed,
         None if settings.is_none() && arguments.number.is_none() => return Err(PolicyError::Organization),
-        None => SignedPolicy::new(&organization, arguments.number.unwrap_or(highest + 1), &tree),
+        None => {
+            let fresh = SignedPolicy::new(&organization, arguments.number.unwrap_or(highest + 1), &tree);
+            match change {
+                Some(change) => change.into(fresh),
+                None => fresh,
+            }
+        }
     };
     if signed.number <= highest {
         return Err(PolicyError::Downgrade { number: signed.number, highest });
     }
-    let officers = settings.as_ref().map(officers).transpose()?;
     add_seal(&mut signed, officers.as_ref(), &arguments.key)?;
     write_atomically(&path, &signed.print()).map_err(|error| PolicyError::File(path, error))?;
-    Ok((signed, officers.map(|officers| officers.required())))
+    Ok((signed, officers))
 }
 
 fn add_seal(signed: &mut SignedPolicy, officers: Option<&Officers>, key: &OfficerKey) -> Result<(), PolicyError> {
     let credentials = Credentials::load(&key.certificate, &key.private_key)?;
     let (certificate, now) = (credentials.certificate(), OffsetDateTime::now_utc());
     let name = certificate.subject().to_string();
-    if officers.is_some_and(|officers| officers.find(certificate.sha256()).is_none()) {
+    let before = signed.predecessors.as_ref().and_then(|office| office.officers().ok());
+    let is_one = |officers: &Officers| officers.find(certificate.sha256()).is_some();
+    if officers.is_some_and(|officers| !is_one(officers)) && !before.as_ref().is_some_and(is_one) {
         return Err(PolicyError::NoOfficer(name));
     }
     if !certificate.is_valid_at(now) {
@@ -212,11 +225,57 @@ fn add_seal(signed: &mut SignedPolicy, officers: Option<&Officers>, key: &Office
     Ok(())
 }
 
-fn report_signed(signed: &SignedPolicy, required: Option<usize>, next: &str, format: Format) -> u8 {
-    let count = signed.signatures.len();
+/// What an officer must see before his signature brings others into office.
+fn change_text(signed: &SignedPolicy) -> String {
+    let (Some(before), Some(after)) = (&signed.predecessors, &signed.officers) else { return String::new() };
+    let line = |word: &str, office: &Office| {
+        let names: Vec<String> = office.names().iter().map(|name| format!("    {}\n", printable(name))).collect();
+        format!("{word}, of whom {} must sign:\n{}", office.required, names.concat())
+    };
+    format!("the officers change with it\n{}{}", line("before", before), line("after", after))
+}
+
+/// Who comes into office with the next policy, and who was before; nothing if `node.toml` names those in office.
+#[derive(Clone, Default)]
+struct ChangeOfOfficers {
+    after: Option<Office>,
+    before: Option<Office>,
+}
+
+impl ChangeOfOfficers {
+    fn is_of(&self, signed: &SignedPolicy) -> bool {
+        signed.officers == self.after && signed.predecessors == self.before
+    }
+
+    fn into(self, signed: SignedPolicy) -> SignedPolicy {
+        SignedPolicy { officers: self.after, predecessors: self.before, ..signed }
+    }
+}
+
+fn change_of_officers(directory: &Directory, named: &Officers) -> Result<ChangeOfOfficers, PolicyError> {
+    let Some((_, folder)) = activated(directory)?.pop() else { return Ok(ChangeOfOfficers::default()) };
+    let in_office = signed_policy::read_office(&folder)?;
+    let is_other = |office: &Office| !office.officers().is_ok_and(|officers| officers.are_same(named));
+    Ok(match in_office.filter(is_other) {
+        Some(before) => ChangeOfOfficers { after: Some(Office::of(named)), before: Some(before) },
+        None => ChangeOfOfficers::default(),
+    })
+}
+
+/// Whether enough have signed, of those before as well if the officers change.
+fn is_enough(signed: &SignedPolicy, named: &Officers) -> bool {
+    let enough = |officers: &Officers| {
+        signed.signatures.iter().filter(|seal| officers.find(&seal.officer).is_some()).count() >= officers.required()
+    };
+    enough(named)
+        && signed.predecessors.as_ref().is_none_or(|office| office.officers().is_ok_and(|officers| enough(&officers)))
+}
+
+fn report_signed(signed: &SignedPolicy, officers: Option<&Officers>, next: &str, format: Format) -> u8 {
+    let (count, required) = (signed.signatures.len(), officers.map(Officers::required));
     let of = required.map_or_else(String::new, |required| format!(" of {required}"));
-    let next = match required {
-        Some(required) if count >= required => format!("enough: {next}"),
+    let next = match officers {
+        Some(officers) if is_enough(signed, officers) => format!("enough: {next}"),
         _ => "further officers sign the same files with this signatures.json beside them".to_owned(),
     };
     answer(
@@ -225,7 +284,8 @@ fn report_signed(signed: &SignedPolicy, required: Option<usize>, next: &str, for
             let names: Vec<String> =
                 signed.signatures.iter().map(|seal| format!("    {}\n", printable(&seal.name))).collect();
             let (number, digest) = (signed.number, &signed.digest);
-            format!("policy {number}, digest {digest}\n{count}{of} signatures:\n{}{next}\n", names.concat())
+            let change = change_text(signed);
+            format!("policy {number}, digest {digest}\n{change}{count}{of} signatures:\n{}{next}\n", names.concat())
         },
         || json!({ "number": signed.number, "digest": signed.digest, "signatures": count, "required": required }),
     );
@@ -262,14 +322,14 @@ impl Candidate {
         let policy = Policy::load(tree).map_err(PolicyError::Findings)?;
         let list = Local::allow_list_of(&self.settings)?;
         policies::proof::prove(&policy, &list).map_err(PolicyError::Proof)?;
-        let folder = signed_policy::store(&self.settings.directory, tree, signed)
+        let folder = signed_policy::store(&self.settings.directory, tree, signed, &Office::of(&self.officers))
             .map_err(|error| PolicyError::File(self.settings.directory.signed_policies(), error))?;
         if let Err(refused) = self.try_programs().await {
             let aside = folder.with_extension("refused");
             std::fs::rename(&folder, &aside).map_err(|error| PolicyError::File(folder, error))?;
             return Err(refused);
         }
-        let in_force = self.tell_node(&by.digest).await?;
+        let in_force = self.tell_node(&by.digest, by.number).await?;
         Ok(Activated { number: by.number, digest: by.digest, officers: by.officers, in_force })
     }
 
@@ -285,7 +345,7 @@ impl Candidate {
     }
 
     /// Whether the running node obeys the policy; none if it does not run.
-    async fn tell_node(&self, digest: &str) -> Result<Option<bool>, PolicyError> {
+    async fn tell_node(&self, digest: &str, number: u64) -> Result<Option<bool>, PolicyError> {
         match Node::at(&self.directory).post::<Value>("/reload", &json!({})).await {
             Ok(_) => {}
             Err(AdminError::NotReachable { .. }) => return Ok(None),
@@ -294,7 +354,12 @@ impl Candidate {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             let ready = block::ready(self.settings.management.address).await;
-            if ready.is_some_and(|ready| ready.get("policy-version").and_then(Value::as_str) == Some(digest)) {
+            // The same files may come under another number. A gateway that knows no officers yet tells none.
+            let is_it = |ready: Value| {
+                let known = ready.get("policy-number").and_then(Value::as_u64);
+                ready.get("policy-version").and_then(Value::as_str) == Some(digest) && known.is_none_or(|n| n == number)
+            };
+            if ready.is_some_and(is_it) {
                 return Ok(Some(true));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -315,8 +380,12 @@ impl Candidate {
         before.check_tree(organization, &tree)?;
         let (folder, highest) = (rollback_folder(directory), highest(directory)?);
         let begun = std::fs::metadata(&folder).ok().and_then(|_| SignedPolicy::read(&folder.join(SIGNATURES)).ok());
-        let is_same = |signed: &SignedPolicy| signed.number > highest && signed.check_tree(organization, &tree).is_ok();
-        let mut signed = begun.filter(is_same).unwrap_or_else(|| SignedPolicy::new(organization, highest + 1, &tree));
+        let change = change_of_officers(directory, &self.officers)?;
+        let is_same = |signed: &SignedPolicy| {
+            signed.number > highest && signed.check_tree(organization, &tree).is_ok() && change.is_of(signed)
+        };
+        let fresh = || change.clone().into(SignedPolicy::new(organization, highest + 1, &tree));
+        let mut signed = begun.filter(is_same).unwrap_or_else(fresh);
         add_seal(&mut signed, Some(&self.officers), &arguments.key)?;
         let failed = |error| PolicyError::File(folder.clone(), error);
         if folder.try_exists().map_err(failed)? {

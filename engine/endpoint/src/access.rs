@@ -42,10 +42,9 @@ pub(crate) fn shown_filter(
     identity: &Identity,
     allow_list: &AllowList,
     policy: &policies::Policy,
-    now: time::OffsetDateTime,
+    context: &policies::Context,
 ) -> ReadFilter {
-    let context = policies::Context { now, origin: policies::Origin::JudgedByGateway, body_bytes: None };
-    match policies::shown_types(policy, allow_list, identity, &context) {
+    match policies::shown_types(policy, allow_list, identity, context) {
         None => filter.clone(),
         Some(types) => filter.clone().restricted_to(types),
     }

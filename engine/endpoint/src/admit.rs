@@ -10,7 +10,7 @@ use http::StatusCode;
 use http::request::Parts;
 use link::{CorrelationId, PERMIT_HEADER, Permit};
 use policies::request::RequestError;
-use policies::{CanonicalRequest, Identity, Policy};
+use policies::{CanonicalRequest, Identity, Origin, Policy};
 
 use crate::approval::ListChanges;
 use crate::content::Contents;
@@ -25,6 +25,8 @@ pub(crate) struct Caller {
     /// Rule of the gateway, for the audit record.
     pub(crate) rule: String,
     pub(crate) policy: Arc<Policy>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
     /// The engine itself, which is not identified by a certificate.
     pub(crate) is_internal: bool,
     /// Whether it brings what comes with the program; snapshots of that are made when somebody asks for them.
@@ -70,6 +72,7 @@ pub(crate) fn admit(
         correlation_id: permit.correlation_id,
         rule: permit.rule,
         policy,
+        origin: Origin::Address(permit.address),
         is_internal: false,
         is_shipped: false,
         list_changes: ListChanges::Governed,

@@ -219,7 +219,8 @@ impl Endpoint {
         let policy = self.shared.policies.active();
         let filter = read_filter(&caller.identity, &allow_list);
         let now = time::OffsetDateTime::now_utc();
-        let filter = shown_filter(&filter, &caller.identity, &allow_list, &policy, now);
+        let context = policies::Context { now, origin: caller.origin, body_bytes: None };
+        let filter = shown_filter(&filter, &caller.identity, &allow_list, &policy, &context);
         let id = id.to_owned();
         self.shared.store.read(move |tx| tx.is_readable(resource_type, &id, version, &filter)).await
     }
@@ -284,6 +285,7 @@ impl Endpoint {
             correlation_id: CorrelationId::random(),
             rule: "engine".to_owned(),
             policy: self.shared.policies.active(),
+            origin: policies::Origin::Engine,
             is_internal: true,
             is_shipped: false,
             list_changes,

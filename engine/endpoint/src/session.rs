@@ -195,12 +195,18 @@ impl<'s, 't> Session<'s, 't> {
         &self.allow_list
     }
 
+    /// What a decision about the caller depends on besides rules and lists. The size of a body was judged by the gateway.
+    fn context(&self) -> policies::Context {
+        policies::Context { now: self.tx.now(), origin: self.caller.origin, body_bytes: None }
+    }
+
     /// What may stand in an answer.
     fn shown_filter(&self) -> ReadFilter {
         if self.caller.is_internal {
             return self.filter.clone();
         }
-        shown_filter(&self.filter, &self.identity, &self.allow_list, &self.caller.policy, self.tx.now())
+        let context = self.context();
+        shown_filter(&self.filter, &self.identity, &self.allow_list, &self.caller.policy, &context)
     }
 
     /// The allow-list with what this transaction has changed. It is built from every organisation, so only what depends

@@ -93,6 +93,13 @@ fn search_corpus() {
 }
 
 #[test]
+fn binary_corpus() {
+    replay("binary", targets::binary);
+    replay("json", targets::binary);
+    replay("xml", targets::binary);
+}
+
+#[test]
 fn every_hostile_case_is_refused_as_hostile() {
     let limits = fhir::Limits::default();
     let mut checked = 0;

@@ -50,3 +50,32 @@ pub(crate) fn search(bytes: &[u8]) {
         let _ = matches_in(&context, &query, &fhir::Resource::new(resource_type.as_str()));
     }
 }
+
+/// A Binary that is read in pieces is read as in one, and what is accepted is what the ordinary parser sees: the content
+/// that was handed out is the `data` of the resource, and nothing else is.
+pub(crate) fn binary(bytes: &[u8]) {
+    for format in [fhir::Format::Json, fhir::Format::Xml] {
+        let whole = read_binary(format, bytes, bytes.len().max(1));
+        for size in [1, 7] {
+            let pieces = read_binary(format, bytes, size);
+            assert_eq!(pieces, whole, "in pieces of {size}");
+        }
+        let Some((printed, content)) = whole else { continue };
+        let parsed = fhir::parse(format, bytes, &Limits::default());
+        let Ok(mut parsed) = parsed else { panic!("only the reader in pieces accepts it: {printed}") };
+        let data = parsed.remove("data");
+        assert_eq!(json::print(&parsed, false), printed);
+        assert_eq!(data.is_some(), content.is_some());
+    }
+}
+
+/// The resource as it prints, and its content.
+fn read_binary(format: fhir::Format, bytes: &[u8], size: usize) -> Option<(String, Option<Vec<u8>>)> {
+    let mut reader = fhir::binary::BinaryReader::new(format, Limits::default());
+    let mut content = Vec::new();
+    for piece in bytes.chunks(size) {
+        reader.push(piece, &mut content).ok()?;
+    }
+    let read = reader.finish(&mut content).ok()?;
+    Some((json::print(&read.resource, false), read.has_data.then_some(content)))
+}

@@ -1,8 +1,10 @@
 //! Commands about changes of the allow-list that wait for approval.
 //!
-//! An approval is the [`Seal`] of an officer of `node.toml` over the organisation and the digest of the change. The seals are
+//! An approval is the [`Seal`] of an officer in office over the organisation and the digest of the change. The seals are
 //! verified again, all of them, each time one comes in and before the change is carried out; what enough officers have
 //! approved is carried out by the endpoint in one transaction.
+
+use std::sync::Arc;
 
 use certs::SignedPurpose;
 use endpoint::{ApplyError, Judgement, PendingChange};
@@ -98,15 +100,9 @@ impl Administration {
         waiting.into_iter().find(|pending| pending.digest == digest).ok_or_else(unknown)
     }
 
-    /// As `node.toml` names them now: a lost key is replaced there, and the next command counts.
-    fn officers(&self) -> Result<Officers, CommandError> {
-        let refused = |findings: Vec<settings::Finding>| {
-            CommandError::Refused(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        };
-        let directory = node::Directory::new(std::path::Path::new("."));
-        let (settings, _) = node::load(&directory).map_err(refused)?;
-        let named = settings.officers.ok_or_else(|| CommandError::Refused("node.toml has no [officers]".to_owned()))?;
-        Officers::load(&named).map_err(refused)
+    /// Those in office. Whom `node.toml` names meanwhile comes into office by a signed policy.
+    fn officers(&self) -> Result<Arc<Officers>, CommandError> {
+        self.officers.load_full().ok_or_else(|| CommandError::Refused("the node has no officers in office".to_owned()))
     }
 
     /// What is left over from a policy with approval needs one person still.

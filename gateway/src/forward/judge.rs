@@ -143,7 +143,7 @@ impl Gateway {
         self.charge(&permitted).map_err(|refused| refuse(refused, asked))?;
         let rule = permitted.rule().clone();
 
-        let head = self.engine_head(session, &caller, &request, &body, socket, &rule, context);
+        let head = self.engine_head(session, connection, &caller, &request, &body, socket, &rule, context);
         let head = head.map_err(|refused| refuse(refused, asked))?;
         let body_sha256 = match &body {
             Body::Judged { bytes, .. } => Some(hex(&Sha256::digest(bytes))),
@@ -231,6 +231,7 @@ impl Gateway {
     fn engine_head(
         &self,
         session: &Session,
+        connection: &Connection,
         caller: &Caller,
         request: &CanonicalRequest,
         body: &Body,
@@ -248,7 +249,12 @@ impl Gateway {
             }
         };
         let template = caller.permit.as_ref().map_err(|error| internal(error))?;
-        let permit = template.encode(request.interaction().as_str(), rule.as_str(), context.correlation_id);
+        let permit = template.encode(
+            request.interaction().as_str(),
+            rule.as_str(),
+            context.correlation_id,
+            connection.peer.address,
+        );
         EngineHead::build(
             request,
             self.active.base().path(),

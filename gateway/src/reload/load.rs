@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use certs::{CertError, CertificateRules, Credentials};
-use node::{Directory, PolicyInForce, PolicyMemory, Settings, SignedBy, TrustError};
+use node::{Directory, Officers, PolicyInForce, PolicyMemory, Settings, SignedBy, TrustError};
 use policies::policy::TlsProfile;
 use policies::{Finding, Policy};
 use time::OffsetDateTime;
@@ -25,6 +25,8 @@ pub struct Loaded {
     pub limits: Limits,
     /// Who signed the policy; none if the node has no officers.
     pub signed: Option<SignedBy>,
+    /// Who is in office with that policy.
+    pub officers: Option<Officers>,
 }
 
 /// Why the state on disk cannot be used: everything that is wrong with it.
@@ -81,10 +83,11 @@ const NO_LISTED_ISSUER: (&str, &str) = (
     "add the issuing authority to the trust store, or correct the fingerprint",
 );
 
-/// Reads everything that SIGHUP reloads; finds everything that is wrong with it, not only what comes first.
-pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadError> {
+/// Reads everything that SIGHUP reloads; finds everything that is wrong with it, not only what comes first. `officers` are
+/// those in office; none at the start, when they are those of `node.toml`.
+pub fn load(settings: &Settings, officers: Option<&Officers>, now: OffsetDateTime) -> Result<Loaded, LoadError> {
     let mut problems = Problems::default();
-    let policy = problems.keep(load_policy(settings), |findings| problem_list(findings, Problem::Finding));
+    let policy = problems.keep(load_policy(settings, officers), |findings| problem_list(findings, Problem::Finding));
     let files = &settings.server_certificate;
     let credentials = Credentials::load(&files.certificate, &files.private_key);
     let credentials = problems.keep(credentials, |error| vec![Problem::Certificate(error)]);
@@ -94,7 +97,7 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
         problems.keep(fits, |error| vec![Problem::Tls(error)]);
     }
     // What the trust store itself is worth is said even if the policy cannot be read.
-    let Some((policy, signed)) = policy else {
+    let Some((policy, signed, officers)) = policy else {
         let store = certs::TrustStore::load(&settings.trust_stores.client);
         problems.keep(store, |errors| problem_list(errors, Problem::Certificate));
         return Err(LoadError(problems.0));
@@ -117,7 +120,7 @@ pub fn load(settings: &Settings, now: OffsetDateTime) -> Result<Loaded, LoadErro
         .map_err(|error| LoadError(vec![Problem::Tls(error)]))?;
     let rules = node::certificate_rules(policy.trust());
     let limits = Limits::from_policy(policy.limits());
-    Ok(Loaded { tls, policy: Arc::new(policy), rules, limits, signed })
+    Ok(Loaded { tls, policy: Arc::new(policy), rules, limits, signed, officers })
 }
 
 /// What is wrong with the policy, for a node of which the settings cannot be read.
@@ -129,15 +132,20 @@ pub fn policy_findings(directory: &Directory) -> Vec<Finding> {
     }
 }
 
-fn load_policy(settings: &Settings) -> Result<(Policy, Option<SignedBy>), Vec<Finding>> {
-    let PolicyInForce { files, signed } = node::read_policy(settings)?;
+type SignedPolicy = (Policy, Option<SignedBy>, Option<Officers>);
+
+fn load_policy(settings: &Settings, officers: Option<&Officers>) -> Result<SignedPolicy, Vec<Finding>> {
+    let PolicyInForce { files, signed, officers } = match officers {
+        Some(officers) => node::read_policy_by(settings, officers)?,
+        None => node::read_policy(settings)?,
+    };
     let memory = PolicyMemory::of(&settings.directory, crate::run::PROCESS);
     memory.admit(signed.as_ref()).map_err(|finding| vec![finding])?;
     let policy = Policy::load(&files)?;
     for warning in policy.warnings() {
         tracing::warn!(finding = %warning, "policy");
     }
-    Ok((policy, signed))
+    Ok((policy, signed, officers))
 }
 
 /// Everything that was found wrong so far.

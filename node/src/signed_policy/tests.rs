@@ -60,6 +60,12 @@ impl Lab {
         signed
     }
 
+    /// These of the officers, of whom as many must sign.
+    fn some(&self, required: usize, which: &[usize]) -> Officers {
+        let certificates = which.iter().map(|index| self.folder.path().join(format!("{index}.pem"))).collect();
+        Officers::load(&OfficersSettings { required, certificates }).unwrap()
+    }
+
     fn verify(&self, signed: &SignedPolicy) -> Result<SignedBy, SignedPolicyError> {
         signed.verify(OWN, &tree(), &self.officers)
     }
@@ -193,12 +199,89 @@ fn the_newest_folder_counts_and_a_crash_while_writing_leaves_the_one_before() {
     let lab = Lab::new();
     let directory = Directory::new(lab.folder.path());
     assert_eq!(activated(&directory).unwrap(), []);
-    store(&directory, &tree(), &lab.signed(9)).unwrap();
+    let office = Office::of(&lab.officers);
+    store(&directory, &tree(), &lab.signed(9), &office).unwrap();
     std::fs::create_dir(directory.signed_policies().join(".new")).unwrap();
-    store(&directory, &tree(), &lab.signed(10)).unwrap();
+    store(&directory, &tree(), &lab.signed(10), &office).unwrap();
     std::fs::create_dir_all(directory.signed_policies().join(".new")).unwrap();
     let numbers: Vec<u64> = activated(&directory).unwrap().into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [9, 10]);
     let (read, signed) = read_signed(&directory.signed_policies().join("000010")).unwrap();
     assert_eq!((read, signed.number), (tree(), 10));
+}
+
+/// First and second are in office, second and third are to come.
+#[test]
+fn officers_change_by_signatures_of_those_before_and_those_after() {
+    let lab = Lab::new();
+    let (before, after) = (lab.some(2, &[0, 1]), lab.some(1, &[1, 2]));
+    let change = |seals: &[usize]| {
+        let mut signed = SignedPolicy {
+            officers: Some(Office::of(&after)),
+            predecessors: Some(Office::of(&before)),
+            ..SignedPolicy::new(OWN, 7, &tree())
+        };
+        seals.iter().for_each(|officer| lab.sign(&mut signed, *officer));
+        signed
+    };
+    let verify = |signed: &SignedPolicy, current: &Officers| signed.verify(OWN, &tree(), current);
+    let all = change(&[0, 1, 2]);
+    for current in [&before, &after] {
+        assert_eq!(verify(&all, current).unwrap().officers.len(), 3);
+        assert!(all.officers_after(current).unwrap().are_same(&after));
+    }
+    assert!(verify(&change(&[0, 1]), &before).is_ok(), "the second is one of the new ones too");
+    // Not without those in office, and not without those who are to come.
+    for seals in [&[1, 2][..], &[2], &[0, 2], &[]] {
+        let refused = verify(&change(seals), &before).unwrap_err();
+        assert!(matches!(refused, SignedPolicyError::TooFew { .. }), "{seals:?}: {refused}");
+    }
+    let separate = SignedPolicy { officers: Some(Office::of(&lab.some(1, &[2]))), ..change(&[]) };
+    let mut only_old = separate;
+    lab.sign(&mut only_old, 0);
+    lab.sign(&mut only_old, 1);
+    assert!(matches!(verify(&only_old, &before).unwrap_err(), SignedPolicyError::TooFew { found: 0, required: 1 }));
+    // A change of officers of whom this node knows nothing, such as one that makes up its predecessors.
+    let others = lab.some(2, &[0, 2]);
+    assert_eq!(verify(&all, &others), Err(SignedPolicyError::OtherOfficers));
+    let mut usurped = SignedPolicy { predecessors: Some(Office::of(&lab.some(1, &[2]))), ..change(&[]) };
+    lab.sign(&mut usurped, 2);
+    assert_eq!(verify(&usurped, &before), Err(SignedPolicyError::OtherOfficers));
+    // A policy without a change leaves who is there.
+    assert!(lab.signed(8).officers_after(&lab.officers).unwrap().are_same(&lab.officers));
+    let stranger = Lab::new();
+    let mut foreign = change(&[0, 1]);
+    stranger.sign(&mut foreign, 0);
+    let refused = verify(&foreign, &before).unwrap_err();
+    assert!(
+        matches!(refused, SignedPolicyError::Seal { position: 3, problem: SealProblem::Stranger, .. }),
+        "{refused}"
+    );
+}
+
+#[test]
+fn every_flipped_bit_of_a_change_of_officers_is_refused() {
+    let lab = Lab::new();
+    let (before, after) = (lab.some(1, &[0]), lab.some(1, &[1]));
+    let mut signed = SignedPolicy {
+        officers: Some(Office::of(&after)),
+        predecessors: Some(Office::of(&before)),
+        ..SignedPolicy::new(OWN, 7, &tree())
+    };
+    lab.sign(&mut signed, 0);
+    lab.sign(&mut signed, 1);
+    let text = signed.print();
+    assert!(signed.verify(OWN, &tree(), &before).is_ok());
+    let start = text.find("\"officers\"").unwrap();
+    let end = text.find("\"signatures\"").unwrap();
+    for index in start..end {
+        let mut bytes = text.clone().into_bytes();
+        bytes[index] ^= 1;
+        let verified = String::from_utf8(bytes).map_err(|_| ()).and_then(|text| {
+            SignedPolicy::parse(&text)
+                .map_err(|_| ())
+                .and_then(|signed| signed.verify(OWN, &tree(), &before).map_err(|_| ()))
+        });
+        assert!(verified.is_err(), "byte {index}");
+    }
 }

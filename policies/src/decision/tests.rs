@@ -100,7 +100,7 @@ fn answers_hold_what_the_rules_let_the_caller_read_and_nothing_else() {
 }
 
 #[test]
-fn the_engine_does_not_judge_addresses_again() {
+fn without_an_address_no_rule_about_addresses_refuses() {
     let (policy, list) = (strict_policy(), allow_list());
     let local = list.identify(&thumbprint(LOCAL_CERTIFICATE), None, &policy);
     let judge = |origin| {
@@ -109,7 +109,7 @@ fn the_engine_does_not_judge_addresses_again() {
     };
     assert!(judge(Origin::Address("10.0.0.1".parse().unwrap())));
     assert!(!judge(Origin::Address("192.0.2.1".parse().unwrap())));
-    assert!(judge(Origin::JudgedByGateway));
+    assert!(judge(Origin::Engine));
 }
 
 #[test]

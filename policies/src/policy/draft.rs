@@ -3,6 +3,7 @@
 use settings::{Finding, Item, Reader, Section};
 
 use super::identity::{self, PeopleDraft};
+use super::review::{self, Review};
 use super::rules::{self, RulesDraft};
 use super::sections::{
     AllowListDraft, AllowListSection, AuditDraft, BodyLimits, BundleDraft, BundleSection, DeltaDraft, HeadLimitsDraft,
@@ -69,6 +70,8 @@ impl Located {
 #[derive(Default)]
 struct Draft {
     time_zone: Slot<Zone>,
+    /// Of whole files.
+    reviewed: Vec<(usize, time::Date)>,
     trust: TrustDraft,
     keys: KeyLimitsDraft,
     revocation: RevocationDraft,
@@ -125,6 +128,11 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
     }
     identity::check(&draft.people, &mut readers);
     draft.refuse_unenforced(&mut readers);
+    let name = |file: usize| files.get(file).map(|(name, _)| (*name).to_owned()).unwrap_or_default();
+    let of_files = draft.reviewed.iter().map(|(file, date)| Review { file: name(*file), rule: None, date: *date });
+    let of_rules = std::mem::take(&mut draft.rules.reviewed).into_iter();
+    let of_rules = of_rules.map(|(file, rule, date)| Review { file: name(file), rule: Some(rule), date });
+    let reviews: Vec<Review> = of_files.chain(of_rules).collect();
     let rules = rules::compile(draft.rules, &mut readers);
     check_sections(&draft.outbound, &mut readers);
     let failed = readers.iter().any(Reader::has_errors);
@@ -170,6 +178,8 @@ pub(super) fn load(files: &[(&str, &str)]) -> Result<Policy, Vec<Finding>> {
         allow_list: AllowListSection::of(allow_list, draft.delta.build()),
         outbound: draft.outbound.build(),
         audit: draft.audit.build(),
+        files: files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        reviews,
         warnings: findings,
     })
 }
@@ -178,6 +188,7 @@ impl Draft {
     fn read(&mut self, root: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) {
         // The form of the file, not a setting: every file may state it.
         root.integer(reader, "schema", 1..2);
+        self.reviewed.extend(review::read(root, reader).map(|date| (file, date)));
         let zone = time_zone(root, reader);
         self.time_zone.put(zone, reader, file);
 

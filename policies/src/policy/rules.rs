@@ -227,8 +227,8 @@ impl Rule {
     fn admits_origin(&self, origin: Origin) -> bool {
         match origin {
             Origin::Address(address) => self.networks.is_empty() || self.contains(address),
-            // The gateway judged the address; what depends on it was applied there.
-            Origin::JudgedByGateway => self.networks.is_empty() || self.effect == Effect::Allow,
+            // There is no address: what depends on one is taken as it is most favourable.
+            Origin::Engine => self.networks.is_empty() || self.effect == Effect::Allow,
         }
     }
 

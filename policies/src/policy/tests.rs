@@ -304,11 +304,6 @@ fn restrictions_are_validated_with_their_place() {
         ("effect = \"restrict\"\nonly.count = { most = 50 }", 6, "rule.only.count.per"),
         ("effect = \"restrict\"\nonly.count = { most = 50, per = \"year\" }", 6, "rule.only.count.per"),
         ("effect = \"restrict\"\nonly.rate = \"10\"", 6, "rule.only.rate"),
-        (
-            "effect = \"restrict\"\nnetworks = \"10.0.0.0/8\"\nonly.count = { most = 1, per = \"day\" }",
-            1,
-            "rule.networks",
-        ),
         ("effect = \"deny\"\nwhen.profile = []", 6, "rule.when.profile"),
     ] {
         assert_eq!(lines(&format!("{}{RULE}", rule(rest))), [(line, key.to_owned())], "{rest}");
@@ -386,11 +381,8 @@ fn rules_are_found_by_the_index_as_by_a_walk_over_all() {
             let identity = list.identify(&thumbprint(certificate), None, &policy);
             let known = bodies.iter().map(|body| Body::Resource(body.tree()));
             for body in known.chain([Body::NotYet, Body::None]) {
-                let context = Context {
-                    now: time::OffsetDateTime::UNIX_EPOCH,
-                    origin: Origin::JudgedByGateway,
-                    body_bytes: None,
-                };
+                let context =
+                    Context { now: time::OffsetDateTime::UNIX_EPOCH, origin: Origin::Engine, body_bytes: None };
                 let question = Question {
                     identity: &identity,
                     interaction: Interaction::Create,

@@ -85,7 +85,8 @@ pub(crate) fn time_of_small_get(directory: &NodeDirectory, client: &Certificate)
 impl Bench {
     fn new(directory: &NodeDirectory, client: &Certificate) -> Outcome<Self> {
         let (settings, _) = node::load(&Directory::new(&directory.root)).map_err(|findings| findings_of(&findings))?;
-        let loaded = reload::load(&settings, time::OffsetDateTime::now_utc()).during("loading a gateway's state")?;
+        let loaded =
+            reload::load(&settings, None, time::OffsetDateTime::now_utc()).during("loading a gateway's state")?;
         let snapshot = read_snapshot(&directory.snapshot)?;
         let active = Active::new(settings.base_url, loaded, Some(snapshot));
         let peer = Peer {

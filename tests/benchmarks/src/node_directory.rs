@@ -212,7 +212,7 @@ mod tests {
         let pki = Pki::new(certs::development::KeyType::EcdsaP256).unwrap();
         let written = write(folder.path(), Size::Full, &pki, 4, 5).unwrap();
         let (settings, _) = node::load(&Directory::new(&written.root)).unwrap();
-        let loaded = gateway::reload::load(&settings, time::OffsetDateTime::now_utc()).unwrap();
+        let loaded = gateway::reload::load(&settings, None, time::OffsetDateTime::now_utc()).unwrap();
         assert_eq!(loaded.policy.rules().all().len(), RULES);
         let snapshot = Snapshot::from_json(&std::fs::read(&written.snapshot).unwrap()).unwrap();
         let certificates: usize = snapshot.allow_list().organizations().iter().map(|one| one.thumbprints.len()).sum();

@@ -458,6 +458,21 @@ impl rustls::client::danger::ServerCertVerifier for AnyServer {
 fn every_row_names_a_test_that_exists() {
     let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = std::fs::read_to_string(repository.join("docs/edge-tests.md")).unwrap();
+    let sources = sources(repository);
+    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
+    assert!(names.len() > 60, "{}", names.len());
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+    let ids = |prefix: char, most: u32| (1..=most).map(move |number| format!("{prefix}{number:02}"));
+    for id in ids('T', 85).chain(ids('A', 38)) {
+        let covered = page.contains(&id) || (id.as_str() > "T44" && id.as_str() < "T48");
+        assert!(covered, "{id} is missing");
+    }
+}
+
+/// Everything in Rust.
+fn sources(repository: &std::path::Path) -> String {
     let mut sources = String::new();
     let mut folders: Vec<std::path::PathBuf> =
         ["audit", "certs", "cli", "engine", "gateway", "node", "policies", "refresh", "tests"]
@@ -473,14 +488,27 @@ fn every_row_names_a_test_that_exists() {
             }
         }
     }
-    let names: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| name.contains('_')).collect();
-    assert!(names.len() > 60, "{}", names.len());
-    for name in names {
-        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    sources
+}
+
+/// `scripts/mutations` opens holes and looks whether the named test notices: each patch still fits, and names a test.
+#[test]
+fn every_mutation_fits_and_names_a_test_that_exists() {
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let sources = sources(repository);
+    let mut count = 0;
+    for entry in std::fs::read_dir(repository.join("tests/mutations")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let of = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_default();
+        assert!(!of("Class: ").is_empty() && !of("Target: ").is_empty(), "{}", path.display());
+        let test = of("Test: ").rsplit("::").next().unwrap();
+        assert!(sources.contains(&format!("fn {test}(")), "{}: no test is called {test}", path.display());
+        let file = std::fs::read_to_string(repository.join(of("--- a/"))).unwrap();
+        let hunk = text.split("\n@@").nth(1).unwrap();
+        let before: Vec<&str> = hunk.lines().skip(1).filter_map(|line| line.strip_prefix([' ', '-'])).collect();
+        assert!(file.contains(&before.join("\n")), "{} does not fit any more", path.display());
+        count += 1;
     }
-    let ids = |prefix: char, most: u32| (1..=most).map(move |number| format!("{prefix}{number:02}"));
-    for id in ids('T', 85).chain(ids('A', 38)) {
-        let covered = page.contains(&id) || (id.as_str() > "T44" && id.as_str() < "T48");
-        assert!(covered, "{id} is missing");
-    }
+    assert!(count >= 15, "{count}");
 }

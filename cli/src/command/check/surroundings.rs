@@ -13,12 +13,13 @@ use std::path::Path;
 use certs::{Certificate, TrustStore};
 use node::Settings;
 use policies::matrix::{self, Side};
+use policies::policy::Review;
 use policies::{AllowList, Finding, Policy};
 use settings::Severity;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::super::matrix::{grouped, names};
-use crate::local::Local;
+use crate::local::{Local, changed};
 
 /// Differences to the shipped policy that are told one by one; `schleuse diff` tells all.
 const DIFFERENCES: usize = 20;
@@ -34,6 +35,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) client: Option<&'a Certificate>,
     /// The chain of the server certificate.
     pub(super) server: &'a [Certificate],
+    /// Whether the organisation's certificate was put there after the last allow-list: the node has not taken it yet.
+    pub(super) client_is_newer: bool,
     /// The last allow-list; none if the node never ran.
     pub(super) list: Option<&'a AllowList>,
     /// The last allow-list, or one with this node alone.
@@ -52,13 +55,15 @@ pub(super) fn findings(local: &Local) -> Vec<Finding> {
         policy: &local.policy,
         authorities: authorities.as_ref(),
         client: client.first(),
+        client_is_newer: changed(&settings.client_certificate.certificate)
+            .is_some_and(|renewed| local.allow_list_kept.is_some_and(|kept| renewed > kept)),
         server: &server,
         list: local.allow_list.as_ref(),
         known: &known,
         now: OffsetDateTime::now_utc(),
     };
     let mut findings = surroundings.all();
-    findings.extend(reviewed(looked_at(settings), surroundings.now));
+    findings.extend(reviewed(&local.policy, |file| looked_at(settings, file), surroundings.now));
     findings
 }
 
@@ -119,17 +124,42 @@ impl Surroundings<'_> {
     }
 }
 
-/// When somebody looked at the policy last: a signature is a look, and without officers a change is one.
-fn looked_at(settings: &Settings) -> Option<OffsetDateTime> {
-    if settings.officers.is_some() { signed_at(settings) } else { changed_at(&settings.directory.policies()) }
+/// When somebody looked at a file last that has no stamp: a signature is a look at everything, and without officers a
+/// change is one.
+fn looked_at(settings: &Settings, file: &str) -> Option<OffsetDateTime> {
+    if settings.officers.is_some() {
+        signed_at(settings)
+    } else {
+        changed(&settings.directory.policies().join(file)).map(OffsetDateTime::from)
+    }
 }
 
-/// W07: a policy that nobody has looked at for a year.
-fn reviewed(last: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<Finding> {
-    last.filter(|last| now - *last > REVIEW).map(|last| {
-        let text = format!("the policy was looked at last on {} [W07]", last.date());
-        warning(text, "go through it; then sign it again, or without officers save its files again")
-    })
+/// W07: what nobody has looked at for a year, by the stamp `reviewed` of the file or the rule, else by `looked_at`.
+fn reviewed(policy: &Policy, looked_at: impl Fn(&str) -> Option<OffsetDateTime>, now: OffsetDateTime) -> Vec<Finding> {
+    const REMEDY: &str = "go through it and write the day as reviewed = \"YYYY-MM-DD\"; with officers, sign it";
+    let is_old = |date: Date| now.date() - date > REVIEW;
+    let stamp = |file: &str| policy.reviews().iter().find(|known| known.rule.is_none() && known.file == file);
+    let mut findings = Vec::new();
+    for file in policy.files() {
+        let (date, how) = match stamp(file) {
+            Some(review) => (Some(review.date), "reviewed"),
+            None => (looked_at(file).map(OffsetDateTime::date), "signed or changed, and never reviewed,"),
+        };
+        if let Some(date) = date.filter(|date| is_old(*date)) {
+            findings.push(warning(format!("{file} was {how} last on {date} [W07]"), REMEDY));
+        }
+    }
+    for review in policy.reviews() {
+        let Review { file, rule, date } = review;
+        let what = rule.as_ref().map_or_else(|| file.clone(), |rule| format!("the rule {rule} in {file}"));
+        if *date > now.date() {
+            findings
+                .push(warning(format!("{what} says that it was reviewed on {date}, which is to come [W07]"), REMEDY));
+        } else if rule.is_some() && is_old(*date) && stamp(file).is_none_or(|of_file| of_file.date < *date) {
+            findings.push(warning(format!("{what} was reviewed last on {date} [W07]"), REMEDY));
+        }
+    }
+    findings
 }
 
 /// When the policy in force was signed.
@@ -138,13 +168,6 @@ fn signed_at(settings: &Settings) -> Option<OffsetDateTime> {
     let (_, signed) = node::signed_policy::read_signed(&newest).ok()?;
     let format = time::format_description::well_known::Rfc3339;
     signed.signatures.iter().filter_map(|seal| OffsetDateTime::parse(&seal.signed_at, &format).ok()).max()
-}
-
-/// When a file of the policy was written.
-fn changed_at(folder: &Path) -> Option<OffsetDateTime> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let changed = entries.filter_map(|entry| entry.ok()?.metadata().ok()?.modified().ok());
-    changed.max().map(OffsetDateTime::from)
 }
 
 fn error(text: impl Into<String>, remedy: impl Into<String>) -> Finding {

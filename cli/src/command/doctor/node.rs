@@ -125,7 +125,7 @@ pub(super) async fn running(directory: &Path, local: &Local) -> Vec<Seen> {
     all.extend(ready.iter().flat_map(sinks));
     if ready.as_ref().and_then(|ready| ready.get("settings-changed")) == Some(&Value::Bool(true)) {
         let remedy = "start the gateway again: systemctl restart schleuse-gateway, or schleuse run";
-        let text = "node.toml was changed after the gateway had read it; [listen], [management], [officers], [certificates] and [trust-stores] hold for it as they were";
+        let text = "node.toml was changed after the gateway had read it; [listen], [management], [certificates] and [trust-stores] hold for it as they were";
         all.push(Seen::other("gateway", Verdict::Warning, text, remedy));
     }
     all.push(match ready {

@@ -29,8 +29,7 @@ impl Session<'_, '_> {
         if self.caller.is_internal {
             return Ok(());
         }
-        let context =
-            policies::Context { now: self.tx.now(), origin: policies::Origin::JudgedByGateway, body_bytes: None };
+        let context = self.context();
         let allow_list = Arc::clone(self.allow_list());
         match policies::decide(&self.caller.policy, &allow_list, &self.identity, request, body, &context) {
             Decision::Permit(permit) => {

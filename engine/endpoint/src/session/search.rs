@@ -92,6 +92,10 @@ impl Session<'_, '_> {
         criteria: &str,
         filter: &ReadFilter,
     ) -> Result<Option<Version>, Refusal> {
+        if !self.caller.is_internal {
+            policies::judge_criteria(&self.caller.policy, criteria)
+                .map_err(|denial| Refusal::bad_request(denial.text))?;
+        }
         let is_condition = |pair: &&str| !STANDARD.contains(&pair.split(['=', ':']).next().unwrap_or_default());
         let conditions: Vec<&str> = criteria.split('&').filter(|pair| !pair.is_empty()).filter(is_condition).collect();
         let query = self.parse_query(resource_type, &conditions.join("&"));

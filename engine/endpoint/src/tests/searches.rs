@@ -99,3 +99,54 @@ async fn attack_a14_what_a_rule_denies_to_read_is_in_no_answer() {
     assert!(after["total"].as_u64() < history["total"].as_u64());
     assert_eq!(modes(&node.get(Who::Loc, included).await.expect(200).json()), ["Organization", "Endpoint"]);
 }
+
+#[tokio::test]
+async fn attack_a14_rules_about_networks_hold_for_answers_too() {
+    let node = Node::start().await;
+    // Requests of the tests come from 192.0.2.1.
+    let of = |networks: &str| {
+        format!(
+            "[[rule]]\nid = \"no-endpoints\"\neffect = \"deny\"\nsubject = \"remote-organization\"\nmatch = {{ operations = [\"read\"], types = [\"Endpoint\"] }}\nnetworks = [\"{networks}\"]\n"
+        )
+    };
+    let endpoint = node.get(Who::Ext, "/Endpoint").await.expect(200).json()["entry"][0]["resource"]["id"].clone();
+    let version = format!("/Endpoint/{}/_history/1", endpoint.as_str().unwrap());
+    for (networks, count, status) in [("192.0.2.0/24", 0, 403), ("10.0.0.0/8", 2, 200)] {
+        node.policies.activate(std::sync::Arc::new(super::support::policy(&of(networks))));
+        assert_eq!(node.count(Who::Ext, "/Endpoint").await, count, "{networks}");
+        assert_eq!(node.count(Who::Ext, "/Endpoint/_history").await, count, "{networks}");
+        node.get(Who::Ext, &version).await.expect(status);
+        assert_eq!(node.count(Who::Loc, "/Endpoint").await, 2, "it is about others");
+    }
+}
+
+/// What a search may not ask, a condition may not ask either.
+#[tokio::test]
+async fn attack_a13_a16_conditions_ask_no_more_than_searches() {
+    let node = Node::start().await;
+    let narrow = |text: &str| text.replace("chained = true", "chained = false").replace("has = true", "has = false");
+    let files: Vec<(&str, String)> =
+        policies::default_files().iter().map(|(name, text)| (*name, narrow(text))).collect();
+    node.policies.activate(std::sync::Arc::new(policies::Policy::load(&files).unwrap()));
+    let body = patient(&[tag_all()]);
+    for (criteria, status) in [
+        ("identifier=http://test.example/sid|1", 201),
+        ("organization.identifier=x|y", 400),
+        ("organization%2Eidentifier=x|y", 400),
+        ("_has:Group:member:_id=1", 400),
+        ("%5fhas:Group:member:_id=1", 400),
+    ] {
+        let condition = [("if-none-exist", criteria)];
+        let alone = node.write_with(Who::Loc, "POST", "/Patient", &condition, &body).await.expect(status);
+        let entry = json!({ "fullUrl": format!("urn:uuid:{}", uuid::Uuid::new_v4()), "resource": body,
+            "request": { "method": "POST", "url": "Patient", "ifNoneExist": criteria.replace("sid|1", "sid|2") } });
+        let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [entry] });
+        let answer = node.post(Who::Loc, "", &bundle).await;
+        assert_eq!(answer.status.is_success(), status == 201, "{criteria}");
+        if status == 400 {
+            for answer in [alone, answer] {
+                assert!(String::from_utf8_lossy(&answer.body).contains("the policy does not allow"), "{criteria}");
+            }
+        }
+    }
+}

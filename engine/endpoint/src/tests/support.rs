@@ -308,6 +308,7 @@ impl Node {
             correlation_id: CorrelationId::random(),
             policy_version: self.policies.active().version().to_owned(),
             snapshot_version: 7,
+            address: [192, 0, 2, 1].into(),
         }
     }
 

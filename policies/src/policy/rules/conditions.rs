@@ -59,9 +59,10 @@ impl Demands {
         if let Some(window) = self.time.filter(|window| !window.contains(context.now, zone)) {
             return Some(format!("only at {window} ({})", zone.name()));
         }
-        // What only the gateway knows was judged there.
-        let Origin::Address(address) = context.origin else { return None };
-        if !self.networks.is_empty() && !self.contains(address) {
+        if let Origin::Address(address) = context.origin
+            && !self.networks.is_empty()
+            && !self.contains(address)
+        {
             return Some("only from other networks".to_owned());
         }
         match (self.size, context.body_bytes) {

@@ -7,23 +7,29 @@ use settings::{Item, Reader, Section};
 
 use super::{Count, Demands, Effect, Rate, Rule, RuleSet, Subject, TaskCondition};
 use crate::clock::{DAY, Period, TimeWindow};
-use crate::identifier::{PRACTITIONER_ROLE, Role};
+use crate::identifier::{PRACTITIONER_ROLE, Role, RuleId};
 use crate::interaction::{BodyKind, Interaction, ROWS};
 use crate::limits;
 use crate::policy::draft::{Located, list, quote};
 use crate::policy::identity::{networks, rule_id};
+use crate::policy::review;
 use crate::read_access::ORGANIZATION_ROLE;
 
 /// The rules of all files, each with its place.
 #[derive(Default)]
 pub(in crate::policy) struct RulesDraft {
     rules: Vec<(Located, Rule)>,
+    /// Stamps of single rules.
+    pub(in crate::policy) reviewed: Vec<(usize, RuleId, time::Date)>,
 }
 
 impl RulesDraft {
     pub(in crate::policy) fn read(&mut self, root: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) {
         for mut table in root.sections(reader, "rule") {
+            let reviewed = review::read(&mut table, reader);
             let rule = read_rule(&mut table, reader, file);
+            let stamp = rule.as_ref().zip(reviewed).map(|((_, rule), date)| (file, rule.id.clone(), date));
+            self.reviewed.extend(stamp);
             table.finish(reader);
             self.rules.extend(rule);
         }
@@ -57,10 +63,6 @@ fn read_rule(table: &mut Section<'_>, reader: &mut Reader<'_>, file: usize) -> O
     let networks = networks(table, reader);
     let effect = effect.map(|item| item.value);
     let only = read_demands(table, reader, effect, &interactions);
-    if only.count.is_some() && !networks.is_empty() {
-        let text = "decides whether is counted, but the engine that counts does not know the address";
-        reader.error(&table.span(), &table.key("networks"), text, "leave networks out, or use only.networks");
-    }
     table.string(reader, "description");
     let id = id?;
     let place = Located::of(file, &id);

@@ -140,7 +140,8 @@ async fn own_node<'r>(run: &'r Run, directory: &Path) -> Outcome<(Node<'r>, Proc
 fn permits(directory: &Path) -> Outcome<[String; 2]> {
     let (settings, _) = node::load(&Directory::new(directory))
         .map_err(|findings| Failure::new(findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
-    let loaded = gateway::reload::load(&settings, time::OffsetDateTime::now_utc()).during("loading the policy")?;
+    let loaded =
+        gateway::reload::load(&settings, None, time::OffsetDateTime::now_utc()).during("loading the policy")?;
     let pem = std::fs::read(directory.join("certificates/client.pem")).during("reading the client certificate")?;
     let certificate = certs::read_certificates(&pem, "client certificate").during("reading the client certificate")?;
     let thumbprint = certificate.first().during("a client certificate")?.thumbprint().to_owned();
@@ -157,6 +158,7 @@ fn permits(directory: &Path) -> Outcome<[String; 2]> {
             correlation_id: CorrelationId::random(),
             policy_version: loaded.policy.version().to_owned(),
             snapshot_version: 0,
+            address: [127, 0, 0, 1].into(),
         };
         Ok(format!("{PERMIT_HEADER}: {}\r\n", permit.encode().during("a permit")?))
     };

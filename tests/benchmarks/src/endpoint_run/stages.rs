@@ -105,7 +105,7 @@ impl Bench {
             return Err(Failure::new(format!("the Task of the benchmark is not valid: {issues:?}")));
         }
         let request = policies::canonicalize("POST", "/fhir/Task", "/fhir").during("a request")?;
-        let now = Context { now: time::OffsetDateTime::now_utc(), origin: Origin::JudgedByGateway, body_bytes: None };
+        let now = Context { now: time::OffsetDateTime::now_utc(), origin: Origin::Engine, body_bytes: None };
         let decide = || policies::decide(&self.policy, &self.allow_list, &self.identity, &request, Some(&task), &now);
         if let Decision::Deny(denial) = decide() {
             return Err(Failure::new(format!("the Task of the benchmark is denied: {}", denial.text)));

@@ -105,9 +105,15 @@ fn own_organization(around: &Surroundings<'_>, list: &AllowList) -> Option<Findi
     if organization.thumbprints.iter().any(|known| known.as_str() == thumbprint) {
         return None;
     }
-    // Not an error: it is so whenever the certificate was renewed, until the node takes it.
-    let text = format!("the allow-list does not have the thumbprint of certificates.client for {own} yet [E17]");
-    Some(warning(text, "reload the node, which adds it to its own Organization, and tell the network"))
+    let text = format!("the allow-list does not have the thumbprint of certificates.client for {own}");
+    // It is so whenever the certificate was renewed, until the node takes it. Else partners refuse the node.
+    if around.client_is_newer {
+        let remedy = "reload the node, which adds it to its own Organization, and tell the network";
+        return Some(warning(format!("{text} yet [E17]"), remedy));
+    }
+    let remedy =
+        "put back the certificate that the network knows, or start the node again, which stores its own Organization";
+    Some(error(format!("{text} [E17]"), remedy))
 }
 
 /// W05: rules about callers who do not exist.

@@ -66,6 +66,7 @@ fn authority(name: &str) -> Authority {
 }
 
 struct Lab {
+    client_is_newer: bool,
     policy: Policy,
     authorities: TrustStore,
     list: Option<AllowList>,
@@ -84,7 +85,8 @@ impl Lab {
         let client = certs::read_certificates(issued.certificate_pem().as_bytes(), "client").unwrap().remove(0);
         let authorities = TrustStore::from_certificates(vec![root.certificate().clone()], "trust").unwrap();
         let list = Some(list(&resources(client.thumbprint())));
-        Self { policy: policy(&[], ""), authorities, list, client, server: Vec::new(), now }
+        let policy = policy(&[], "");
+        Self { client_is_newer: false, policy, authorities, list, client, server: Vec::new(), now }
     }
 
     fn texts(&self) -> Vec<String> {
@@ -93,6 +95,7 @@ impl Lab {
             policy: &self.policy,
             authorities: Some(&self.authorities),
             client: Some(&self.client),
+            client_is_newer: self.client_is_newer,
             server: &self.server,
             list: self.list.as_ref(),
             known: self.list.as_ref().unwrap_or(&nobody),
@@ -194,6 +197,8 @@ fn edge_e13_lists_come_from_the_network_or_are_pinned() {
 fn edge_e17_the_own_organisation_is_there_and_has_the_own_certificate() {
     let mut lab = Lab::new();
     lab.list = Some(list(&resources(&"a".repeat(128))));
+    lab.says("error", "does not have the thumbprint of certificates.client for hospital.example [E17]");
+    lab.client_is_newer = true;
     lab.says("warning", "does not have the thumbprint of certificates.client for hospital.example yet [E17]");
     let mut inactive = resources(lab.client.thumbprint());
     inactive[0] = inactive[0].replace("\"active\":true", "\"active\":false");
@@ -295,15 +300,43 @@ fn edge_w06_rules_that_break_an_installed_process_are_told() {
 
 #[test]
 fn edge_w07_a_policy_that_nobody_looks_at_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let now = OffsetDateTime::now_utc();
-    let path = folder.path().join("rules.toml");
-    std::fs::write(&path, "schema = 1\n").unwrap();
-    assert_eq!(reviewed(changed_at(folder.path()), now), None);
-    let old = std::time::SystemTime::from(now - time::Duration::days(400));
-    std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-    let found = reviewed(changed_at(folder.path()), now).unwrap();
-    assert!(!found.is_error() && found.text.contains("the policy was looked at last on"), "{found:?}");
+    let now = OffsetDateTime::parse("2026-06-15T12:00:00Z", &time::format_description::well_known::Rfc3339).unwrap();
+    let days_ago = |days| move |_: &str| Some(now - time::Duration::days(days));
+    let rule = |id: &str, stamp: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\n{stamp}effect = \"deny\"\nsubject = \"any\"\nmatch = {{ operations = [\"read\"], types = [\"Group\"] }}\n"
+        )
+    };
+    let load =
+        |stamp: &str, rules: &str| Policy::load(&[("rules.toml", format!("schema = 1\n{stamp}{rules}"))]).unwrap();
+    let of = |policy: &Policy, days| -> Vec<String> {
+        let found = reviewed(policy, days_ago(days), now);
+        assert!(found.iter().all(|finding| !finding.is_error()));
+        found.into_iter().map(|finding| finding.text).collect()
+    };
+    // Without a stamp a change or a signature is a look.
+    assert!(of(&load("", ""), 300).is_empty());
+    let old = ["rules.toml was signed or changed, and never reviewed, last on 2025-05-11 [W07]"];
+    assert_eq!(of(&load("", ""), 400), old);
+    // A stamp counts alone: copying a file is no review.
+    assert!(of(&load("reviewed = \"2026-01-31\"\n", ""), 400).is_empty());
+    let stamped = load("reviewed = \"2025-01-31\"\n", &rule("mine", "reviewed = \"2024-01-31\"\n"));
+    assert_eq!(
+        of(&stamped, 0),
+        ["rules.toml was reviewed last on 2025-01-31 [W07]"],
+        "of the file, and so of its rules"
+    );
+    // A rule may have a stamp of its own.
+    let both = rule("mine", "reviewed = \"2024-01-31\"\n") + &rule("other", "reviewed = \"2027-01-31\"\n");
+    let found = of(&load("", &both), 0);
+    assert_eq!(found[0], "the rule mine in rules.toml was reviewed last on 2024-01-31 [W07]");
+    assert_eq!(
+        found[1],
+        "the rule other in rules.toml says that it was reviewed on 2027-01-31, which is to come [W07]"
+    );
+    for wrong in ["\"yesterday\"", "\"2026-02-30\"", "\"2026-1-31\"", "2026"] {
+        assert!(Policy::load(&[("rules.toml", format!("reviewed = {wrong}\n"))]).is_err(), "{wrong}");
+    }
 }
 
 #[test]
