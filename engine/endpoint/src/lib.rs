@@ -19,9 +19,11 @@
 
 mod access;
 mod admit;
+mod answers;
 mod approval;
 mod bundle;
 mod cache;
+mod clients;
 mod conformance;
 mod content;
 mod endpoint;

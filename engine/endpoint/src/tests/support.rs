@@ -283,8 +283,9 @@ impl Node {
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = endpoint.clone();
+        let workers = Arc::new(daemon::Workers::start("endpoint", 2).unwrap());
         tokio::spawn(async move {
-            crate::serve(listener, served, async {
+            crate::serve(listener, served, workers, async {
                 let _ = stopped.await;
             })
             .await;
