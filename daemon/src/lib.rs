@@ -1,6 +1,6 @@
 //! What `schleuse-gateway` and `schleuse-engine` have in common as operating-system processes: arguments, the working
-//! directory, the log, the confinement by the kernel, supervised parts, reasons to stop, the word to the service manager,
-//! and exit codes.
+//! directory, the log, the confinement by the kernel, supervised parts, the threads that serve connections, reasons to stop,
+//! the word to the service manager, and exit codes.
 
 mod arguments;
 mod confinement;
@@ -8,6 +8,7 @@ mod notify;
 mod parts;
 mod stop;
 mod watchdog;
+mod workers;
 
 pub use arguments::{Arguments, EnterError, enter};
 pub use confinement::{confine, confinement_findings, prove};
@@ -15,6 +16,7 @@ pub use notify::{notify, notify_ready};
 pub use parts::Parts;
 pub use stop::{Reloads, stopped};
 pub use watchdog::{keep_watchdog, watchdog_interval};
+pub use workers::{Workers, worker_number};
 
 /// Exit code for anything that is not a configuration error.
 pub const EXIT_FAILURE: u8 = 1;

@@ -259,6 +259,7 @@ async fn run_in(
         snapshots: Arc::clone(&snapshots),
     };
 
+    let threads = reload.settings.workers.engine;
     let workers = worker_port
         .zip(reload.settings.workers.external.as_ref())
         .map(|(port, external)| Workers::new(port, external, &processes, &store, &records, stopping.clone()));
@@ -273,15 +274,23 @@ async fn run_in(
     );
     parts.start("administration", administration.serve(listen(link::socket::ADMIN, 0o600)?, stopping.clone()));
     parts.start("processes", processes.work(messenger, stopping.clone()));
-    parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, closed(stopping)));
+    let connections =
+        daemon::Workers::start("endpoint", threads).map_err(|source| RunError::System { what: "threads", source })?;
+    let connections = Arc::new(connections);
+    let served = Arc::clone(&connections);
+    parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, served, closed(stopping)));
     parts.start("audit", records.keep_on_disk());
     parts.start("checkpoints", audit::checkpoint::keep(log, PROCESS, key));
     parts.start("reload", reload.serve(reloads, reload_asked));
     parts.start("levels for the metrics", crate::gauges::keep(store.clone()));
     let watched = store.clone();
-    // A pass through the store's reader: what hangs or fails there serves nobody.
+    // A pass through the store's reader and every thread: what hangs or fails there serves nobody.
     parts.start("watchdog", async move {
-        daemon::keep_watchdog(|| async { watched.read(|tx| tx.count_outbox()).await.is_ok() }).await;
+        let is_well = || async {
+            connections.turn().await;
+            watched.read(|tx| tx.count_outbox()).await.is_ok()
+        };
+        daemon::keep_watchdog(is_well).await;
     });
     daemon::notify_ready().map_err(|source| RunError::System { what: "the word to the service manager", source })?;
     tracing::info!(milliseconds = started.elapsed().as_millis() as u64, %organization, "engine is ready");

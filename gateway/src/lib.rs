@@ -30,9 +30,7 @@ mod run;
 mod sinks;
 mod strangers;
 mod withdrawn;
-mod workers;
 
 /// The audit log and its verifier.
 pub use audit;
 pub use run::{Failure, check, prove_confinement, run};
-pub use workers::Workers;

@@ -28,7 +28,6 @@ use crate::record::Happened;
 use crate::reload::{self, Active, LoadError};
 use crate::sinks::Sinks;
 use crate::withdrawn::{self, Withdrawn};
-use crate::workers::Workers;
 use crate::{allow_list, confinement, expiry, forward};
 
 /// Name of this process in files of the node.
@@ -222,7 +221,7 @@ async fn serve(
         stopped.clone(),
     );
     parts.start("management", management.run(serving(sockets.management)?));
-    let workers = Workers::start(settings.workers.gateway).map_err(|error| no_threads(&error))?;
+    let workers = daemon::Workers::start("gateway", settings.workers.gateway).map_err(|error| no_threads(&error))?;
     let listener = Listener::new(Arc::clone(&proxy), Arc::clone(&active), Arc::clone(&audit), workers, stopped);
     let partners = Arc::clone(&listener).run(serving(sockets.partners)?);
     let (linked, told) = (Arc::clone(&active), stop.subscribe());

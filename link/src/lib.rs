@@ -10,14 +10,16 @@ pub mod limits;
 mod permit;
 mod snapshot;
 
-pub use permit::{CorrelationId, PERMIT_HEADER, Permit, PermitError, PermitTemplate};
+pub use permit::{
+    CorrelationId, PERMIT_HEADER, Permit, PermitError, PermitParts, PermitTemplate, PermittedClient, PermittedRequest,
+};
 pub use snapshot::{Snapshot, SnapshotError};
 
 /// Header that joins the records of both processes, in the answer to the client too.
 pub const CORRELATION_HEADER: &str = "x-correlation-id";
 
 /// What both ends must have in common: the version and the shape of the messages of this crate.
-pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+link1");
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), "+link2");
 
 /// Sockets in the node's directory; both processes run with that directory as their working directory, so the paths are
 /// short enough for `sockaddr_un` wherever the node lives.

@@ -1,7 +1,9 @@
 //! The permit: who the gateway saw, what it permitted, by which rule, policy and snapshot.
 //!
-//! One header, base64url of JSON. It needs no signature: only the gateway's operating-system user can connect to the
-//! socket on which it is accepted, and the gateway builds the request head afresh, so no byte of a client gets here.
+//! One header with two parts, `client.request`, each base64url of JSON. The first is the same for all requests of a client
+//! until policy or allow-list change, so both ends keep what they made of it: the same bytes are the same client. It needs
+//! no signature: only the gateway's operating-system user can connect to the socket on which it is accepted, and the
+//! gateway builds the request head afresh, so no byte of a client gets here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,9 +17,11 @@ use crate::limits;
 /// Name of the header that carries the permit.
 pub const PERMIT_HEADER: &str = "x-schleuse-permit";
 
+/// Stands between the two parts; not a character of base64url.
+const SEPARATOR: u8 = b'.';
+
 /// A decision of the gateway, as the engine receives it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Permit {
     /// Who asks.
     pub identity: Identity,
@@ -35,11 +39,46 @@ pub struct Permit {
     pub address: IpAddr,
 }
 
-/// The part of a permit that is the same for all requests of a client until policy or allow-list change, written once.
+/// The part of a permit that names the client, and by what it was judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PermittedClient {
+    /// As [`Permit::identity`].
+    pub identity: Identity,
+    /// As [`Permit::policy_version`].
+    pub policy_version: String,
+    /// As [`Permit::snapshot_version`].
+    pub snapshot_version: u64,
+}
+
+/// The part of a permit that is about one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PermittedRequest {
+    /// As [`Permit::interaction`].
+    pub interaction: String,
+    /// As [`Permit::rule`].
+    pub rule: String,
+    /// As [`Permit::correlation_id`].
+    pub correlation_id: CorrelationId,
+    /// As [`Permit::address`].
+    pub address: IpAddr,
+}
+
+/// A permit whose parts were told apart and not yet read.
+#[derive(Clone, Copy, Debug)]
+pub struct PermitParts<'p> {
+    /// For [`PermittedClient::decode`].
+    pub client: &'p [u8],
+    /// For [`PermittedRequest::decode`].
+    pub request: &'p [u8],
+}
+
+/// The part of a permit that is the same for all requests of a client, written once.
 #[derive(Clone, Debug)]
 pub struct PermitTemplate {
-    /// Base64 of a number of bytes that divides by three, so that more can be appended.
-    start: String,
+    /// With the separator.
+    client: String,
 }
 
 /// A random id of one request (UUID version 4).
@@ -53,6 +92,9 @@ pub enum PermitError {
     /// Longer than [`limits::PERMIT_BYTES`].
     #[error("permit of {0} bytes is longer than the limit")]
     TooLong(usize),
+    /// Not of two parts.
+    #[error("permit does not have two parts")]
+    Parts,
     /// Not base64url.
     #[error("permit is not base64url")]
     Encoding(#[from] base64::DecodeError),
@@ -66,19 +108,50 @@ pub enum PermitError {
 impl Permit {
     /// The header value; an identity that does not fit the limit is an error here and never a truncated permit.
     pub fn encode(&self) -> Result<String, PermitError> {
-        let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self)?);
-        if text.len() > limits::PERMIT_BYTES {
-            return Err(PermitError::TooLong(text.len()));
-        }
-        Ok(text)
+        let template = PermitTemplate::new(&self.identity, &self.policy_version, self.snapshot_version)?;
+        template.encode(&self.interaction, &self.rule, self.correlation_id, self.address)
     }
 
     /// Reads the header value.
     pub fn decode(text: &[u8]) -> Result<Self, PermitError> {
+        let parts = PermitParts::of(text)?;
+        let PermittedClient { identity, policy_version, snapshot_version } = PermittedClient::decode(parts.client)?;
+        let PermittedRequest { interaction, rule, correlation_id, address } = PermittedRequest::decode(parts.request)?;
+        Ok(Self { identity, interaction, rule, correlation_id, policy_version, snapshot_version, address })
+    }
+}
+
+// === impl PermitParts ===
+
+impl<'p> PermitParts<'p> {
+    /// Tells the parts of a header value apart.
+    pub fn of(text: &'p [u8]) -> Result<Self, PermitError> {
         if text.len() > limits::PERMIT_BYTES {
             return Err(PermitError::TooLong(text.len()));
         }
-        Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text)?)?)
+        let mut parts = text.split(|byte| *byte == SEPARATOR);
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(client), Some(request), None) => Ok(Self { client, request }),
+            _ => Err(PermitError::Parts),
+        }
+    }
+}
+
+// === impl PermittedClient ===
+
+impl PermittedClient {
+    /// Reads the first part.
+    pub fn decode(part: &[u8]) -> Result<Self, PermitError> {
+        Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
+    }
+}
+
+// === impl PermittedRequest ===
+
+impl PermittedRequest {
+    /// Reads the second part.
+    pub fn decode(part: &[u8]) -> Result<Self, PermitError> {
+        Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
     }
 }
 
@@ -89,23 +162,18 @@ impl PermitTemplate {
     pub fn new(identity: &Identity, policy_version: &str, snapshot_version: u64) -> Result<Self, PermitError> {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
-        struct Start<'a> {
+        struct Client<'a> {
             identity: &'a Identity,
             policy_version: &'a str,
             snapshot_version: u64,
         }
-        let mut json = serde_json::to_vec(&Start { identity, policy_version, snapshot_version })?;
-        // The members of the request follow; white space is allowed between members.
-        if json.last() == Some(&b'}') {
-            json.pop();
-        }
-        while json.len() % 3 != 0 {
-            json.push(b' ');
-        }
-        Ok(Self { start: URL_SAFE_NO_PAD.encode(json) })
+        let json = serde_json::to_vec(&Client { identity, policy_version, snapshot_version })?;
+        let mut client = URL_SAFE_NO_PAD.encode(json);
+        client.push(char::from(SEPARATOR));
+        Ok(Self { client })
     }
 
-    /// The header value of the permit of one request, as [`Permit::encode`] writes it but for the order of members.
+    /// The header value of the permit of one request.
     pub fn encode(
         &self,
         interaction: &str,
@@ -115,19 +183,16 @@ impl PermitTemplate {
     ) -> Result<String, PermitError> {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
-        struct Rest<'a> {
+        struct Request<'a> {
             interaction: &'a str,
             rule: &'a str,
             correlation_id: CorrelationId,
             address: IpAddr,
         }
         let mut json = Vec::with_capacity(192);
-        serde_json::to_writer(&mut json, &Rest { interaction, rule, correlation_id, address })?;
-        if let Some(first) = json.first_mut() {
-            *first = b',';
-        }
-        let mut text = String::with_capacity(self.start.len() + json.len() * 4 / 3 + 4);
-        text.push_str(&self.start);
+        serde_json::to_writer(&mut json, &Request { interaction, rule, correlation_id, address })?;
+        let mut text = String::with_capacity(self.client.len() + json.len() * 4 / 3 + 4);
+        text.push_str(&self.client);
         URL_SAFE_NO_PAD.encode_string(&json, &mut text);
         if text.len() > limits::PERMIT_BYTES {
             return Err(PermitError::TooLong(text.len()));
@@ -197,6 +262,9 @@ mod tests {
                 template.encode(&permit.interaction, &permit.rule, permit.correlation_id, permit.address).unwrap();
             assert_eq!(Permit::decode(text.as_bytes()).unwrap(), permit);
             assert_eq!(Permit::decode(permit.encode().unwrap().as_bytes()).unwrap(), permit);
+        }
+        for damaged in ["", ".", "e30", "e30.e30", "e30.e30.e30"] {
+            assert!(Permit::decode(damaged.as_bytes()).is_err(), "{damaged}");
         }
         assert!(PermitTemplate::new(&Identity::Unknown, &"x".repeat(limits::PERMIT_BYTES), 7).is_ok_and(|template| {
             template.encode("read", "rule", CorrelationId::random(), [0, 0, 0, 0].into()).is_err()

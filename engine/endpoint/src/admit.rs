@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::request::Parts;
-use link::{CorrelationId, PERMIT_HEADER, Permit};
+use link::{CorrelationId, PERMIT_HEADER, PermitError, PermitParts, PermittedRequest};
 use policies::request::RequestError;
-use policies::{CanonicalRequest, Identity, Origin, Policy};
+use policies::{AllowList, CanonicalRequest, Identity, Origin, Policy};
 
 use crate::approval::ListChanges;
+use crate::clients::{Client, Clients, Standing};
 use crate::content::Contents;
 use crate::policy_history::PolicyHistory;
 use crate::refusal::{Code, Refusal};
@@ -20,7 +21,10 @@ use crate::refusal::{Code, Refusal};
 /// Who asks, by which policy, under which correlation id.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) identity: Identity,
+    /// The client of the gateway; none for the engine itself.
+    pub(crate) client: Option<Arc<Client>>,
+    /// Who it was when the gateway judged the request.
+    pub(crate) identity: Arc<Identity>,
     pub(crate) correlation_id: CorrelationId,
     /// Rule of the gateway, for the audit record.
     pub(crate) rule: String,
@@ -44,23 +48,31 @@ pub(crate) struct Admitted {
     pub(crate) request: CanonicalRequest,
 }
 
+impl Caller {
+    /// Who the client is by this allow-list, and what it may read; `None` if nobody, or the engine itself.
+    pub(crate) fn standing(&self, allow_list: &Arc<AllowList>) -> Option<Standing> {
+        self.client.as_ref()?.standing(allow_list, &self.policy)
+    }
+}
+
 /// Reads the permit and derives the request again.
 pub(crate) fn admit(
     parts: &Parts,
     base_path: &str,
+    clients: &Clients,
     policies: &PolicyHistory,
     snapshot_version: u64,
 ) -> Result<Admitted, Refusal> {
-    let permit = permit(parts)?;
-    let Some(policy) = policies.accepted(&permit.policy_version) else {
+    let (client, permit) = permit(parts, clients)?;
+    let Some(policy) = policies.accepted(&client.policy_version) else {
         return Err(Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::PolicyUnknown)
-            .because(format!("permit of unknown policy {}", permit.policy_version)));
+            .because(format!("permit of unknown policy {}", client.policy_version)));
     };
-    if permit.snapshot_version > snapshot_version {
+    if client.snapshot_version > snapshot_version {
         return Err(Refusal::empty(StatusCode::SERVICE_UNAVAILABLE, Code::PolicyUnknown)
-            .because(format!("permit of unknown snapshot {}", permit.snapshot_version)));
+            .because(format!("permit of unknown snapshot {}", client.snapshot_version)));
     }
-    if permit.identity == Identity::Unknown {
+    if *client.identity == Identity::Unknown {
         return Err(Refusal::empty(StatusCode::FORBIDDEN, Code::IdentityUnknown).because("permit of unknown identity"));
     }
     let request = request(parts, base_path)?;
@@ -68,7 +80,8 @@ pub(crate) fn admit(
         return Err(mismatch(format!("permit is for {}, request is {}", permit.interaction, request.interaction())));
     }
     let caller = Caller {
-        identity: permit.identity,
+        identity: Arc::clone(&client.identity),
+        client: Some(client),
         correlation_id: permit.correlation_id,
         rule: permit.rule,
         policy,
@@ -81,12 +94,16 @@ pub(crate) fn admit(
     Ok(Admitted { caller: Arc::new(caller), request })
 }
 
-fn permit(parts: &Parts) -> Result<Permit, Refusal> {
+fn permit(parts: &Parts, clients: &Clients) -> Result<(Arc<Client>, PermittedRequest), Refusal> {
     let refuse = |reason: String| Refusal::empty(StatusCode::FORBIDDEN, Code::Permit).because(reason);
     let mut values = parts.headers.get_all(PERMIT_HEADER).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => {
-            Permit::decode(value.as_bytes()).map_err(|error| refuse(format!("permit is refused: {error}")))
+            let read = || -> Result<_, PermitError> {
+                let parts = PermitParts::of(value.as_bytes())?;
+                Ok((clients.of(parts.client)?, PermittedRequest::decode(parts.request)?))
+            };
+            read().map_err(|error| refuse(format!("permit is refused: {error}")))
         }
         (None, _) => Err(refuse("request without permit".to_owned())),
         (Some(_), Some(_)) => Err(refuse("request with several permits".to_owned())),

@@ -6,8 +6,10 @@
 
 pub(crate) mod plan;
 pub(crate) mod response;
+mod space;
 mod temporary;
 
+pub(crate) use space::AnswerSpace;
 pub(crate) use temporary::TemporaryIds;
 
 use std::sync::Arc;
@@ -43,6 +45,7 @@ pub(crate) fn run_transaction(
     order.sort_by_key(|(rank, index, _)| (*rank, *index));
     let mut answers: Vec<(usize, Object)> = Vec::with_capacity(order.len());
     let mut is_checked = false;
+    let mut space = AnswerSpace::new();
     for (rank, index, entry) in order {
         if rank > DELETES {
             temporary.replace_deleted(session.tx.changes());
@@ -53,7 +56,12 @@ pub(crate) fn run_transaction(
         }
         let is_read = rank >= READS;
         let answer = match run_entry(session, entry, &temporary, prefer) {
-            Ok((reply, shown)) => response::done(reply, shown, &base_url),
+            Ok((reply, shown)) => {
+                if is_read {
+                    space.take(&reply).map_err(|refusal| recode(refusal.of_entry(index)))?;
+                }
+                response::done(reply, shown, &base_url)
+            }
             // A resource that is not there does not abort, everything else does.
             Err(refusal) if is_read && refusal.status == StatusCode::NOT_FOUND => response::refused(&refusal),
             Err(refusal) => return Err(recode(refusal.of_entry(index))),

@@ -13,8 +13,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::access::{identify_again, read_filter, shown_filter};
 use crate::admit::Caller;
+use crate::answers::Answers;
 use crate::approval::{self, ApplyError, Judgement, ListChanges, PendingChange};
 use crate::cache::{Cache, Change};
+use crate::clients::Clients;
 use crate::conformance::View;
 use crate::content::slots::Slots;
 use crate::content::{Contents, keeper};
@@ -113,7 +115,10 @@ impl Endpoint {
             meters: Meters::default(),
             allow_list: Arc::new(Cache::new()),
             conformance: Arc::new(Cache::new()),
+            clients: Clients::default(),
+            answers: Answers::new(),
             sockets: Arc::new(Semaphore::new(limits::SOCKETS)),
+            writes: Arc::new(Semaphore::new(limits::WRITES)),
             bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / crate::serve::SPACE_UNIT)),
             uploads: Slots::new(),
             downloads: Slots::new(),
@@ -160,6 +165,14 @@ impl Endpoint {
         self.shared.stop.subscribe()
     }
 
+    /// Resolves when no WebSocket is open and no write is under way.
+    pub(crate) async fn drained(&self) {
+        let all = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        // An error is a closed semaphore, of which nobody holds a permit.
+        drop(self.shared.sockets.acquire_many(all(limits::SOCKETS)).await);
+        drop(self.shared.writes.acquire_many(all(limits::WRITES)).await);
+    }
+
     pub(crate) fn close_sockets(&self) {
         self.shared.stop.send_replace(true);
     }
@@ -198,29 +211,30 @@ impl Endpoint {
             .await
     }
 
-    /// Whether a caller who was admitted earlier is still on the allow-list.
-    pub(crate) async fn is_still_known(&self, caller: &Caller) -> Result<bool, StoreError> {
+    /// Who a caller who was admitted earlier is by the allow-list and the policy of now.
+    pub(crate) async fn identity_now(&self, caller: &Caller) -> Result<Option<Identity>, StoreError> {
         let allow_list = self.shared.allow_list().await?;
-        Ok(identify_again(&caller.identity, &allow_list, &self.shared.policies.active()).is_some())
+        Ok(identify_again(&caller.identity, &allow_list, &self.shared.policies.active()))
     }
 
-    /// Whether the caller may read a version.
+    /// Whether the caller, who is this identity now, may read a version.
     pub(crate) async fn may_read(
         &self,
         caller: &Caller,
+        identity: &Identity,
         resource_type: ResourceType,
         id: &str,
         version: u64,
     ) -> Result<bool, StoreError> {
-        if !caller.identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type)) {
+        if !identity.has_dsf_role(policies::DsfOperation::Read, Some(resource_type)) {
             return Ok(false);
         }
         let allow_list = self.shared.allow_list().await?;
         let policy = self.shared.policies.active();
-        let filter = read_filter(&caller.identity, &allow_list);
+        let filter = read_filter(identity, &allow_list);
         let now = time::OffsetDateTime::now_utc();
         let context = policies::Context { now, origin: caller.origin, body_bytes: None };
-        let filter = shown_filter(&filter, &caller.identity, &allow_list, &policy, &context);
+        let filter = shown_filter(&filter, identity, &allow_list, &policy, &context);
         let id = id.to_owned();
         self.shared.store.read(move |tx| tx.is_readable(resource_type, &id, version, &filter)).await
     }
@@ -281,7 +295,8 @@ impl Endpoint {
 
     fn internal(&self, identity: Identity, list_changes: ListChanges) -> Caller {
         Caller {
-            identity,
+            client: None,
+            identity: Arc::new(identity),
             correlation_id: CorrelationId::random(),
             rule: "engine".to_owned(),
             policy: self.shared.policies.active(),

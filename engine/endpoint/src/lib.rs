@@ -3,6 +3,7 @@
 //! ```text
 //! socket ─▶ serve   peer credentials, bounds
 //!        ─▶ admit   one permit, known policy and snapshot, the same canonical request
+//!        ─▶ answers what was answered before, if nothing has changed and this caller may have it
 //!        ─▶ service negotiation, body, audit
 //!        ─▶ session second, authoritative decision on the stored resources; the interactions
 //!        ─▶ store   one transaction; Tasks are offered to the process engine inside it
@@ -19,9 +20,11 @@
 
 mod access;
 mod admit;
+mod answers;
 mod approval;
 mod bundle;
 mod cache;
+mod clients;
 mod conformance;
 mod content;
 mod endpoint;

@@ -58,6 +58,9 @@ pub const CONNECTIONS: usize = 1024;
 /// Entries of one batch or transaction. The allow-list of a national network has a few thousand.
 pub const BUNDLE_ENTRIES: usize = 10_000;
 
+/// Bytes of all resources that the entries of one Bundle read, as much as one page of a search may have.
+pub const BUNDLE_ANSWER_BYTES: usize = store::limits::PAGE_BYTES;
+
 /// References of one request to other servers of the network, each of which is asked. The published processes send one
 /// or two.
 pub const REMOTE_REFERENCES: usize = 20;
@@ -90,6 +93,9 @@ pub const NEXT_POLICY: Duration = Duration::from_secs(1);
 /// Time that a change of the allow-list waits for the gateways' acknowledgement before it is answered.
 pub const ALLOW_LIST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(1);
 
+/// Writes that are carried through at one time: one of each connection, and those whose connection has ended.
+pub const WRITES: usize = 64 * CONNECTIONS;
+
 /// WebSockets at one time.
 pub const SOCKETS: usize = 256;
 
@@ -121,6 +127,15 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 /// Bytes of a stored resource that is read where the request is answered. A larger one takes longer to parse and print
 /// than it costs to hand it to a thread for blocking work.
 pub const SMALL_BYTES: usize = 64 * 1024;
+
+/// Largest answer to a read that is kept to be given again: Tasks and resources of the allow-list are far smaller.
+pub const KEPT_ANSWER_BYTES: usize = 16 * 1024;
+
+/// Bytes of all of them.
+pub const KEPT_ANSWERS_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Clients of the gateway that are remembered; a network has hundreds.
+pub const CLIENTS: usize = 1024;
 
 /// Changes of the allow-list that wait for approval at one time; people look at each of them.
 pub const PENDING_CHANGES: usize = 20;

@@ -15,6 +15,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use time::OffsetDateTime;
 
+use crate::answers::Keep;
 use crate::content::Contents;
 use crate::content::download::Piece;
 use crate::http_date;
@@ -69,6 +70,8 @@ pub(crate) struct Reply {
     pub(crate) located: bool,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) content: Content,
+    /// What it is to be kept with, if it can be given again.
+    pub(crate) keep: Option<Box<Keep>>,
     /// Warnings that a Bundle entry shows beside its resource.
     pub(crate) outcome: Option<Box<Resource>>,
 }
@@ -117,11 +120,19 @@ impl RawContent {
 impl Reply {
     pub(crate) fn resource(status: StatusCode, version: Option<Version>, resource: Resource) -> Self {
         let content = Content::Resource(Box::new(resource));
-        Self { status, version, located: false, headers: Vec::new(), content, outcome: None }
+        Self { status, version, located: false, headers: Vec::new(), content, keep: None, outcome: None }
     }
 
     pub(crate) const fn empty(status: StatusCode, version: Option<Version>) -> Self {
-        Self { status, version, located: false, headers: Vec::new(), content: Content::Empty, outcome: None }
+        Self {
+            status,
+            version,
+            located: false,
+            headers: Vec::new(),
+            content: Content::Empty,
+            keep: None,
+            outcome: None,
+        }
     }
 
     pub(crate) fn information(status: StatusCode, version: Option<Version>, code: IssueCode, text: String) -> Self {
@@ -145,7 +156,7 @@ impl Reply {
                 Content::Resource(Box::new(information(IssueCode::Informational, text)))
             }
         };
-        Self { status, version: Some(version), located: true, headers: Vec::new(), content, outcome: None }
+        Self { status, version: Some(version), located: true, headers: Vec::new(), content, keep: None, outcome: None }
     }
 
     pub(crate) fn header(&mut self, name: HeaderName, value: &str) {
@@ -170,8 +181,8 @@ impl Reply {
         let is_public =
             matches!(&self.content, Content::Resource(resource) if resource.type_name() == "CapabilityStatement");
         if !is_public {
-            insert(&mut headers, VARY, "Accept");
-            insert(&mut headers, CACHE_CONTROL, "private, no-cache, no-transform");
+            headers.insert(VARY, HeaderValue::from_static("Accept"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache, no-transform"));
         }
         let pieces = match self.content {
             Content::Empty => Vec::new(),

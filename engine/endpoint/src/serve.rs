@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use daemon::Workers;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
@@ -32,8 +33,14 @@ pub fn peer_uids(uids: Vec<u32>) -> PeerCheck {
     Arc::new(move |credentials| uids.contains(&credentials.uid()))
 }
 
-/// Serves the endpoint until `shutdown` resolves, then lets open requests finish for [`limits::DRAIN`].
-pub async fn serve(listener: UnixListener, endpoint: Endpoint, shutdown: impl Future<Output = ()> + Send) {
+/// Serves the endpoint until `shutdown` resolves, then lets open requests finish for [`limits::DRAIN`]. Each connection is
+/// served by one of the workers, with its requests and its writes.
+pub async fn serve(
+    listener: UnixListener,
+    endpoint: Endpoint,
+    workers: Arc<Workers>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let slots = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let (stop, stopping) = watch::channel(false);
     // Held by every connection; when all are dropped, all have ended.
@@ -59,40 +66,59 @@ pub async fn serve(listener: UnixListener, endpoint: Endpoint, shutdown: impl Fu
             tracing::warn!(limit = limits::CONNECTIONS, "connection refused, too many are open");
             continue;
         };
-        let service_endpoint = endpoint.clone();
-        let service = service_fn(move |request| {
-            let endpoint = service_endpoint.clone();
-            async move { Ok::<_, Infallible>(answer(endpoint, request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits::HEAD_TIME)
-            .max_buf_size(limits::HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut stopping = stopping.clone();
-        let alive = alive.clone();
-        tokio::spawn(async move {
-            tokio::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                _ = stopping.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "connection of the gateway ended");
+        // The worker watches the socket itself.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::error!(%error, "connection of the gateway cannot be handed over");
+                continue;
             }
-            drop((slot, alive));
+        };
+        let endpoint = endpoint.clone();
+        let stopping = stopping.clone();
+        let held = (slot, alive.clone());
+        workers.serve(move || async move {
+            match UnixStream::from_std(stream) {
+                Ok(stream) => serve_connection(stream, endpoint, stopping).await,
+                Err(error) => tracing::error!(%error, "connection of the gateway cannot be watched"),
+            }
+            drop(held);
         });
     }
     drop(listener);
     drop(alive);
     stop.send_replace(true);
     endpoint.close_sockets();
-    if tokio::time::timeout(limits::DRAIN, all_ended.recv()).await.is_err() {
+    let drained = async {
+        all_ended.recv().await;
+        endpoint.drained().await;
+    };
+    if tokio::time::timeout(limits::DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still open when the time to drain them ended");
+    }
+}
+
+async fn serve_connection(stream: UnixStream, endpoint: Endpoint, mut stopping: watch::Receiver<bool>) {
+    let service = service_fn(move |request| {
+        let endpoint = endpoint.clone();
+        async move { Ok::<_, Infallible>(answer(endpoint, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_TIME)
+        .max_buf_size(limits::HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection of the gateway ended");
     }
 }
 

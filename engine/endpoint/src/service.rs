@@ -24,8 +24,8 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use link::CORRELATION_HEADER;
+use policies::CanonicalRequest;
 use policies::interaction::Interaction;
-use policies::{CanonicalRequest, DsfOperation};
 use tracing::Instrument as _;
 
 use crate::admit::{Admitted, Caller, admit};
@@ -35,7 +35,7 @@ use crate::negotiate::{Negotiated, wants_raw_binary};
 use crate::refusal::{Code, Refusal};
 use crate::reply::{Printed, Reply, refuse};
 use crate::shared::Shared;
-use crate::{Endpoint, limits, websocket};
+use crate::{Endpoint, answers, limits, websocket};
 use job::Job;
 use transact::record;
 
@@ -67,6 +67,10 @@ impl Endpoint {
         };
         let Admitted { caller, request } = admitted;
         let interaction = request.interaction();
+        if let Some(response) = given_again(shared, &caller, &request, &parts) {
+            shared.meters.answered(interaction, response.status().as_u16(), started.elapsed());
+            return response;
+        }
         let span = tracing::info_span!(
             "endpoint",
             correlation_id = %caller.correlation_id,
@@ -83,9 +87,7 @@ impl Endpoint {
         }
         .instrument(span)
         .await;
-        if let Ok(id) = HeaderValue::from_str(&caller.correlation_id.to_string()) {
-            response.headers_mut().insert(CORRELATION_HEADER, id);
-        }
+        correlate(&mut response, &caller);
         shared.meters.answered(interaction, response.status().as_u16(), started.elapsed());
         response
     }
@@ -125,10 +127,10 @@ impl Endpoint {
         let shared = self.shared();
         let begun = AuditEvent::Begun { rule: &caller.rule, policy_version: caller.policy.version() };
         record(shared, caller, "websocket", None, None, begun)?;
-        if !self.is_still_known(caller).await? {
+        let Some(identity) = self.identity_now(caller).await? else {
             return Err(Refusal::empty(StatusCode::FORBIDDEN, Code::IdentityUnknown));
-        }
-        if !caller.identity.is_local() || !caller.identity.has_dsf_role(DsfOperation::Websocket, None) {
+        };
+        if !websocket::may_listen(&identity) {
             return Err(Refusal::forbidden("websocket", "identity has no such role"));
         }
         let slot = Arc::clone(&shared.sockets).try_acquire_owned().map_err(|_| {
@@ -141,9 +143,38 @@ impl Endpoint {
     }
 }
 
+/// The kept answer to a read, recorded as any other; what is not simply permitted goes the ordinary way.
+fn given_again(shared: &Shared, caller: &Caller, request: &CanonicalRequest, parts: &Parts) -> Option<Response<Body>> {
+    if !matches!(request.interaction(), Interaction::Read | Interaction::Head) {
+        return None;
+    }
+    let how = Negotiated::of(&parts.headers, request.query()).ok()?;
+    let answer = answers::kept(shared, caller, request, &parts.headers, &how)?;
+    let event = AuditEvent::Answered {
+        rule: &caller.rule,
+        policy_version: caller.policy.version(),
+        status: StatusCode::OK.as_u16(),
+        code: None,
+    };
+    let id = request.id().map(policies::ResourceId::as_str);
+    record(shared, caller, request.interaction().as_str(), request.resource_type(), id, event).ok()?;
+    let (headers, body) = answer.parts();
+    let is_head = parts.method == http::Method::HEAD;
+    let mut response = Response::new(if is_head { Body::empty() } else { Body::from(body) });
+    *response.headers_mut() = headers;
+    correlate(&mut response, caller);
+    Some(response)
+}
+
+fn correlate(response: &mut Response<Body>, caller: &Caller) {
+    if let Ok(id) = HeaderValue::from_str(&caller.correlation_id.to_string()) {
+        response.headers_mut().insert(CORRELATION_HEADER, id);
+    }
+}
+
 /// Admits a request; one of a policy that is not known yet waits until it is.
 async fn admit_in_time(shared: &Shared, parts: &Parts) -> Result<Admitted, Refusal> {
-    let admit = || admit(parts, &shared.base_path, &shared.policies, shared.publisher.version());
+    let admit = || admit(parts, &shared.base_path, &shared.clients, &shared.policies, shared.publisher.version());
     let is_unknown =
         |admitted: &Result<_, Refusal>| matches!(admitted, Err(refusal) if refusal.code == Code::PolicyUnknown);
     let admitted = admit();
@@ -200,7 +231,14 @@ async fn respond(
     };
     let result = if job.may_write() { carried_through(job, body).await } else { job.run(body).await };
     let answered = match result {
-        Ok(reply) => body_of(shared, caller, reply.print(&how, &shared.base_url, &caller.contents), head).await,
+        Ok(mut reply) => {
+            let keep = reply.keep.take();
+            let printed = reply.print(&how, &shared.base_url, &caller.contents);
+            if let Some(keep) = keep {
+                shared.answers.keep(*keep, &printed);
+            }
+            body_of(shared, caller, printed, head).await
+        }
         Err(refusal) => Err(refusal),
     };
     match answered {
@@ -218,9 +256,17 @@ async fn respond(
 
 /// Runs a write in a task of its own, so that it is carried through even if the connection ends.
 async fn carried_through(job: Job, body: RequestBody) -> Result<Reply, Refusal> {
-    tokio::spawn(job.run(body).instrument(tracing::Span::current())).await.unwrap_or_else(|error| {
-        Err(Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(error.to_string()))
-    })
+    let internal = |text: String| Refusal::empty(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal).because(text);
+    let writes = Arc::clone(&job.shared.writes);
+    let held = writes.acquire_owned().await.map_err(|error| internal(error.to_string()))?;
+    let run = async move {
+        let result = job.run(body).await;
+        drop(held);
+        result
+    };
+    tokio::spawn(run.instrument(tracing::Span::current()))
+        .await
+        .unwrap_or_else(|error| Err(internal(error.to_string())))
 }
 
 /// The response with its body; what is read from the store takes a slot.

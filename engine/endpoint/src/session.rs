@@ -14,6 +14,7 @@ mod snapshot;
 mod update;
 
 pub(crate) use create::{CreateOptions, Prepared};
+pub(crate) use rules::policy_permits;
 pub(crate) use search::{Found, version_of};
 pub(crate) use snapshot::for_event;
 pub(crate) use update::UpdateOptions;
@@ -27,6 +28,7 @@ use store::{Change, ChangeKind, ReadFilter, StoreError, StoredResource, Transact
 use crate::access::{identify_again, read_filter, shown_filter};
 use crate::admit::Caller;
 use crate::cache;
+use crate::clients::Standing;
 use crate::conformance::{Conformance, View};
 use crate::content;
 use crate::hooks::HandlerError;
@@ -40,7 +42,7 @@ pub(crate) struct Session<'s, 't> {
     pub(crate) shared: &'s Shared,
     pub(crate) caller: &'s Caller,
     /// Who the caller is by the allow-list of this transaction.
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     allow_list: Arc<AllowList>,
     /// The allow-list before this transaction.
     before: Arc<AllowList>,
@@ -49,7 +51,7 @@ pub(crate) struct Session<'s, 't> {
     pub(crate) profiles: View,
     /// Changes that `profiles` has taken in.
     profiles_at: usize,
-    filter: ReadFilter,
+    filter: Arc<ReadFilter>,
     /// What the request at hand uses up when it is accepted.
     charges: Vec<policies::Charge>,
     effects: Effects,
@@ -110,15 +112,14 @@ impl<'s, 't> Session<'s, 't> {
                 (allow_list, conformance)
             }
         };
-        let identity = if caller.is_internal {
-            caller.identity.clone()
+        let Standing { identity, filter } = if caller.is_internal {
+            Standing { identity: Arc::clone(&caller.identity), filter: Arc::new(ReadFilter::everything()) }
         } else {
-            identify_again(&caller.identity, &allow_list, &caller.policy).ok_or_else(|| {
+            caller.standing(&allow_list).ok_or_else(|| {
                 Refusal::empty(http::StatusCode::FORBIDDEN, Code::IdentityUnknown)
                     .because("identity of the permit is not on the allow-list")
             })?
         };
-        let filter = if caller.is_internal { ReadFilter::everything() } else { read_filter(&identity, &allow_list) };
         Ok(Self {
             tx,
             shared,
@@ -176,7 +177,7 @@ impl<'s, 't> Session<'s, 't> {
     }
 
     fn caller_is_lost(&self, after: &AllowList) -> bool {
-        let is_own_organization = matches!(self.identity, Identity::Local(_)) && !self.caller.is_internal;
+        let is_own_organization = matches!(*self.identity, Identity::Local(_)) && !self.caller.is_internal;
         is_own_organization && identify_again(&self.identity, after, &self.caller.policy).is_none()
     }
 
@@ -186,7 +187,7 @@ impl<'s, 't> Session<'s, 't> {
     }
 
     /// What the caller may read.
-    pub(crate) const fn filter(&self) -> &ReadFilter {
+    pub(crate) fn filter(&self) -> &ReadFilter {
         &self.filter
     }
 
@@ -203,7 +204,7 @@ impl<'s, 't> Session<'s, 't> {
     /// What may stand in an answer.
     fn shown_filter(&self) -> ReadFilter {
         if self.caller.is_internal {
-            return self.filter.clone();
+            return ReadFilter::clone(&self.filter);
         }
         let context = self.context();
         shown_filter(&self.filter, &self.identity, &self.allow_list, &self.caller.policy, &context)
@@ -220,7 +221,7 @@ impl<'s, 't> Session<'s, 't> {
         if is_changed {
             self.allow_list = self.shared.build_allow_list(self.tx)?;
             if !self.caller.is_internal {
-                self.filter = read_filter(&self.identity, &self.allow_list);
+                self.filter = Arc::new(read_filter(&self.identity, &self.allow_list));
             }
         }
         self.allow_list_at = count;

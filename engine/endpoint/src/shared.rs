@@ -7,7 +7,9 @@ use policies::{AllowList, OrganizationIdentifier};
 use store::{Store, StoreError, Transaction};
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::answers::Answers;
 use crate::cache::Cache;
+use crate::clients::Clients;
 use crate::conformance::{self, Conformance};
 use crate::content::slots::Slots;
 use crate::external::RemoteReferences;
@@ -36,7 +38,11 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) allow_list: Arc<Cache<AllowList>>,
     pub(crate) conformance: Arc<Cache<Conformance>>,
+    pub(crate) clients: Clients,
+    pub(crate) answers: Answers,
     pub(crate) sockets: Arc<Semaphore>,
+    /// Writes that are carried through even if their connection ends.
+    pub(crate) writes: Arc<Semaphore>,
     pub(crate) bodies: Arc<Semaphore>,
     /// Contents that are being received.
     pub(crate) uploads: Arc<Slots>,

@@ -4,6 +4,7 @@
 
 mod access;
 mod admission;
+mod answers;
 mod approvals;
 mod bundles;
 mod contents;

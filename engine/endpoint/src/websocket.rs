@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use fhir::{Format, ResourceType};
-use policies::DsfOperation;
+use policies::{DsfOperation, Identity};
 use store::{Change, ChangeKind};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -220,14 +220,16 @@ impl Side {
     }
 
     async fn may_see(&self, change: &Change) -> Result<bool, Ended> {
-        self.check_identity().await?;
-        if !self.caller.identity.has_dsf_role(DsfOperation::Websocket, Some(change.resource_type)) {
+        let identity = self.check_identity().await?;
+        if !identity.has_dsf_role(DsfOperation::Websocket, Some(change.resource_type)) {
             return Ok(false);
         }
-        self.endpoint.may_read(&self.caller, change.resource_type, &change.id, change.version).await.map_err(|error| {
-            tracing::error!(%error, "right to read cannot be judged");
-            Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() })
-        })
+        self.endpoint.may_read(&self.caller, &identity, change.resource_type, &change.id, change.version).await.map_err(
+            |error| {
+                tracing::error!(%error, "right to read cannot be judged");
+                Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() })
+            },
+        )
     }
 
     /// What is sent: as every other answer, but a StructureDefinition always has its snapshot.
@@ -238,17 +240,22 @@ impl Side {
         })
     }
 
-    /// A socket outlives requests: who was removed from the allow-list meanwhile hears nothing more.
-    async fn check_identity(&self) -> Result<(), Ended> {
-        match self.endpoint.is_still_known(&self.caller).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Some(Close { code: close_code::POLICY, reason: "Credentials expired".to_owned() })),
+    /// A socket outlives requests: who was removed from the allow-list or lost its role meanwhile hears nothing more.
+    async fn check_identity(&self) -> Result<Identity, Ended> {
+        match self.endpoint.identity_now(&self.caller).await {
+            Ok(Some(identity)) if may_listen(&identity) => Ok(identity),
+            Ok(_) => Err(Some(Close { code: close_code::POLICY, reason: "Credentials expired".to_owned() })),
             Err(error) => {
                 tracing::error!(%error, "identity cannot be judged");
                 Err(Some(Close { code: close_code::ERROR, reason: "Internal error".to_owned() }))
             }
         }
     }
+}
+
+/// Whether the identity may have a WebSocket at all.
+pub(crate) fn may_listen(identity: &Identity) -> bool {
+    identity.is_local() && identity.has_dsf_role(DsfOperation::Websocket, None)
 }
 
 fn subscription_not_found(id: &str) -> String {

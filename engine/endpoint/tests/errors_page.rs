@@ -107,9 +107,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "no snapshot can be made of a StructureDefinition: its base is not known, or its differential contradicts it",
             "the OperationOutcome names every element; store the base first, or in the same transaction",
         ),
-        Code::AnswerTooLarge => {
-            ("400", "the page of a search or history is too large", "ask for fewer entries with `_count`")
-        }
+        Code::AnswerTooLarge => (
+            "400",
+            "the page of a search or history is too large, or what the entries of a Bundle read",
+            "ask for fewer entries with `_count`, or in several Bundles",
+        ),
         Code::NoRoom => (
             "507",
             "the disk has no room for more content of Binaries",

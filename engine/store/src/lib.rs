@@ -25,6 +25,7 @@ pub mod change;
 mod connection;
 mod disk;
 pub mod error;
+mod freshness;
 pub mod history;
 mod index;
 pub mod limits;
@@ -48,6 +49,7 @@ mod writer;
 
 pub use change::{Change, ChangeKind};
 pub use error::StoreError;
+pub use freshness::Stamp;
 pub use history::{HistoryEntry, HistoryPage, HistoryQuery, HistoryScope};
 pub use index::IndexContext;
 pub use postgresql::{PostgreSql, SettingError, Tls};

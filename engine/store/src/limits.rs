@@ -15,6 +15,10 @@ pub const GROUP_TIME: Duration = Duration::from_millis(20);
 /// Connections for snapshot reads. Reads are short and processor bound.
 pub const READERS: usize = 8;
 
+/// Counters by which is told whether a resource may have changed. With many more than there are resources in one commit,
+/// a commit makes few others look changed.
+pub const FRESHNESS_SLOTS: u64 = 16 * 1024;
+
 /// Prepared statements kept per connection; the crate has fewer than this many fixed texts plus common searches.
 pub const STATEMENTS: usize = 256;
 

@@ -418,13 +418,17 @@ impl Transaction<'_> {
         let Some(held) = filter.grants() else {
             return Ok(true);
         };
-        let grants = self.rows(
+        Ok(self.grants(resource_type, id, version)?.iter().any(|grant| held.contains(grant)))
+    }
+
+    /// The grants of a version.
+    pub fn grants(&mut self, resource_type: ResourceType, id: &str, version: u64) -> Result<Vec<Grant>, StoreError> {
+        self.rows(
             "SELECT a.grantee FROM resource AS r JOIN read_access AS a ON a.rid = r.rid
              WHERE r.type = ?1 AND r.id = ?2 AND a.version = ?3",
             &[resource_type.as_str().into(), id.into(), version.into()],
-            |row| row.string(0),
-        )?;
-        Ok(grants.into_iter().map(Grant::from_stored).any(|grant| held.contains(&grant)))
+            |row| row.string(0).map(Grant::from_stored),
+        )
     }
 }
 

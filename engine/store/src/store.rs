@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::connection::{Connection, Note};
+use crate::freshness::{Freshness, Stamp};
 use crate::postgresql::{Listener, PostgreSql};
 use crate::sql::Control;
 use crate::sqlite::SqliteFile;
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     /// Told before a transaction about changes of other engines.
     observers: Mutex<Vec<Observer>>,
     pub(crate) context: IndexContext,
+    pub(crate) freshness: Freshness,
     pub(crate) changes: broadcast::Sender<Arc<Change>>,
     pub(crate) jobs: watch::Sender<u64>,
     pub(crate) outbox: watch::Sender<u64>,
@@ -169,6 +171,7 @@ impl Store {
             ahead: AtomicI64::new(0),
             observers: Mutex::default(),
             context: options.context,
+            freshness: Freshness::default(),
             changes,
             jobs: watch::channel(0).0,
             outbox: watch::channel(0).0,
@@ -246,6 +249,27 @@ impl Store {
             return Err(E::from(StoreError::Closed));
         };
         self.inner.read_blocking(work)
+    }
+
+    /// What tells later whether a resource is still as a snapshot shows it that begins after this call. `None` if it
+    /// cannot be told: a commit is under way, or several engines write to the database.
+    #[must_use]
+    pub fn stamp(&self, resource_type: ResourceType, id: &str) -> Option<Stamp> {
+        self.inner.directory.as_ref()?;
+        self.inner.shared.freshness.stamp(resource_type, id)
+    }
+
+    /// Whether a snapshot that begins now shows the resource as it was when the stamp was taken. Of a Binary this says
+    /// nothing about its readers, who change with its security context.
+    #[must_use]
+    pub fn is_fresh(&self, stamp: Stamp) -> bool {
+        self.inner.shared.freshness.is_fresh(stamp)
+    }
+
+    /// The time by which a transaction that begins now would read.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        self.inner.shared.now()
     }
 
     /// Folds the log into the file as far as no reader needs it, so that the file ends where its data ends: what

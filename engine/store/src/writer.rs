@@ -283,7 +283,9 @@ impl Thread {
         let Effects { changes, jobs, outbox, work, .. } = &group.effects;
         let note = Note { time: now, changes: !changes.is_empty(), jobs: *jobs, outbox: *outbox, work: *work };
         let started = Instant::now();
+        let committing = self.shared.freshness.commit(changes);
         self.connection.commit(&note)?;
+        drop(committing);
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         self.shared.commit_micros.fetch_add(micros, Ordering::Relaxed);

@@ -17,7 +17,6 @@ use pingora::http::ResponseHeader;
 
 use super::head::EngineHead;
 use crate::limits::ENGINE_CONNECTIONS;
-use crate::workers;
 use connection::{Broken, Connection};
 use framing::{AnswerBody, AnswerHead, RequestBody};
 
@@ -82,7 +81,7 @@ impl Engine {
 
     /// The pool of this thread: a connection is woken where it was opened.
     fn pool(&self) -> Result<&Arc<Pool>, EngineError> {
-        let pool = self.pools.get(workers::number()).or_else(|| self.pools.first());
+        let pool = self.pools.get(daemon::worker_number()).or_else(|| self.pools.first());
         pool.ok_or(EngineError::Answer("there is no pool"))
     }
 

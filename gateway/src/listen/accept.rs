@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use audit::Log;
 use certs::Certificate;
+use daemon::Workers;
 use moka::sync::Cache;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
@@ -29,7 +30,6 @@ use crate::rate::Rates;
 use crate::record::Decided;
 use crate::reload::Active;
 use crate::strangers::Strangers;
-use crate::workers::Workers;
 
 /// Accepts partners and hands their verified connections to the proxy.
 pub struct Listener<A> {

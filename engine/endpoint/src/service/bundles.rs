@@ -9,7 +9,7 @@ use policies::{AllowList, CanonicalRequest};
 use super::transact::{audit_failed, not_routed, read, record, write, write_one_of_many};
 use crate::admit::Caller;
 use crate::bundle::plan::{Entry, Kind, Plan};
-use crate::bundle::{TemporaryIds, response, run_batch_entry, run_transaction};
+use crate::bundle::{AnswerSpace, TemporaryIds, response, run_batch_entry, run_transaction};
 use crate::endpoint::LocalAnswer;
 use crate::hooks::AuditEvent;
 use crate::prefer::Prefer;
@@ -87,8 +87,11 @@ async fn run_batch(
     let mut answers = Vec::with_capacity(entries.len());
     let mut last_change = None;
     let mut asked = 0;
+    let mut space = AnswerSpace::new();
     for entry in entries {
-        let done = match entry {
+        let is_read = entry.as_ref().is_ok_and(|entry| entry.command.is_read());
+        let has_space = if is_read { space.check() } else { Ok(()) };
+        let done = match entry.and_then(|entry| has_space.map(|()| entry)) {
             Err(refusal) => Err(refusal),
             Ok(entry) => {
                 let checked = check_remote(shared, &entry, allow_list, &mut asked).await;
@@ -109,6 +112,13 @@ async fn run_batch(
                 }
             }
         };
+        // What was written is told in any case.
+        let done = done.and_then(|(reply, shown)| {
+            if is_read {
+                space.take(&reply)?;
+            }
+            Ok((reply, shown))
+        });
         answers.push(match done {
             Ok((reply, shown)) => response::done(reply, shown, &shared.base_url),
             Err(refusal) => response::refused(&refusal),

@@ -23,7 +23,7 @@ use crate::refusal::{Code, Refusal};
 use crate::reply::Reply;
 use crate::session::{CreateOptions, Prepared, UpdateOptions};
 use crate::shared::Shared;
-use crate::{external, limits, metadata, raw_binary};
+use crate::{answers, external, limits, metadata, raw_binary};
 
 /// Bodies above this size are parsed on a thread for blocking work.
 const PARSE_INLINE_BYTES: usize = 256 * 1024;
@@ -116,10 +116,12 @@ impl Job {
         if self.request.resource_type() != Some(ResourceType::Binary) {
             let request = Arc::clone(&self.request);
             let preconditions = preconditions.clone();
+            // Before the snapshot begins.
+            let keep = answers::note(&self.shared, &self.request, &self.how);
             let small = look(&self.shared, &self.caller, move |session| {
                 session.authorize(&request, None)?;
                 let (resource_type, id, version) = target_version(&request)?;
-                session.read_small(resource_type, id, version, &preconditions)
+                session.read_small(resource_type, id, version, &preconditions, keep)
             });
             if let Some(reply) = small.await? {
                 return Ok(reply);

@@ -3,43 +3,55 @@
 //! Two questions are asked about every interaction, single or in a Bundle. Does the policy permit it
 //! ([`Session::authorize`])? Do the rules of the resource permit it (`check_*`, `fhir-api` 6.3 to 6.6)? Both must say yes.
 
-use std::sync::Arc;
-
 use fhir::{Resource, ResourceType};
 use policies::read_access::ReadAccess;
-use policies::{CanonicalRequest, Decision, DsfOperation, Identity, read_access, resource_rules, task};
+use policies::{
+    AllowList, CanonicalRequest, Charge, Decision, DsfOperation, Identity, read_access, resource_rules, task,
+};
 use store::unique;
+use time::OffsetDateTime;
 
 use super::Session;
+use crate::admit::Caller;
 use crate::refusal::Refusal;
 use crate::websocket::Criteria;
 
 mod answers;
 
+/// Asks whether an identity has the role for a request and whether the policy of the permit permits it; gives what it uses
+/// up when it is accepted.
+pub(crate) fn policy_permits(
+    caller: &Caller,
+    identity: &Identity,
+    allow_list: &AllowList,
+    request: &CanonicalRequest,
+    body: Option<&Resource>,
+    now: OffsetDateTime,
+) -> Result<Vec<Charge>, Refusal> {
+    let operation = request.interaction().group();
+    if let Some(needed) = request.interaction().dsf_operation()
+        && !identity.has_dsf_role(needed, request.resource_type())
+    {
+        return Err(Refusal::forbidden(operation, "identity has no such role for the type"));
+    }
+    // The policy governs who comes through the gateway; the engine's own resources are governed by the rules alone.
+    if caller.is_internal {
+        return Ok(Vec::new());
+    }
+    let context = policies::Context { now, origin: caller.origin, body_bytes: None };
+    match policies::decide(&caller.policy, allow_list, identity, request, body, &context) {
+        Decision::Permit(permit) => Ok(permit.charges().to_vec()),
+        Decision::Deny(denial) => {
+            Err(Refusal::forbidden(operation, format!("{}: {}", denial.code.as_str(), denial.text)))
+        }
+    }
+}
+
 impl Session<'_, '_> {
     /// Asks the policy of the permit about a request or an entry.
     pub(crate) fn authorize(&mut self, request: &CanonicalRequest, body: Option<&Resource>) -> Result<(), Refusal> {
-        let operation = request.interaction().group();
-        if let Some(needed) = request.interaction().dsf_operation()
-            && !self.identity.has_dsf_role(needed, request.resource_type())
-        {
-            return Err(Refusal::forbidden(operation, "identity has no such role for the type"));
-        }
-        // The policy governs who comes through the gateway; the engine's own resources are governed by the rules alone.
-        if self.caller.is_internal {
-            return Ok(());
-        }
-        let context = self.context();
-        let allow_list = Arc::clone(self.allow_list());
-        match policies::decide(&self.caller.policy, &allow_list, &self.identity, request, body, &context) {
-            Decision::Permit(permit) => {
-                self.charges = permit.charges().to_vec();
-                Ok(())
-            }
-            Decision::Deny(denial) => {
-                Err(Refusal::forbidden(operation, format!("{}: {}", denial.code.as_str(), denial.text)))
-            }
-        }
+        self.charges = policy_permits(self.caller, &self.identity, self.allow_list(), request, body, self.tx.now())?;
+        Ok(())
     }
 
     /// What can be said about a new resource before it is there: whether the caller may send one of the type at all.
@@ -167,7 +179,7 @@ impl Session<'_, '_> {
     }
 
     fn need_local(&self, name: &'static str) -> Result<(), Refusal> {
-        match self.identity {
+        match *self.identity {
             Identity::Local(_) | Identity::Person(_) => Ok(()),
             Identity::Remote(_) | Identity::Unknown => Err(Refusal::forbidden(name, "identity is not local")),
         }

@@ -362,3 +362,29 @@ async fn the_engine_itself_is_held_to_the_rules() {
     assert_eq!(created.status, 201);
     assert!(created.resource.unwrap().id().is_some());
 }
+
+#[tokio::test]
+async fn what_the_entries_read_together_is_bounded() {
+    let node = Node::start().await;
+    let mut large = patient(&[tag_all()]);
+    large["text"] = json!({
+        "status": "additional",
+        "div": format!("<div xmlns=\"http://www.w3.org/1999/xhtml\">{}</div>", "x".repeat(1 << 20)),
+    });
+    let id = node.post(Who::Loc, "/Patient", &large).await.expect(201).id();
+    let mut entries = vec![request("GET", &format!("Patient/{id}")); 20];
+    entries.extend(vec![request("GET", &format!("Patient?_id={id}")); 20]);
+    entries.push(entry("POST", "Patient", &patient(&[tag_all()])));
+    let answer = node.post(Who::Ext, "/", &bundle("batch", &entries[..40])).await.expect(200);
+    let answered: Value = serde_json::from_slice(&answer.body).unwrap();
+    let statuses_of_batch = statuses(&answered);
+    assert_eq!(statuses_of_batch.iter().filter(|status| *status == "200 OK").count(), 31, "{statuses_of_batch:?}");
+    assert!(statuses_of_batch[31..].iter().all(|status| status == "400 Bad Request"), "{statuses_of_batch:?}");
+    assert_eq!(answered["entry"][39]["response"]["outcome"]["issue"][0]["code"], "too-costly");
+    // A write is carried out and told whatever was read before it.
+    let answer = node.post(Who::Loc, "/", &bundle("batch", &entries)).await.expect(200);
+    let answered: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(statuses(&answered)[40], "201 Created");
+    node.post(Who::Loc, "/", &bundle("transaction", &entries)).await.expect_outcome(400, "too-costly");
+    assert_eq!(node.count(Who::Loc, "/Patient?_summary=count").await, 2);
+}

@@ -118,8 +118,12 @@ impl AllowListPublisher for Hooks {
                 self.publications_fail.fetch_sub(1, Ordering::SeqCst);
                 return Err(PublishError("disk full".to_owned()));
             }
-            self.published.fetch_add(1, Ordering::SeqCst);
-            *self.newest_list.lock().unwrap() = Some(allow_list);
+            let mut newest = self.newest_list.lock().unwrap();
+            // As the engine's publisher: what is published already is not published again.
+            if newest.as_ref() != Some(&allow_list) {
+                self.published.fetch_add(1, Ordering::SeqCst);
+                *newest = Some(allow_list);
+            }
             Ok(7)
         })
     }
@@ -283,8 +287,9 @@ impl Node {
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = endpoint.clone();
+        let workers = Arc::new(daemon::Workers::start("endpoint", 2).unwrap());
         tokio::spawn(async move {
-            crate::serve(listener, served, async {
+            crate::serve(listener, served, workers, async {
                 let _ = stopped.await;
             })
             .await;

@@ -1,5 +1,6 @@
 //! Subscriptions over WebSocket (case 95).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -11,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::support::{Node, Who, activity_definition, party, patient, tag_all, tag_local, task};
+use super::support::{Node, Who, activity_definition, party, patient, policy, tag_all, tag_local, task};
 
 type Socket = WebSocketStream<UnixStream>;
 
@@ -130,6 +131,24 @@ async fn a_client_that_is_no_longer_on_the_allow_list_is_told_nothing() {
     organization["extension"].as_array_mut().unwrap().remove(0);
     node.put(Who::Adm, &format!("/Organization/{local}"), &organization).await.expect(200);
     node.post(Who::Pra, "/Patient", &patient(&[tag_all()])).await.expect(201);
+    assert_eq!(closed_with(&mut socket).await, (CloseCode::Policy, "Credentials expired".to_owned()));
+}
+
+#[tokio::test]
+async fn who_loses_the_role_while_the_socket_is_open_is_told_nothing() {
+    let node = Node::start().await;
+    let more = format!(
+        "[[identity.person]]\nid = \"listener\"\nthumbprint = [\"{}\"]\ndsf-role = [\"WEBSOCKET\"]\n",
+        Who::Pra.thumbprint()
+    );
+    node.policies.activate(Arc::new(policy(&more)));
+    let id = subscribe(&node, "Patient?active=true", None).await;
+    let mut socket = connect(&node, Who::Pra).await.unwrap();
+    bind(&mut socket, &id).await;
+    node.post(Who::Loc, "/Patient", &patient(&[tag_all()])).await.expect(201);
+    assert_eq!(next(&mut socket).await, Message::text(format!("ping {id}")));
+    node.policies.activate(Arc::new(policy("")));
+    node.post(Who::Loc, "/Patient", &patient(&[tag_all()])).await.expect(201);
     assert_eq!(closed_with(&mut socket).await, (CloseCode::Policy, "Credentials expired".to_owned()));
 }
 

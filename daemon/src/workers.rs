@@ -1,8 +1,8 @@
 //! The threads that serve connections: each with a runtime of its own.
 //!
 //! A connection stays on one thread for life, with its requests and the connections to the engine that they use. So one
-//! event wakes one thread, and never a second one to share the work with; for the short requests of a gateway that
-//! sharing costs more than the work. New connections go to the thread that has the fewest.
+//! event wakes one thread, and never a second one to share the work with; for short requests that sharing costs more than
+//! the work. New connections go to the thread that has the fewest.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -35,21 +35,22 @@ struct Worker {
 struct Counted(Arc<AtomicUsize>);
 
 /// The number of the thread at hand, from 0; 0 for threads that are no workers.
-pub(crate) fn number() -> usize {
+#[must_use]
+pub fn worker_number() -> usize {
     NUMBER.get()
 }
 
 // === impl Workers ===
 
 impl Workers {
-    /// Starts so many threads.
-    pub fn start(count: usize) -> io::Result<Self> {
-        let workers = (0..count.max(1)).map(Worker::start).collect::<io::Result<_>>()?;
+    /// Starts so many threads, each named by its number.
+    pub fn start(name: &str, count: usize) -> io::Result<Self> {
+        let workers = (0..count.max(1)).map(|number| Worker::start(name, number)).collect::<io::Result<_>>()?;
         Ok(Self { workers })
     }
 
     /// Resolves when every thread has had a turn.
-    pub(crate) async fn turn(&self) {
+    pub async fn turn(&self) {
         for worker in &self.workers {
             // A thread that ended drops the task: then nobody would ever be served there.
             if worker.runtime.spawn(async {}).await.is_err() {
@@ -59,7 +60,7 @@ impl Workers {
     }
 
     /// Runs a connection on the thread with the fewest; `connection` is called there.
-    pub(crate) fn serve<F>(&self, connection: impl FnOnce() -> F + Send + 'static)
+    pub fn serve<F>(&self, connection: impl FnOnce() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -75,11 +76,11 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<Self> {
+    fn start(name: &str, number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel::<()>();
-        std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+        std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
             NUMBER.set(number);
             let _ = runtime.block_on(ended);
             runtime.shutdown_background();
@@ -102,14 +103,14 @@ mod tests {
 
     #[test]
     fn connections_are_spread_and_each_stays_on_its_thread() {
-        let workers = Workers::start(3).unwrap();
+        let workers = Workers::start("worker", 3).unwrap();
         let (sender, numbers) = mpsc::channel();
         for _ in 0..6 {
             let sender = sender.clone();
             workers.serve(move || async move {
-                let before = number();
+                let before = worker_number();
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                assert_eq!(tokio::spawn(async { number() }).await.unwrap(), before);
+                assert_eq!(tokio::spawn(async { worker_number() }).await.unwrap(), before);
                 sender.send(before).unwrap();
             });
         }
