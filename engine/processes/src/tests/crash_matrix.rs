@@ -162,6 +162,16 @@ impl<'n> Driver<'n> {
         self.node.store().read(read).await
     }
 
+    /// Whether one of the times has come. Only transactions that write have a time of their own, which runs ahead of a clock
+    /// that stands.
+    async fn is_due<const N: usize>(
+        &self,
+        next: impl FnOnce(&mut Transaction<'_>) -> Result<[Option<OffsetDateTime>; N], StoreError> + Send + 'static,
+    ) -> Result<bool, ProcessError> {
+        let (now, next) = self.read(move |tx| Ok((tx.now(), next(tx)?))).await?;
+        Ok(next.into_iter().flatten().any(|due| due <= now + RESTART))
+    }
+
     /// The instances that run.
     async fn running(&self) -> Result<Vec<(String, bpmn::Instance)>, ProcessError> {
         let runtime = self.node.runtime();
@@ -216,8 +226,7 @@ impl<'n> Driver<'n> {
     /// Runs the job that is due next. Of those that are due together the order is given by their elements. As the worker
     /// does, it looks first and writes only if there is something, so that no transaction is without effect.
     async fn job(&self) -> Result<bool, ProcessError> {
-        let next = self.read(|tx| Ok((tx.now(), tx.next_job()?, tx.next_inbox_expiry()?))).await?;
-        if [next.1, next.2].into_iter().flatten().all(|due| due > next.0) {
+        if !self.is_due(|tx| Ok([tx.next_job()?, tx.next_inbox_expiry()?])).await? {
             return Ok(false);
         }
         let running = self.running().await?;
@@ -249,8 +258,7 @@ impl<'n> Driver<'n> {
 
     /// Does the next long step.
     async fn item(&mut self) -> Result<bool, ProcessError> {
-        let (now, next) = self.read(|tx| Ok((tx.now(), tx.next_step()?))).await?;
-        if next.is_some_and(|next| next <= now) {
+        if self.is_due(|tx| Ok([tx.next_step()?])).await? {
             self.items.extend(work::claim(&self.node.runtime(), 100).await?);
         }
         let places: BTreeMap<String, Place> = self
