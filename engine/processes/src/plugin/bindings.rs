@@ -91,13 +91,19 @@ fn named<'p>(process: &'p Process) -> Vec<Named<'p>> {
 
 /// What a known class is for.
 fn deeds(class: &str, all: &Implementations) -> &'static str {
-    match () {
-        () if all.topics.contains_key(class) => "is done by workers",
-        () if all.sends.contains_key(class) => "sends messages",
-        () if all.listeners.contains_key(class) => "is an execution listener",
-        () if all.services.contains_key(class) || all.works.contains_key(class) => "is a step",
-        () => "is a listener of user tasks",
+    if all.topics.contains_key(class) {
+        return "is done by workers";
     }
+    if all.sends.contains_key(class) {
+        return "sends messages";
+    }
+    if all.listeners.contains_key(class) {
+        return "is an execution listener";
+    }
+    if all.services.contains_key(class) || all.works.contains_key(class) {
+        return "is a step";
+    }
+    "is a listener of user tasks"
 }
 
 // === impl Misbound ===

@@ -112,8 +112,8 @@ async fn the_log_of_an_instance_grows_and_goes_with_it() {
             let page = write(&store, move |tx| tx.instance_events("i1", from, 500)).await;
             let expected: Vec<u64> = (from..1_544).take(500).collect();
             assert_eq!(page.iter().map(|event| event.position).collect::<Vec<_>>(), expected, "from {from}");
-            let numbers = page.iter().filter(|event| (4..1_504).contains(&event.position));
-            assert!(numbers.into_iter().all(|event| event.data == (event.position - 4).to_string().as_bytes()));
+            let mut numbers = page.iter().filter(|event| (4..1_504).contains(&event.position));
+            assert!(numbers.all(|event| event.data == (event.position - 4).to_string().as_bytes()));
         }
         for bad in [b"".to_vec(), b"a\nb".to_vec()] {
             let refused = store.write(move |tx| tx.append_instance_events("i1", &[bad])).await;
