@@ -18,7 +18,7 @@ use crate::configuration::Configuration;
 use crate::data_sharing::NodeKeys;
 use crate::feasibility::SiteCounts;
 use crate::messenger::{Outgoing, client_settings, list_client_settings};
-use crate::plug_ins::PlugIns;
+use crate::plug_ins::{PlugIns, Why};
 use crate::records::Records;
 use crate::run::RunError;
 use crate::snapshots::Snapshots;
@@ -88,7 +88,7 @@ impl Inside {
         let folder = settings.engine.plugins.as_path();
         let folder = (settings.engine.processes == Processes::Installed).then_some(folder);
         let plug_ins = PlugIns::new(folder, bootstrap::own_identity(configuration), &processes, &endpoint, store);
-        plug_ins.load().await?;
+        plug_ins.load(Why::Start).await?;
         Ok(Self { outgoing, lists, node_keys, processes, snapshots, policies, endpoint, plug_ins })
     }
 }

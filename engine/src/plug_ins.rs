@@ -5,6 +5,9 @@
 //!              refused ───────────────┴─ refused ───────┴─ refused ──▶ log, metric, `schleuse process list`, `check`
 //! ```
 //!
+//! Engines of one database each have a folder of their own. What an operator tells one of them the others notice, and read
+//! their folders too.
+//!
 //! Invariants: a package is published and installed as a whole or left out with a reason that names its file; the others
 //! and the node do not wait for its repair. A resource that is published stays as it is while its process is in use, since
 //! partners keep it by URL and version (`process-engine.md` 0.7); only those of drafts are replaced.
@@ -12,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use endpoint::Endpoint;
 use fhir::{Object, Resource, Value};
@@ -26,6 +30,28 @@ use crate::bootstrap::{BootstrapError, transaction};
 /// removed.
 const PUBLISHED: &str = "published-plug-in-resources";
 
+/// Which load that an operator ordered was the last, for the other engines of the database.
+const LOADED: &str = "plug-ins-loaded";
+
+/// How often an engine looks whether another one of its database was told to load.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The same after a load that failed.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Why plug-ins are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The engine starts.
+    Start,
+    /// An operator of this engine has changed its folder.
+    Ordered,
+    /// An operator of this engine orders the state of a process.
+    State,
+    /// An operator has said so to another engine of the database.
+    OrderedElsewhere,
+}
+
 /// Key and version of a process.
 type Name = (String, String);
 
@@ -37,8 +63,8 @@ pub(crate) struct PlugIns {
     runtime: Arc<Runtime>,
     endpoint: Endpoint,
     store: Store,
-    /// One load at a time.
-    loading: Mutex<()>,
+    /// One load at a time. Holds the last of those of the database that this engine has followed.
+    loading: Mutex<Option<Vec<u8>>>,
 }
 
 /// Why a state cannot be ordered.
@@ -76,9 +102,38 @@ impl PlugIns {
         })
     }
 
+    /// Loads when another engine of the database was told to. Never ends.
+    pub(crate) async fn follow_others(self: Arc<Self>) {
+        if !self.store.is_shared() {
+            return std::future::pending().await;
+        }
+        let mut pause = LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.look().await {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    tracing::error!(%error, "plug-ins could not be loaded as another engine has loaded them");
+                    LOOK_AGAIN
+                }
+            };
+        }
+    }
+
+    async fn look(&self) -> Result<(), BootstrapError> {
+        let last = self.store.read(|tx| tx.setting(LOADED)).await?;
+        if last == *self.loading.lock().await {
+            return Ok(());
+        }
+        tracing::info!("another engine of the database has loaded its plug-ins; this one reads its folder too");
+        self.load(Why::OrderedElsewhere).await
+    }
+
     /// Reads the folder and puts in force what can be.
-    pub(crate) async fn load(&self) -> Result<(), BootstrapError> {
-        let _alone = self.loading.lock().await;
+    pub(crate) async fn load(&self, why: Why) -> Result<(), BootstrapError> {
+        let mut followed = self.loading.lock().await;
+        // Before the folder: what is ordered from now on is followed once more.
+        let last = self.store.read(|tx| tx.setting(LOADED)).await?;
         let found = match self.folder.clone() {
             None => Found::default(),
             // A thread may panic; then nothing is known of the folder.
@@ -107,7 +162,19 @@ impl PlugIns {
         metrics::gauge!("schleuse_plug_ins_refused").set(catalogue.refused().len() as f64);
         let is_complete = !catalogue.refused().iter().any(|refused| refused.whole);
         self.runtime.install(catalogue).await.map_err(BootstrapError::from)?;
-        self.remember(published, is_complete).await
+        // What is not in this folder may be in that of another engine: only an operator can mean that it is gone.
+        let may_remove = why == Why::Ordered || !self.store.is_shared();
+        self.remember(published, is_complete && may_remove).await?;
+        *followed = match why {
+            Why::Ordered => {
+                let own = uuid::Uuid::new_v4().as_bytes().to_vec();
+                let order = own.clone();
+                self.store.write(move |tx| tx.set_setting(LOADED, &order)).await?;
+                Some(own)
+            }
+            Why::Start | Why::State | Why::OrderedElsewhere => last,
+        };
+        Ok(())
     }
 
     /// Orders the state of a process, and publishes its resources accordingly.
@@ -117,7 +184,7 @@ impl PlugIns {
         }
         let (key, version) = name.clone();
         self.store.write(move |tx| state::order(tx, &key, &version, wanted)).await?;
-        Ok(self.load().await?)
+        Ok(self.load(Why::State).await?)
     }
 
     /// What operators have ordered of the processes of a catalogue.
@@ -170,11 +237,11 @@ impl PlugIns {
 
     /// Keeps what is published, and removes what was published for packages that are not there any more. While a package
     /// is left out nothing is removed: it may be one of its own.
-    async fn remember(&self, published: BTreeMap<String, String>, is_complete: bool) -> Result<(), BootstrapError> {
+    async fn remember(&self, published: BTreeMap<String, String>, may_remove: bool) -> Result<(), BootstrapError> {
         let before = self.store.read(|tx| tx.setting(PUBLISHED)).await?;
         let mut known: BTreeMap<String, String> =
             before.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        let gone: Vec<String> = match is_complete {
+        let gone: Vec<String> = match may_remove {
             true => known.keys().filter(|url| !published.contains_key(*url)).cloned().collect(),
             false => Vec::new(),
         };

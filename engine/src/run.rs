@@ -283,6 +283,7 @@ async fn run_in(
     parts.start("checkpoints", audit::checkpoint::keep(log, PROCESS, key));
     parts.start("reload", reload.serve(reloads, reload_asked));
     parts.start("levels for the metrics", crate::gauges::keep(store.clone()));
+    parts.start("plug-ins of other engines", Arc::clone(&plug_ins).follow_others());
     let watched = store.clone();
     // A pass through the store's reader and every thread: what hangs or fails there serves nobody.
     parts.start("watchdog", async move {
@@ -311,6 +312,7 @@ async fn run_in(
             "checkpoints",
             "reload",
             "levels for the metrics",
+            "plug-ins of other engines",
             "watchdog",
         ])
         .await;

@@ -1,7 +1,7 @@
 //! The command line `schleuse`.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +65,62 @@ impl Schleuse {
             std::thread::sleep(Duration::from_millis(10));
         };
         Output { code: status.code(), out: read("out"), err: read("err") }
+    }
+}
+
+/// A run of `schleuse` that goes on until it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start<A: AsRef<OsStr>>(arguments: &[A]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str| std::fs::File::create(folder.path().join(name)).expect("a file in it");
+        let child = Command::new(binary("schleuse"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .expect("schleuse starts");
+        Self { child, folder }
+    }
+
+    /// Waits until `look` finds something in what it has said so far on standard output.
+    ///
+    /// # Panics
+    /// When it ends, or nothing is found within `limit`.
+    pub async fn until<T>(&mut self, what: &str, limit: Duration, look: impl Fn(&str) -> Option<T>) -> T {
+        let said = |name: &str| {
+            let bytes = std::fs::read(self.folder.path().join(name)).expect("what was written");
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let end = Instant::now() + limit;
+        loop {
+            let out = said("out");
+            if let Some(found) = look(&out) {
+                return found;
+            }
+            let ended = self.child.try_wait().expect("schleuse is a child");
+            assert!(ended.is_none(), "schleuse ended by itself: {ended:?}\n{out}\n{}", said("err"));
+            assert!(Instant::now() < end, "waited in vain for {what}\n{out}\n{}", said("err"));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -40,6 +40,6 @@ pub mod websocket;
 pub mod wire;
 
 pub use client::{Answer, Client};
-pub use command::{Output, Schleuse};
+pub use command::{Output, Running, Schleuse};
 pub use network::{Network, Node, Pair, shared};
 pub use wait::until;

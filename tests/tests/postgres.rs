@@ -153,6 +153,57 @@ async fn two_engines_on_one_database_are_one_endpoint() {
 }
 
 #[tokio::test]
+async fn plug_ins_that_one_engine_is_told_to_load_are_loaded_by_the_other_and_not_taken_away_by_it() {
+    let Some(url) = server() else { return };
+    let place = folder();
+    let network = Network::start_on(1, Some(&url));
+    let node = network.node("portal");
+    let other = second(&network, &node, place.path()).await;
+    let text = |path: &Path| path.display().to_string();
+    let example = place.path().join("hello");
+    Schleuse::run(&["process", "new", &text(&example)]).expect(0);
+    let is_listed = |directory: &Path| {
+        let list = Schleuse::run(&["--format", "json", "process", "list", &text(directory)]).expect(0).json();
+        list["processes"].as_array().unwrap().iter().any(|process| process["key"] == "exampleorg_hello")
+    };
+    // Its files are on both machines, and nobody has said anything to the second engine.
+    for part in ["bpe", "fhir/ActivityDefinition", "fhir/StructureDefinition", "fhir/Questionnaire"] {
+        let to = other.directory.join("plugins/hello").join(part);
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(example.join(part)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    std::fs::copy(example.join("plugin.toml"), other.directory.join("plugins/hello/plugin.toml")).unwrap();
+    assert!(!is_listed(&other.directory) && !is_listed(&node.directory));
+    Schleuse::run(&["process", "install", &text(&example), &text(&node.directory)]).expect(0);
+    assert!(is_listed(&node.directory));
+    until("the other engine to load the plug-in", Duration::from_secs(60), async || {
+        is_listed(&other.directory).then_some(())
+    })
+    .await;
+
+    // An engine whose folder lacks it does not take away what partners need of it: neither when it starts nor when an
+    // operator orders something else.
+    std::fs::remove_dir_all(other.directory.join("plugins/hello")).unwrap();
+    let directory = other.directory.clone();
+    drop(other);
+    let ports = free_ports();
+    let again = place.path().join("again");
+    std::fs::create_dir_all(again.join("plugins")).unwrap();
+    database_engine_files(&directory, &again, ports);
+    let _guard = run_node(&again, ports.1).await;
+    assert!(!is_listed(&again));
+    let ping = "http://dsf.dev/bpe/Process/ping|1.0";
+    Schleuse::run(&["process", "retire", ping, &text(&again)]).expect(0);
+    Schleuse::run(&["process", "activate", ping, &text(&again)]).expect(0);
+    let own = network.organization("portal", "portal");
+    let url = "url=http://example.org/bpe/Process/hello";
+    assert_eq!(search::all(&own, "ActivityDefinition", url).await.len(), 1);
+}
+
+#[tokio::test]
 async fn what_a_killed_engine_was_doing_is_done_by_the_other() {
     let Some(url) = server() else { return };
     let place = folder();

@@ -174,8 +174,13 @@ impl Runtime {
             offered.sort_by(|(a, _), (b, _)| (b.priority, a.created, &a.id).cmp(&(a.priority, b.created, &b.id)));
             offered.truncate(most as usize);
         }
-        let mut tasks = Vec::new();
+        let (mut tasks, mut bytes) = (Vec::new(), 0);
         for (item, topic) in offered {
+            // What does not fit stays for the next request. One always does.
+            if bytes >= limits::FETCHED_BYTES {
+                break;
+            }
+            bytes += tx.instance_size(&item.instance)?;
             for item in tx.lock_all(vec![item], &worker.id, now + topic.lock)? {
                 match self.external_task(tx, item, topic)? {
                     Ok(task) => tasks.push(task),

@@ -1,6 +1,6 @@
 //! The jobs worker: timers and asynchronous continuations when they are due, and the end of buffered messages.
 //!
-//! Due jobs are claimed together and run one transaction each. A job whose transaction fails is tried again later while
+//! Due jobs are claimed together and run one transaction each, several at a time. A job whose transaction fails is tried again later while
 //! the reason may pass; when it would fail again, or its attempts are used up, its instance fails and says so in its
 //! Tasks. A claim that is not honoured (this process dies) ends by itself or at the next start.
 
@@ -10,16 +10,21 @@ use std::time::Duration;
 use bpmn::Command;
 use store::processes::Job;
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::runtime::{ProcessError, Runtime, Unit, fail_instance, timer_start};
 use crate::{inbox, limits};
 
-/// Runs until `stop` turns true.
+/// Runs until `stop` turns true; jobs that have begun are finished.
 pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>) {
     let mut wake = runtime.store.watch_jobs();
+    let mut running = JoinSet::new();
     while !*stop.borrow() {
         wake.borrow_and_update();
-        let pause = match round(&runtime).await {
+        while let Some(ended) = running.try_join_next() {
+            report(&ended);
+        }
+        let pause = match round(&runtime, &mut running).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::error!(%error, "due jobs could not be claimed");
@@ -30,12 +35,27 @@ pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>)
             () = tokio::time::sleep(pause) => {}
             changed = wake.changed() => if changed.is_err() { return },
             _ = stop.changed() => {}
+            Some(ended) = running.join_next() => report(&ended),
         }
+    }
+    while let Some(ended) = running.join_next().await {
+        report(&ended);
     }
 }
 
-/// Runs what is due and says how long nothing will be.
-async fn round(runtime: &Arc<Runtime>) -> Result<Duration, ProcessError> {
+fn report(ended: &Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a job ended abnormally");
+    }
+}
+
+/// Begins what is due and says how long nothing will be. The next jobs are claimed while those before still run, so that
+/// both share commits.
+async fn round(runtime: &Arc<Runtime>, running: &mut JoinSet<()>) -> Result<Duration, ProcessError> {
+    let room = u32::try_from(limits::JOBS_RUNNING.saturating_sub(running.len())).unwrap_or(u32::MAX);
+    if room < limits::CLAIM {
+        return Ok(limits::LONGEST_SLEEP);
+    }
     let due = runtime.store.read(|tx| Ok::<_, ProcessError>((tx.now(), tx.next_job()?, tx.next_inbox_expiry()?)));
     let (now, job, expiry) = due.await?;
     match [job, expiry].into_iter().flatten().min() {
@@ -48,11 +68,8 @@ async fn round(runtime: &Arc<Runtime>) -> Result<Duration, ProcessError> {
         // Due, but held: another exclusive job of the instance runs, or only the inbox had something to do.
         return Ok(limits::CLAIM_PAUSE);
     }
-    let running: Vec<_> = jobs.into_iter().map(|job| tokio::spawn(run(Arc::clone(runtime), job))).collect();
-    for job in running {
-        if let Err(error) = job.await {
-            tracing::error!(%error, "a job ended abnormally");
-        }
+    for job in jobs {
+        running.spawn(run(Arc::clone(runtime), job));
     }
     Ok(Duration::ZERO)
 }

@@ -46,7 +46,7 @@ pub use catalogue::{Catalogue, Origin, Publication, Published, Refused};
 pub use definition::{Definition, Definitions};
 pub use outbox::{Delivery, DeliveryFailure, FailureKind, Messenger};
 pub use plugin::package::{self, Found, OnFailure, Package, PackageError};
-pub use plugin::{Plugin, PluginError};
+pub use plugin::{Misbound, Plugin, PluginError};
 pub use runtime::{AnswerError, LocalNode, OperateError, ProcessError, Runtime};
 pub use state::ProcessState;
 pub use step::{BoxFuture, Listener, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};

@@ -19,6 +19,10 @@ pub const INBOX_TIME: time::Duration = time::Duration::seconds(60);
 /// Jobs and messages that a worker claims at once.
 pub const CLAIM: u32 = 64;
 
+/// Jobs that run at the same time; twice what is claimed at once, so that the writer has some while others are claimed. What
+/// else wants to write waits behind so many at most.
+pub const JOBS_RUNNING: usize = 2 * CLAIM as usize;
+
 /// Messages that are sent at the same time.
 pub const SENDING: usize = 32;
 
@@ -94,6 +98,10 @@ pub const REMOVED_AT_ONCE: usize = 10;
 
 /// Characters of the details of an external task's failure (stack traces).
 pub const ERROR_DETAILS: usize = 32 * 1024;
+
+/// Bytes of the states of the instances whose external tasks one request is handed, from which on it gets no more: the
+/// variables of each are copied into the answer.
+pub const FETCHED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Packages in the folder of plug-ins.
 pub const PACKAGES: usize = 200;

@@ -6,6 +6,7 @@
 
 mod archive;
 pub(crate) mod assignment;
+mod bindings;
 pub mod package;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use fhir::{Format, Limits, Resource};
 use crate::definition::{Definition, DefinitionError};
 use crate::step::{Listener, SendStep, ServiceStep, WorkStep};
 use crate::user_task::{DEFAULT_LISTENERS, DefaultListener, UserTaskListener};
+pub use bindings::Misbound;
 
 /// A plug-in.
 pub struct Plugin {
@@ -68,15 +70,13 @@ pub enum PluginError {
         #[source]
         source: fhir::ParseError,
     },
-    /// A model names a class that nobody implements.
-    #[error("plug-in {plugin}: element {element} needs the implementation {class}, which is not there")]
-    Implementation {
+    /// A model names classes that nobody implements, or that are for something else.
+    #[error("plug-in {plugin}: {}", join(.found))]
+    Misbound {
         /// Name of the plug-in.
         plugin: &'static str,
-        /// Element.
-        element: String,
-        /// Class.
-        class: String,
+        /// Each with its element and line.
+        found: Vec<Misbound>,
     },
     /// A model has a user task that nobody could answer.
     #[error("plug-in {plugin}: element {element} is a user task without a form (camunda:formKey)")]
@@ -96,6 +96,10 @@ pub enum PluginError {
         /// Version tag.
         version: String,
     },
+}
+
+fn join(found: &[Misbound]) -> String {
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 // === impl PluginError ===
@@ -132,18 +136,10 @@ impl Plugin {
         if let Some(node) = nodes.find(formless) {
             return Err(PluginError::UserTask { plugin: self.name, element: node.id.to_string() });
         }
-        for (node, implementation) in definition.process().into_iter().flat_map(bpmn::Process::implementations) {
-            let class = match implementation {
-                bpmn::model::Implementation::Class { class, .. } => class.clone(),
-                // Workers do it.
-                bpmn::model::Implementation::External { .. } | bpmn::model::Implementation::Expression { .. } => {
-                    continue;
-                }
-            };
-            if !all.has(&class) {
-                let element = node.id.to_string();
-                return Err(PluginError::Implementation { plugin: self.name, element, class });
-            }
+        let found: Vec<Misbound> =
+            definition.process().into_iter().flat_map(|process| bindings::misbound(process, all)).collect();
+        if !found.is_empty() {
+            return Err(PluginError::Misbound { plugin: self.name, found });
         }
         Ok(definition)
     }

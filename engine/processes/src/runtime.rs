@@ -27,7 +27,7 @@ use crate::outbox::Sending;
 use crate::plugin::package::{Found, OnFailure};
 use crate::plugin::{Plugin, PluginError};
 use crate::work::Working;
-use crate::{jobs, outbox, retention, work};
+use crate::{jobs, outbox, retention, state, work};
 pub use answers::AnswerError;
 pub(crate) use condemn::fail_instance;
 pub use operate::OperateError;
@@ -220,6 +220,21 @@ impl Runtime {
     /// Takes over a Task that this transaction created with status `requested`; gives its newest version.
     pub fn accept(&self, tx: &mut Transaction<'_>, task: &Resource) -> Result<Option<Resource>, ProcessError> {
         accept::accept(self, tx, task)
+    }
+
+    /// Begins an instance at the none start event of an installed process, without a Task: for programs that embed the engine.
+    /// False if no such process is in use.
+    pub fn begin(&self, tx: &mut Transaction<'_>, key: &str, version: &str) -> Result<bool, ProcessError> {
+        let catalogue = self.catalogue();
+        let definition = catalogue.definitions.installed(key, version);
+        let start = definition.and_then(|definition| definition.process()?.none_start().cloned());
+        let (Some(definition), Some(start)) = (definition, start) else { return Ok(false) };
+        if !state::may_start(tx, key, version)? {
+            return Ok(false);
+        }
+        let mut unit = Unit::new(self, tx);
+        unit.start_alone(definition, start, Vec::new());
+        unit.run().map(|()| true)
     }
 
     /// Takes in a QuestionnaireResponse that this transaction has updated: an answer moves the instance that waits for it.

@@ -8,12 +8,14 @@ use crate::outbox::DeliveryFailure;
 use crate::plugin::Implementations;
 use crate::step::{Listener, Message, SendStep, StepContext, StepError};
 use crate::task;
+use crate::user_task::DefaultListener;
 
 /// Has the building block of this name implement the class; `None` if there is no such block.
 pub(crate) fn bind(all: Implementations, class: &'static str, name: &str, api: u8) -> Option<Implementations> {
     match name {
         "send" => Some(all.with_send(class, Send { keeps_going: if api == 1 { Tasks::Kept } else { Tasks::Failed } })),
         "correlation-key" => Some(all.with_listener(class, SetCorrelationKey)),
+        "user-task" => Some(all.with_user_task(class, DefaultListener)),
         _ => None,
     }
 }

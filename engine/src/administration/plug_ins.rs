@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Administration, CommandError};
 use crate::bootstrap::BootstrapError;
-use crate::plug_ins::OrderError;
+use crate::plug_ins::{OrderError, Why};
 
 /// `POST /processes/state`
 #[derive(Deserialize)]
@@ -112,7 +112,7 @@ impl Administration {
 
     /// Reads the folder of plug-ins again.
     pub(super) async fn load_plug_ins(&self) -> Result<Value, CommandError> {
-        self.plug_ins.load().await.map_err(|error| match error {
+        self.plug_ins.load(Why::Ordered).await.map_err(|error| match error {
             BootstrapError::Store(error) => CommandError::Store(error),
             other => refused(&other),
         })?;

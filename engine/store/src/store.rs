@@ -189,6 +189,12 @@ impl Store {
         Ok((Self { inner: Arc::new(Inner { directory, writer, readers, shared, owner, listener: None }) }, last_time))
     }
 
+    /// Whether other engines may work on the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.listener.is_some()
+    }
+
     /// Name under which this engine claims jobs and messages. The only engine of a file has always the same, so that it
     /// takes over at once what it held when it was killed; each of several engines has a new one at every start.
     #[must_use]

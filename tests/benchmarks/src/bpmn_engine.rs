@@ -1,15 +1,13 @@
-//! `bpmn`: the token engine in memory beside SpiffWorkflow, the size of what a waiting instance keeps, and instances and
+//! `bpmn`: the token engine in memory beside SpiffWorkflow and bpmn-engine, the size of what a waiting instance keeps, and instances and
 //! timers in a store.
 //!
-//! Both run the same models: start, five script tasks that count, end; and a fork into ten branches and their join. Ours
-//! writes its events as in production, only nobody stores them. SpiffWorkflow is installed from PyPI into an environment of
-//! its own, which is kept for the next run.
+//! All run the same models: start, five script tasks that count, end; and a fork into ten branches and their join. Ours
+//! writes its events as in production, only nobody stores them.
 
 mod durable;
+mod peers;
 
 use std::hint::black_box;
-use std::path::Path;
-use std::process::Command as Program;
 use std::time::Instant;
 
 use bpmn::{
@@ -23,33 +21,19 @@ use crate::error::{During as _, Failure, Outcome};
 use crate::report::{Report, Target};
 use crate::statistics;
 
-/// Version of the peer.
-const SPIFF: &str = "SpiffWorkflow>=3.1,<3.3";
-
 /// A process of DSF that waits in many ways.
 const PING: &str = include_str!("../../../engine/bpmn/tests/models/ping.bpmn");
 
 /// Rounds, in each of which both sides run.
 const ROUNDS: usize = 5;
 
-const PEER: &str = r#"
-import sys, time
-from SpiffWorkflow.bpmn.parser import BpmnParser
-from SpiffWorkflow.bpmn import BpmnWorkflow
-parser = BpmnParser()
-parser.add_bpmn_file(sys.argv[1])
-spec = parser.get_spec("p")
-count = int(sys.argv[2])
-def once():
-    workflow = BpmnWorkflow(spec)
-    workflow.do_engine_steps()
-    assert workflow.is_completed()
-once()
-started = time.perf_counter()
-for _ in range(count):
-    once()
-print(count / (time.perf_counter() - started))
-"#;
+/// Script of a language.
+#[derive(Clone, Copy, Debug)]
+enum Language {
+    Ours,
+    Python,
+    JavaScript,
+}
 
 struct Host(u64);
 
@@ -71,29 +55,29 @@ impl Environment for Host {
 
 /// Measures and reports.
 pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
-    let python = environment(&run.results);
-    if let Err(failure) = &python {
-        report.note(format!("SpiffWorkflow is not measured: {failure}"));
-    }
+    let peers = peers::install(&run.results, report);
     for (name, model, times) in
-        [("five script tasks", five_scripts as fn(bool) -> String, 20_000), ("ten-way fork and join", fork, 10_000)]
+        [("five script tasks", five_scripts as fn(Language) -> String, 20_000), ("ten-way fork and join", fork, 10_000)]
     {
         let times = if run.quick { times / 10 } else { times };
-        let ours_model = Model::parse(model(false).as_bytes()).map_err(|errors| Failure::new(format!("{errors:?}")))?;
-        let file = run.results.join("bpmn-peer.bpmn");
-        std::fs::write(&file, model(true)).during("writing the peer's model")?;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let ours_model = Model::parse(model(Language::Ours).as_bytes());
+        let ours_model = ours_model.map_err(|errors| Failure::new(format!("{errors:?}")))?;
+        let (mut ours, mut best) = (Vec::new(), Vec::new());
+        let mut theirs: Vec<Vec<f64>> = vec![Vec::new(); peers.len()];
         for _ in 0..if run.quick { 2 } else { ROUNDS } {
             ours.push(rate(&ours_model, times)?);
-            if let Ok(python) = &python {
-                theirs.push(peer_rate(python, &file, times / 20)?);
+            for (peer, rates) in peers.iter().zip(&mut theirs) {
+                rates.push(peer.rate(&model(peer.language()), &run.results, times)?);
             }
+            best.extend(theirs.iter().filter_map(|rates| rates.last().copied()).reduce(f64::max));
         }
         report.value(format!("{name}, instances per second"), statistics::median(ours.iter().copied()), "1/s");
-        if !theirs.is_empty() {
-            report.value(format!("{name}, SpiffWorkflow"), statistics::median(theirs.iter().copied()), "1/s");
+        for (peer, rates) in peers.iter().zip(theirs) {
+            report.value(format!("{name}, {}", peer.name()), statistics::median(rates), "1/s");
+        }
+        if !best.is_empty() {
             let target = if name.starts_with("five") { Target::AtLeast(100.0) } else { Target::AtLeast(1.0) };
-            report.figure(format!("{name}, ratio to SpiffWorkflow"), statistics::ratio(&ours, &theirs), "x", target);
+            report.figure(format!("{name}, ratio to the best of them"), statistics::ratio(&ours, &best), "x", target);
         }
     }
     let sizes = waiting_sizes()?;
@@ -139,24 +123,26 @@ fn document(body: &str) -> String {
     )
 }
 
-fn five_scripts(peer: bool) -> String {
+fn five_scripts(language: Language) -> String {
     let mut body = r#"<startEvent id="s"/><endEvent id="e"/>"#.to_owned();
     let mut previous = "s".to_owned();
     for number in 0..5 {
-        let script = match (peer, number) {
-            (false, _) => "${x + 1}",
-            (true, 0) => "x = 1",
-            (true, _) => "x = x + 1",
+        let (format, script) = match (language, number) {
+            (Language::Ours, _) => ("juel", "${x + 1}"),
+            (Language::Python, 0) => ("python", "x = 1"),
+            (Language::Python, _) => ("python", "x = x + 1"),
+            (Language::JavaScript, 0) => ("javascript", "environment.output.x = 1; next();"),
+            (Language::JavaScript, _) => ("javascript", "environment.output.x = environment.output.x + 1; next();"),
         };
         body += &format!(
-            r#"<scriptTask id="t{number}" camunda:resultVariable="x"><script>{script}</script></scriptTask><sequenceFlow id="f{number}" sourceRef="{previous}" targetRef="t{number}"/>"#
+            r#"<scriptTask id="t{number}" scriptFormat="{format}" camunda:resultVariable="x"><script>{script}</script></scriptTask><sequenceFlow id="f{number}" sourceRef="{previous}" targetRef="t{number}"/>"#
         );
         previous = format!("t{number}");
     }
     document(&format!(r#"{body}<sequenceFlow id="f" sourceRef="{previous}" targetRef="e"/>"#))
 }
 
-fn fork(_: bool) -> String {
+fn fork(_: Language) -> String {
     let mut body = r#"<startEvent id="s"/><endEvent id="e"/><parallelGateway id="fork"/><parallelGateway id="join"/><sequenceFlow id="a" sourceRef="s" targetRef="fork"/><sequenceFlow id="z" sourceRef="join" targetRef="e"/>"#.to_owned();
     for number in 0..10 {
         body += &format!(
@@ -221,33 +207,4 @@ fn ping() -> Outcome<usize> {
         }
     }
     size(&instance)
-}
-
-/// Python of an environment that has SpiffWorkflow.
-fn environment(results: &Path) -> Outcome<std::path::PathBuf> {
-    let folder = results.join("spiffworkflow");
-    let python = folder.join("bin/python");
-    if python.is_file() && succeeds(Program::new(&python).args(["-c", "import SpiffWorkflow"])) {
-        return Ok(python);
-    }
-    if !succeeds(Program::new("python3").args(["-m", "venv"]).arg(&folder)) {
-        return Err(Failure::new("python3 -m venv does not work here"));
-    }
-    if !succeeds(Program::new(&python).args(["-m", "pip", "install", "--quiet", SPIFF])) {
-        return Err(Failure::new("pip cannot install it"));
-    }
-    Ok(python)
-}
-
-fn succeeds(program: &mut Program) -> bool {
-    program.output().is_ok_and(|output| output.status.success())
-}
-
-fn peer_rate(python: &Path, model: &Path, times: usize) -> Outcome<f64> {
-    let output = Program::new(python).args(["-c", PEER]).arg(model).arg(times.max(20).to_string()).output();
-    let output = output.during("running SpiffWorkflow")?;
-    if !output.status.success() {
-        return Err(Failure::new(format!("SpiffWorkflow: {}", String::from_utf8_lossy(&output.stderr))));
-    }
-    String::from_utf8_lossy(&output.stdout).trim().parse().during("the rate of SpiffWorkflow")
 }

@@ -97,7 +97,7 @@ enum Name {
     Formats,
     /// Durable creates and reads, beside bare INSERTs and a FHIR server in memory
     Endpoint,
-    /// The process engine in memory beside SpiffWorkflow, and the size of a waiting instance
+    /// The process engine in memory beside SpiffWorkflow and bpmn-engine, and in stores beside pgbench
     Bpmn,
     /// Searches and histories in a store with very many Tasks
     Scale,

@@ -12,6 +12,7 @@ mod configuration;
 mod doctor;
 mod fhir;
 mod findings;
+mod process;
 mod running;
 mod source;
 mod usage;

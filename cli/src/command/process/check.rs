@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bpmn::kit::simulation::{End, Simulation, Walk};
 use bpmn::model::{Implementation, NodeKind};
 use bpmn::{Model, ModelError, Process};
+use processes::{Package, PackageError, package};
 use serde_json::{Value, json};
 
 use crate::arguments::Format;
@@ -39,7 +40,13 @@ pub(in crate::command) fn run(path: &Path, simulate: bool, format: Format) -> u8
             return 1;
         }
     };
-    let checked: Vec<Checked> = files.iter().map(|file| check(path, file)).collect();
+    let (package, unusable) = match package_around(path).map(|root| (package::load(&root), root)) {
+        None => (None, None),
+        Some((Ok(package), _)) => (Some(package), None),
+        Some((Err(error), root)) => (None, Some(not_a_package(&error, &root))),
+    };
+    let checked: Vec<Checked> =
+        unusable.into_iter().chain(files.iter().map(|file| check(path, file, package.as_ref()))).collect();
     let reports: Vec<Value> = checked.iter().map(|checked| report(checked, simulate)).collect();
     let is_good = reports.iter().all(|report| report.get("ok").and_then(Value::as_bool) == Some(true));
     answer(format, || reports.iter().map(text).collect::<Vec<_>>().join("\n"), || json!({ "files": reports }));
@@ -70,13 +77,30 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Re
     Ok(())
 }
 
-fn check(root: &Path, file: &Path) -> Checked {
+/// The plug-in to which the file or folder belongs.
+fn package_around(path: &Path) -> Option<PathBuf> {
+    let root = if path.is_dir() { path } else { path.parent()?.parent()? };
+    root.join("plugin.toml").is_file().then(|| root.to_owned())
+}
+
+fn not_a_package(error: &PackageError, root: &Path) -> Checked {
+    let refused = error.refused(root);
+    let finding = ModelError { element: "plug-in".to_owned(), line: 1, text: refused.reason };
+    Checked { file: refused.file.unwrap_or_else(|| "plugin.toml".to_owned()), outcome: Err(vec![finding]) }
+}
+
+/// A model as an element of `package`: what its manifest binds must be able to do the elements that name it.
+fn check(root: &Path, file: &Path, package: Option<&Package>) -> Checked {
     let name = file.strip_prefix(root).ok().filter(|name| !name.as_os_str().is_empty()).unwrap_or(file);
     let refused = |text: String| vec![ModelError { element: "document".to_owned(), line: 1, text }];
     let outcome = std::fs::read(file)
         .map_err(|error| refused(error.to_string()))
         .and_then(|bytes| Model::parse(&bytes))
-        .map(|model| vec![model]);
+        .and_then(|model| {
+            let misbound = package.map(|package| package.misbound(&model)).unwrap_or_default().into_iter();
+            let found: Vec<ModelError> = misbound.map(ModelError::from).collect();
+            if found.is_empty() { Ok(vec![model]) } else { Err(found) }
+        });
     Checked { file: name.display().to_string(), outcome }
 }
 
@@ -214,7 +238,7 @@ mod tests {
         std::fs::write(folder.path().join("readme.txt"), "no model").unwrap();
 
         let found = files(folder.path()).unwrap();
-        let reports: Vec<_> = found.iter().map(|file| report(&check(folder.path(), file), true)).collect();
+        let reports: Vec<_> = found.iter().map(|file| report(&check(folder.path(), file, None), true)).collect();
         assert_eq!(reports.len(), 2);
         assert_eq!(reports[0]["ok"], json!(true));
         let path = reports[0]["processes"][0]["walks"][0]["path"].as_array().unwrap();

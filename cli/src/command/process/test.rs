@@ -65,16 +65,17 @@ fn examine(source: &Path) -> Vec<Line> {
         }
     };
     let texts: BTreeMap<String, String> = package.texts(ORGANIZATION).into_iter().collect();
-    let mut lines: Vec<Line> = texts.iter().map(|(file, text)| examine_model(file, text)).collect();
+    let mut lines: Vec<Line> = texts.iter().map(|(file, text)| examine_model(&package, file, text)).collect();
     lines.extend(examine_resources(&package));
     lines.extend(examine_scenarios(source, &texts));
     lines
 }
 
-fn examine_model(file: &str, text: &str) -> Line {
+fn examine_model(package: &Package, file: &str, text: &str) -> Line {
     let wrong = match Model::parse(text.as_bytes()) {
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
         Ok(model) => {
+            let misbound = package.misbound(&model);
             let models = [model];
             let processes = models.iter().flat_map(|model| &model.processes);
             let walks = processes.flat_map(|process| {
@@ -95,7 +96,7 @@ fn examine_model(file: &str, text: &str) -> Line {
                 };
                 Some(format!("a walk from {start} {how}"))
             });
-            unfinished.collect()
+            misbound.iter().map(ToString::to_string).chain(unfinished).collect()
         }
     };
     Line { what: file.to_owned(), wrong }

@@ -1,7 +1,8 @@
 //! Reads the files of a ZIP archive (a DSF plug-in jar) into memory, within bounds.
 //!
 //! An entry that is encrypted, packed in an unusual way, or not what its size and checksum say is an error of the whole
-//! archive. Names that would lead out of a folder are refused, although nothing is ever unpacked.
+//! archive. Names that would lead out of a folder are refused, although nothing is ever unpacked, and so is a name that is
+//! there twice: programs differ in which of the two they read, so what was examined need not be what runs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub(super) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<BTreeM
     if archive.len() > limits::PLUGIN_FILES {
         return Err(ArchiveError::TooLarge { what: "entries", limit: limits::PLUGIN_FILES });
     }
+    check_directory(bytes, archive.central_directory_start(), archive.len())?;
     let names: Vec<String> =
         archive.file_names().map(|name| name.map(Cow::into_owned).map_err(form)).collect::<Result<_, _>>()?;
     if let Some(name) = names.iter().find(|name| !is_safe(name)) {
@@ -59,6 +61,27 @@ pub(super) fn read(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<BTreeM
         files.insert(name, content);
     }
     Ok(files)
+}
+
+/// Counts the entries of the directory: the library keeps the last of those with the same name and says nothing.
+fn check_directory(bytes: &[u8], start: u64, known: usize) -> Result<(), ArchiveError> {
+    const SIGNATURE: &[u8] = b"PK\x01\x02";
+    /// Bytes of an entry before its name, and where the lengths of name, extra field and comment stand in them.
+    const HEAD: usize = 46;
+    const LENGTHS: [usize; 3] = [28, 30, 32];
+    let mut rest = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+    let mut counted = 0_usize;
+    while let Some(head) = rest.get(..HEAD).filter(|head| head.starts_with(SIGNATURE)) {
+        counted += 1;
+        let lengths = LENGTHS
+            .iter()
+            .filter_map(|at| Some(usize::from(u16::from_le_bytes(head.get(*at..at + 2)?.try_into().ok()?))));
+        rest = rest.get(HEAD + lengths.sum::<usize>()..).unwrap_or_default();
+    }
+    match counted == known {
+        true => Ok(()),
+        false => Err(ArchiveError::Form(format!("its directory has {counted} entries under {known} names"))),
+    }
 }
 
 fn content(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str) -> Result<Vec<u8>, ArchiveError> {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::archive::{self, ArchiveError};
+use super::bindings::{self, Misbound};
 use super::{Implementations, Plugin};
 use crate::catalogue::Refused;
 use crate::{limits, sender};
@@ -112,6 +113,15 @@ impl Package {
         self.plugin.named_resources(organization)
     }
 
+    /// Classes of a model of the package that its manifest binds to what cannot do their element. What the package leaves
+    /// to the node only the node can judge.
+    #[must_use]
+    pub fn misbound(&self, model: &bpmn::Model) -> Vec<Misbound> {
+        let processes = model.processes.iter().filter(|process| process.is_executable);
+        let found = processes.flat_map(|process| bindings::misbound(process, &self.plugin.implementations));
+        found.filter(|found| found.is_known).collect()
+    }
+
     /// Whether workers do what the class names.
     pub(crate) fn binds(&self, implementation: &bpmn::model::Implementation) -> bool {
         let bpmn::model::Implementation::Class { class, .. } = implementation else { return false };
@@ -192,7 +202,7 @@ struct Component {
 }
 
 /// What may be bound without a worker.
-const STEPS: &str = "bind it to step = \"send\" or \"correlation-key\", or to a topic";
+const STEPS: &str = "bind it to step = \"send\", \"correlation-key\" or \"user-task\", or to a topic";
 const MANIFEST: &str = "plugin.toml";
 /// The API version of plug-ins whose manifest names none and which are no jar.
 const DEFAULT_API: u8 = 2;
@@ -526,6 +536,10 @@ fn read_bounded(path: &Path, most: usize) -> Result<Vec<u8>, PackageError> {
     use std::io::Read as _;
     let fail = |source| PackageError::Io { path: path.to_owned(), source };
     let mut bytes = Vec::new();
+    // A pipe would be waited for, a device read without end.
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
+        return Err(fail(std::io::Error::other("is no regular file")));
+    }
     let file = std::fs::File::open(path).map_err(fail)?;
     file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() > most {

@@ -61,6 +61,12 @@ struct Loaded {
     events: Vec<Event>,
     /// A step of it waits, or waited, for an operator.
     has_incident: bool,
+    /// This transaction began it: nothing of it was stored before.
+    is_new: bool,
+    /// The row holds the state as it is: nothing has moved since it was inserted.
+    is_stored: bool,
+    /// There are stored subscriptions.
+    has_subscriptions: bool,
 }
 
 // === impl Unit ===
@@ -94,6 +100,9 @@ impl<'u, 't> Unit<'u, 't> {
             revision: 0,
             events: Vec::new(),
             has_incident: false,
+            is_new: true,
+            is_stored: false,
+            has_subscriptions: false,
         };
         self.loaded.insert(place.clone(), loaded);
         self.queue.push_back((place, command));
@@ -168,7 +177,18 @@ impl<'u, 't> Unit<'u, 't> {
             Ok((definition, instance)) => {
                 let (business_key, revision) = (row.business_key, row.revision);
                 let has_incident = row.state == store::processes::InstanceState::Incident;
-                let loaded = Loaded { definition, instance, business_key, revision, events: Vec::new(), has_incident };
+                let has_subscriptions = instance.subscriptions().next().is_some();
+                let loaded = Loaded {
+                    definition,
+                    instance,
+                    business_key,
+                    revision,
+                    events: Vec::new(),
+                    has_incident,
+                    is_new: false,
+                    is_stored: false,
+                    has_subscriptions,
+                };
                 self.loaded.insert(id.to_owned(), loaded);
                 Ok(true)
             }
@@ -198,6 +218,9 @@ impl<'u, 't> Unit<'u, 't> {
 
     /// Does what the events ask and remembers them.
     fn follow(&mut self, id: &str, events: Vec<Event>) -> Result<(), ProcessError> {
+        if let Some(loaded) = self.loaded.get_mut(id) {
+            loaded.is_stored = false;
+        }
         for event in &events {
             self.act(id, event)?;
         }

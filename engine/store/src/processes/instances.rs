@@ -116,6 +116,13 @@ pub struct InstanceList {
     pub limit: u32,
 }
 
+/// Entries of a log in one row, and the bytes from which on a row gets no more: what is read to find one stays small.
+const LOG_LINES: usize = 256;
+const LOG_BYTES: usize = 32 * 1024;
+
+/// Rows of a log that are read at once.
+const LOG_ROWS: u32 = 16;
+
 const COLUMNS: &str = "SELECT id, process_key, version_tag, definition_digest, business_key,
     alternative_business_key, state, data, revision, created, updated FROM instance";
 
@@ -150,14 +157,14 @@ impl InstanceState {
 }
 
 impl Transaction<'_> {
-    /// Stores a new instance with revision 1.
+    /// Stores a new instance with revision 1. Its id is new: one that is there already fails the transaction.
     pub fn insert_instance(&mut self, new: &NewInstance) -> Result<(), StoreError> {
         check_size(&new.data)?;
         let now = self.now();
-        let inserted = self.execute(
+        self.put(
             "INSERT INTO instance (id, process_key, version_tag, definition_digest, business_key,
                 alternative_business_key, state, ended, data, revision, created, updated)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?10) ON CONFLICT (id) DO NOTHING",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?10)",
             &[
                 (&new.id).into(),
                 (&new.process_key).into(),
@@ -170,8 +177,7 @@ impl Transaction<'_> {
                 (&new.data).into(),
                 now.into(),
             ],
-        )?;
-        if inserted == 0 { Err(StoreError::Exists { what: "instance", id: new.id.clone() }) } else { Ok(()) }
+        )
     }
 
     /// Replaces the state of the instance that was read at `revision`; returns the new revision.
@@ -201,6 +207,15 @@ impl Transaction<'_> {
     /// The instance.
     pub fn instance(&mut self, id: &str) -> Result<Option<Instance>, StoreError> {
         self.row(&format!("{COLUMNS} WHERE id = ?1"), &[id.into()], read)
+    }
+
+    /// Bytes of the state of the instance; 0 if it is not there.
+    pub fn instance_size(&mut self, id: &str) -> Result<u64, StoreError> {
+        let size =
+            self.row("SELECT CAST(LENGTH(data) AS BIGINT) FROM instance WHERE id = ?1", &[id.into()], |row| {
+                row.unsigned(0)
+            })?;
+        Ok(size.unwrap_or(0))
     }
 
     /// The instance, kept from other engines until the end of the transaction.
@@ -307,32 +322,80 @@ impl Transaction<'_> {
         Ok(self.execute("DELETE FROM instance WHERE id = ?1", &[id.into()])? == 1)
     }
 
-    /// Appends to the log of the instance; returns the place of the first new entry.
+    /// Appends to the log of the instance; returns the place of the first new entry. An entry is one line of text.
     pub fn append_instance_events(&mut self, instance: &str, events: &[Vec<u8>]) -> Result<u64, StoreError> {
-        let now = self.now();
         let next = self.row(
             "SELECT COALESCE(MAX(position), -1) + 1 FROM instance_event WHERE instance = ?1",
             &[instance.into()],
             |row| row.unsigned(0),
         )?;
         let first = next.unwrap_or(0);
-        for (position, data) in (first..).zip(events) {
+        self.insert_events(instance, first, events)?;
+        Ok(first)
+    }
+
+    /// Writes the beginning of the log of an instance that this transaction has stored.
+    pub fn begin_instance_events(&mut self, instance: &str, events: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.insert_events(instance, 0, events)
+    }
+
+    /// A row holds several entries, one a line, and the place of the last of them: what a transaction appends costs a row
+    /// or a few, not one for each entry.
+    fn insert_events(&mut self, instance: &str, first: u64, events: &[Vec<u8>]) -> Result<(), StoreError> {
+        let now = self.now();
+        let (mut rows, mut lines): (Vec<(u64, Vec<u8>)>, usize) = (Vec::new(), 0);
+        for (position, event) in (first..).zip(events) {
+            if event.is_empty() || event.contains(&b'\n') {
+                return Err(StoreError::BadRow("an entry of a log is not one line".to_owned()));
+            }
+            match rows.last_mut().filter(|(_, data)| lines < LOG_LINES && data.len() < LOG_BYTES) {
+                Some((last, data)) => {
+                    *last = position;
+                    data.push(b'\n');
+                    data.extend_from_slice(event);
+                    lines += 1;
+                }
+                None => {
+                    rows.push((position, event.clone()));
+                    lines = 1;
+                }
+            }
+        }
+        for (last, data) in rows {
             self.put(
                 "INSERT INTO instance_event (instance, position, time, data) VALUES (?1, ?2, ?3, ?4)",
-                &[instance.into(), position.into(), now.into(), data.into()],
+                &[instance.into(), last.into(), now.into(), (&data).into()],
             )?;
         }
-        Ok(first)
+        Ok(())
     }
 
     /// The log of the instance from a place on.
     pub fn instance_events(&mut self, instance: &str, from: u64, limit: u32) -> Result<Vec<InstanceEvent>, StoreError> {
-        self.rows(
-            "SELECT position, time, data FROM instance_event WHERE instance = ?1 AND position >= ?2
-             ORDER BY position LIMIT ?3",
-            &[instance.into(), from.into(), limit.min(limits::ROWS).into()],
-            |row| Ok(InstanceEvent { position: row.unsigned(0)?, time: row.time(1)?, data: row.bytes(2)?.to_vec() }),
-        )
+        let limit = usize::try_from(limit.min(limits::ROWS)).unwrap_or(usize::MAX);
+        let (mut found, mut from) = (Vec::new(), from);
+        while found.len() < limit {
+            let rows = self.rows(
+                "SELECT position, time, data FROM instance_event WHERE instance = ?1 AND position >= ?2
+                 ORDER BY position LIMIT ?3",
+                &[instance.into(), from.into(), LOG_ROWS.into()],
+                |row| Ok((row.unsigned(0)?, row.time(1)?, row.bytes(2)?.to_vec())),
+            )?;
+            let Some((end, ..)) = rows.last() else { break };
+            let next = end + 1;
+            for (last, time, data) in rows {
+                let entries = data.split(|byte| *byte == b'\n').collect::<Vec<_>>();
+                // A row that claims more entries than there are places before it contradicts itself.
+                let first = (last + 1)
+                    .checked_sub(entries.len() as u64)
+                    .ok_or_else(|| StoreError::BadRow(format!("the log of instance {instance} at {last}")))?;
+                let wanted = (first..).zip(entries).filter(|(position, _)| *position >= from);
+                found.extend(wanted.map(|(position, data)| InstanceEvent { position, time, data: data.to_vec() }));
+            }
+            from = next;
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 }
 

@@ -51,7 +51,7 @@ async fn of_two_writers_of_one_instance_the_second_notices_the_first() {
         let unknown = store.write(|tx| tx.update_instance("i2", 1, &running(b""))).await;
         assert!(matches!(unknown, Err(StoreError::NoRecord { .. })));
         let twice = store.write(|tx| tx.insert_instance(&instance("i1", "b1"))).await;
-        assert!(matches!(twice, Err(StoreError::Exists { .. })));
+        assert!(matches!(twice, Err(StoreError::Database(_))));
         let found = write(&store, |tx| tx.instance("i1")).await.unwrap();
         assert_eq!((found.revision, found.data.as_slice()), (2, &b"2"[..]));
         store.close().await;
@@ -102,6 +102,23 @@ async fn the_log_of_an_instance_grows_and_goes_with_it() {
         assert_eq!(write(&store, move |tx| tx.append_instance_events("i1", &events)).await, 2);
         let log = write(&store, |tx| tx.instance_events("i1", 1, 2)).await;
         assert_eq!(log.iter().map(|event| event.position).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(log.iter().map(|event| event.data.as_slice()).collect::<Vec<_>>(), [b"b", b"a"]);
+        // More than fit into a row, and what is no line.
+        let many: Vec<Vec<u8>> = (0..1_500_u32).map(|number| number.to_string().into_bytes()).collect();
+        let large = vec![vec![b'x'; 40_000]; 40];
+        assert_eq!(write(&store, move |tx| tx.append_instance_events("i1", &many)).await, 4);
+        assert_eq!(write(&store, move |tx| tx.append_instance_events("i1", &large)).await, 1_504);
+        for from in [0, 3, 4, 259, 260, 261, 1_000, 1_503, 1_543, 1_544] {
+            let page = write(&store, move |tx| tx.instance_events("i1", from, 500)).await;
+            let expected: Vec<u64> = (from..1_544).take(500).collect();
+            assert_eq!(page.iter().map(|event| event.position).collect::<Vec<_>>(), expected, "from {from}");
+            let mut numbers = page.iter().filter(|event| (4..1_504).contains(&event.position));
+            assert!(numbers.all(|event| event.data == (event.position - 4).to_string().as_bytes()));
+        }
+        for bad in [b"".to_vec(), b"a\nb".to_vec()] {
+            let refused = store.write(move |tx| tx.append_instance_events("i1", &[bad])).await;
+            assert!(matches!(refused, Err(StoreError::BadRow(_))), "{refused:?}");
+        }
         write(&store, |tx| {
             let now = tx.now();
             tx.insert_job(&job("j1", "i1", now))
@@ -370,7 +387,7 @@ async fn a_part_of_a_transaction_fails_alone() {
                 tx.insert_job(&job("j1", "i2", now))?;
                 tx.insert_instance(&instance("i2", "again"))
             });
-            assert!(matches!(part, Err(StoreError::Exists { .. })));
+            assert!(matches!(part, Err(StoreError::Database(_))));
             tx.attempt(|tx| tx.insert_instance(&instance("i3", "b3")))
         })
         .await;

@@ -99,9 +99,13 @@ pub(super) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
     }
     std::fs::create_dir_all(&folder).during("making a folder for the stores")?;
     let engine = on_sqlite(&folder, "rate").await?;
-    let rate = rate(&engine, run.quick).await?;
+    let whole = rate(&engine, run.quick, Load::Instance).await?;
+    let alone = rate(&engine, run.quick, Load::InstanceAlone).await?;
+    let tasks = rate(&engine, run.quick, Load::TaskAlone).await?;
     engine.end().await;
-    report.figure("durable on SQLite, 64 concurrent, instances per second", rate, "1/s", Target::AtLeast(5_000.0));
+    let name = "durable on SQLite, 64 concurrent, instances per second";
+    report.figure(name, alone, "1/s", Target::AtLeast(5_000.0));
+    shares(report, "SQLite", whole, tasks);
     let engine = on_sqlite(&folder, "waiting").await?;
     waiting(&engine, run.quick, report).await?;
     engine.end().await;
@@ -125,14 +129,18 @@ async fn postgresql(quick: bool, report: &mut Report) -> Outcome<()> {
     let database = |schema| PostgreSql::new(&server, None, &Tls::Disabled, schema).during("reading the URL");
     let store = Store::open_postgresql(database("benchmark_bpmn")?, StoreOptions::default()).await;
     let engine = Engine::open(store.during("opening the database")?).await?;
-    let ours = rate(&engine, quick).await?;
+    let ours = rate(&engine, quick, Load::Instance).await?;
+    let alone = rate(&engine, quick, Load::InstanceAlone).await?;
+    let tasks = rate(&engine, quick, Load::TaskAlone).await?;
     engine.end().await;
     database("benchmark_bpmn")?.remove().await.during("removing the schema")?;
-    report.value("durable on PostgreSQL, 64 concurrent, instances per second", ours, "1/s");
+    report.value("durable on PostgreSQL, 64 concurrent, instances per second", alone, "1/s");
+    shares(report, "PostgreSQL", ours, tasks);
     match pgbench(&server) {
         Ok(commits) => {
             report.value("commits per second of pgbench, 64 clients", commits, "1/s");
-            report.figure("pgbench's commits for an instance", commits / ours, "x", Target::AtMost(2.0));
+            report.figure("pgbench's commits for an instance", commits / alone, "x", Target::AtMost(2.0));
+            report.value("pgbench's commits for an instance with its Task", commits / ours, "x");
         }
         Err(failure) => report.note(format!("pgbench is not measured: {failure}")),
     }
@@ -162,8 +170,27 @@ fn pgbench(server: &str) -> Outcome<f64> {
     rate.ok_or_else(|| Failure::new(format!("it says: {text}")))
 }
 
-/// Instances per second of five script tasks from Task to Task.
-async fn rate(engine: &Engine, quick: bool) -> Outcome<f64> {
+/// Instances with their Task, and what of these is the writing of its three versions.
+fn shares(report: &mut Report, store: &str, instances: f64, tasks: f64) {
+    report.value(format!("the same on {store}, from Task to Task"), instances, "1/s");
+    report.value(format!("the same on {store} without the instance: three versions of the Task"), tasks, "1/s");
+    let own = (1.0 / instances - 1.0 / tasks) * 1_000_000.0;
+    report.value(format!("time of an instance on {store} beyond its Task"), own, "µs");
+}
+
+/// What is written for each key.
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    /// An instance that no Task has started, which is what peers have.
+    InstanceAlone,
+    /// The Task, its instance, and the Task again as it goes on and ends.
+    Instance,
+    /// The Task in the same versions, and no instance.
+    TaskAlone,
+}
+
+/// Instances per second of five script tasks from start to end.
+async fn rate(engine: &Engine, quick: bool, load: Load) -> Outcome<f64> {
     let each = if quick { 30 } else { 400 };
     let mut rates = Vec::new();
     for round in 0..if quick { 1 } else { 5 } {
@@ -174,7 +201,11 @@ async fn rate(engine: &Engine, quick: bool) -> Outcome<f64> {
             clients.spawn(async move {
                 for number in 0..each {
                     let key = format!("{round}-{client}-{number}");
-                    start(&store, &runtime, "scripts", "m", vec![key]).await?;
+                    match load {
+                        Load::Instance => start(&store, &runtime, "scripts", "m", vec![key]).await.map(drop)?,
+                        Load::InstanceAlone => begin(&store, &runtime).await?,
+                        Load::TaskAlone => three_versions(&store, key).await?,
+                    }
                 }
                 Ok::<_, Failure>(())
             });
@@ -323,6 +354,30 @@ async fn start(
     store.write(work).await.during("giving a Task to its process")
 }
 
+/// Begins an instance without a Task.
+async fn begin(store: &Store, runtime: &Arc<Runtime>) -> Outcome<()> {
+    let runtime = Arc::clone(runtime);
+    let begun = store.write(move |tx| runtime.begin(tx, "exampleorg_scripts", "1.0")).await;
+    match begun.during("beginning an instance")? {
+        true => Ok(()),
+        false => Err(Failure::new("the process is not installed")),
+    }
+}
+
+/// Stores a Task and the versions that an instance makes of it.
+async fn three_versions(store: &Store, key: String) -> Outcome<()> {
+    let work = move |tx: &mut Transaction<'_>| {
+        let mut written = tx.create(new_task("scripts", "m", &key), &uuid::Uuid::new_v4().to_string())?;
+        for status in ["in-progress", "completed"] {
+            let mut next = (*written.resource).clone();
+            next.set("status", status);
+            written = task::write(tx, next)?;
+        }
+        Ok::<_, ProcessError>(())
+    };
+    store.write(work).await.during("writing a Task")
+}
+
 fn new_task(process: &str, message: &str, key: &str) -> Resource {
     let mut built = Resource::new("Task");
     built.set("instantiatesCanonical", format!("http://example.org/bpe/Process/{process}|1.0"));
@@ -350,6 +405,8 @@ fn plugin(fired: &Fired) -> Plugin {
             )
         })
         .collect();
+    let scripts =
+        format!(r#"{scripts}<startEvent id="alone"/><sequenceFlow id="a" sourceRef="alone" targetRef="t0"/>"#);
     let wait = r#"<intermediateCatchEvent id="w"><messageEventDefinition messageRef="go"/></intermediateCatchEvent><sequenceFlow id="f" sourceRef="s" targetRef="w"/>"#;
     let timer = r#"<serviceTask id="d" camunda:class="Due"/><sequenceFlow id="f" sourceRef="s" targetRef="d"/>
         <intermediateCatchEvent id="w"><timerEventDefinition><timeDate>${due}</timeDate></timerEventDefinition></intermediateCatchEvent>

@@ -51,7 +51,7 @@ fn bpmn_017_a_jar_gives_its_version_models_and_adapted_resources() {
     let plugin = &package.plugin;
     assert_eq!((plugin.name, plugin.version), ("hello", "1.2"), "the archive knows better than its name");
     let unbound = plugin.definitions().unwrap_err().to_string();
-    assert!(unbound.contains("element do needs the implementation org.example.Hello"), "{unbound}");
+    assert!(unbound.contains("line 3: element do needs the implementation org.example.Hello"), "{unbound}");
     let profile = plugin.resources("a.org").unwrap().pop().unwrap();
     assert_eq!(profile.str("version"), Some("1.2"));
     assert_eq!(profile.str("publisher"), Some("nobody"));
@@ -156,4 +156,75 @@ fn damaged_archives_are_refused_and_never_panic() {
     assert!(load(&path).err().unwrap().to_string().contains("bytes in one file"));
     write(&path, &archive(&[("bpe/../../a.bpmn", b"x")]));
     assert!(load(&path).err().unwrap().to_string().contains("leads out of a folder"));
+}
+
+#[test]
+fn an_archive_with_a_name_that_is_there_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello-1.0.0.0.jar");
+    let other = MODEL.replace("org.example.Hello", "org.example.Other");
+    // The writer makes no such archive, so the second name is changed afterwards, wherever it stands.
+    let mut twice = archive(&[("bpe/hello.bpmn", MODEL.as_bytes()), ("bpe/hell0.bpmn", other.as_bytes())]);
+    let places: Vec<usize> =
+        (0..twice.len()).filter(|at| twice[*at..].starts_with(b"bpe/hell0.bpmn")).map(|at| at + 8).collect();
+    assert_eq!(places.len(), 2, "before the content and in the directory");
+    places.into_iter().for_each(|at| twice[at] = b'o');
+    write(&path, &twice);
+    let refused = load(&path).err().unwrap().to_string();
+    assert!(refused.contains("its directory has 2 entries under 1 names"), "{refused}");
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("hello");
+    write(&own.join("plugin.toml"), b"version = \"1.0\"");
+    std::fs::create_dir(own.join("bpe")).unwrap();
+    let pipe = own.join("bpe/hello.bpmn");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (done, loaded) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(load(&own).err().map(|error| error.to_string())));
+    let refused = loaded.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(refused.unwrap().contains("is no regular file"));
+}
+
+#[test]
+fn a_class_that_is_bound_to_what_cannot_do_its_element_is_refused_by_element_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("hello");
+    let listener = r#"<serviceTask id="do" camunda:class="org.example.Hello"><extensionElements>
+        <camunda:executionListener event="start" class="org.example.Listen"/></extensionElements></serviceTask>
+        <sequenceFlow id="g" sourceRef="do" targetRef="ask"/>
+        <userTask id="ask" camunda:formKey="x"><extensionElements><camunda:taskListener event="create" class="org.example.Ask"/></extensionElements></userTask>"#;
+    let task = r#"<serviceTask id="do" camunda:class="org.example.Hello"/>"#;
+    write(&own.join("bpe/hello.bpmn"), MODEL.replace(task, listener).as_bytes());
+    for (bind, expected) in [
+        (
+            r#""org.example.Hello" = { step = "send" }"#,
+            "line 3: element do is bound to org.example.Hello, which sends messages; a service task needs a step or a topic of workers; line 3: element do needs the implementation org.example.Listen, which is not there; line 6: element ask needs the implementation org.example.Ask, which is not there",
+        ),
+        (
+            r#""org.example.Hello" = { topic = "t" }
+            "org.example.Listen" = { topic = "t" }
+            "org.example.Ask" = { step = "send" }"#,
+            "line 3: element do is bound to org.example.Listen, which is done by workers; an execution listener is needed; line 6: element ask is bound to org.example.Ask, which sends messages; a listener of user tasks is needed",
+        ),
+        (
+            r#""org.example.Hello" = { step = "correlation-key" }
+            "org.example.Listen" = { step = "correlation-key" }
+            "org.example.Ask" = { step = "user-task" }"#,
+            "line 3: element do is bound to org.example.Hello, which is an execution listener; a service task needs a step or a topic of workers",
+        ),
+    ] {
+        write(&own.join("plugin.toml"), format!("version = \"1.0\"\n[bind]\n{bind}").as_bytes());
+        let package = all(folder.path()).packages.pop().unwrap();
+        let refused = package.plugin.definitions().unwrap_err().to_string();
+        assert_eq!(refused, format!("plug-in hello: {expected}"));
+    }
+    let good = r#""org.example.Hello" = { topic = "t" }
+        "org.example.Listen" = { step = "correlation-key" }
+        "org.example.Ask" = { step = "user-task" }"#;
+    write(&own.join("plugin.toml"), format!("version = \"1.0\"\n[bind]\n{good}").as_bytes());
+    let package = all(folder.path()).packages.pop().unwrap();
+    assert_eq!(package.plugin.definitions().unwrap().len(), 1);
 }

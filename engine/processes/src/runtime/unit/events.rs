@@ -1,7 +1,7 @@
 //! What an event of an instance asks of its host.
 
 use bpmn::{Event, StepKind};
-use store::processes::{InstanceState, NewInstance, NewJob};
+use store::processes::{NewInstance, NewJob};
 
 use super::{Unit, rows, settle};
 use crate::runtime::ProcessError;
@@ -58,7 +58,8 @@ impl Unit<'_, '_> {
         }
     }
 
-    /// The row of a new instance comes first: what the instance waits for refers to it.
+    /// The row of a new instance comes first: what the instance waits for refers to it. It has the state after the whole
+    /// command, which for many instances is the only one.
     fn insert(&mut self, place: &str) -> Result<(), ProcessError> {
         let id = self.stored_id(place);
         let Some(loaded) = self.loaded.get_mut(place) else { return Ok(()) };
@@ -69,11 +70,12 @@ impl Unit<'_, '_> {
             version_tag: loaded.definition.version.clone(),
             definition_digest: loaded.definition.digest.clone(),
             business_key: loaded.business_key.clone(),
-            alternative_business_key: None,
-            state: InstanceState::Running,
+            alternative_business_key: rows::alternative_business_key(&loaded.instance),
+            state: rows::state_of(&loaded.instance),
             data,
         })?;
         loaded.revision = FIRST_REVISION;
+        loaded.is_stored = true;
         Ok(())
     }
 

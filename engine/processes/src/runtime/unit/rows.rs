@@ -69,17 +69,24 @@ impl Unit<'_, '_> {
         if loaded.has_incident && state == InstanceState::Running && has_exhausted(self.tx, id)? {
             state = InstanceState::Incident;
         }
-        let update = InstanceUpdate {
-            alternative_business_key: alternative_business_key(&loaded.instance),
-            state,
-            data: serialized(id, &loaded.instance)?,
-        };
-        self.tx.update_instance(id, loaded.revision, &update)?;
+        if !loaded.is_stored || state != state_of(&loaded.instance) {
+            let update = InstanceUpdate {
+                alternative_business_key: alternative_business_key(&loaded.instance),
+                state,
+                data: serialized(id, &loaded.instance)?,
+            };
+            self.tx.update_instance(id, loaded.revision, &update)?;
+        }
         let events: Result<Vec<Vec<u8>>, _> = loaded.events.iter().map(serde_json::to_vec).collect();
         let events = events.map_err(|error| ProcessError::Instance { id: id.to_owned(), reason: error.to_string() })?;
-        self.tx.append_instance_events(id, &events)?;
+        match loaded.is_new {
+            true => self.tx.begin_instance_events(id, &events)?,
+            false => self.tx.append_instance_events(id, &events).map(drop)?,
+        }
         let (messages, signals) = subscriptions(id, &loaded.instance);
-        self.tx.set_subscriptions(id, &messages, &signals)?;
+        if loaded.has_subscriptions || !messages.is_empty() || !signals.is_empty() {
+            self.tx.set_subscriptions(id, &messages, &signals)?;
+        }
         if !state.has_ended() {
             return Ok(None);
         }
@@ -96,7 +103,7 @@ fn has_exhausted(tx: &mut store::Transaction<'_>, id: &str) -> Result<bool, stor
     Ok(!tx.work_items(&list)?.is_empty())
 }
 
-fn state_of(instance: &bpmn::Instance) -> InstanceState {
+pub(super) fn state_of(instance: &bpmn::Instance) -> InstanceState {
     match instance.status() {
         bpmn::Status::New | bpmn::Status::Active => InstanceState::Running,
         bpmn::Status::Completed => InstanceState::Completed,
