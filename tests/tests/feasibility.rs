@@ -123,6 +123,7 @@ async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
         let shown = Schleuse::run(&["--format", "json", "feasibility", "show", id, "--directory", &directory]);
         assert_eq!(shown.expect(0).json(), told);
     }
+    many_questions_at_one_time(&lab).await;
     // A16: version 1.1 beside 1.0, where it is installed.
     let refused = lab.ask("portal", diabetes.definition, &["--process-version", "1.1"]).expect(78).err;
     assert!(refused.contains("[feasibility]"), "{refused}");
@@ -133,6 +134,56 @@ async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
         let told = lab.ask("portal", diabetes.definition, &["--process-version", version]).expect(0).json();
         assert_eq!(answers(&told), answered(&truth), "{version}");
     }
+}
+
+/// A20: fifty questions at one time are all answered, each with its own counts.
+async fn many_questions_at_one_time(lab: &Lab) {
+    const QUESTIONS: usize = 50;
+    let (portal, client) = (lab.node("portal"), lab.network.organization("portal", "portal"));
+    let names = ["diabetes", "pressure", "rare"];
+    let asked = (0..QUESTIONS).map(|number| {
+        let name = names[number % names.len()];
+        let key = uuid::Uuid::new_v4().to_string();
+        let bundle = transaction(&portal, &key, question(name).definition);
+        let client = client.clone();
+        async move {
+            let begun = std::time::Instant::now();
+            let stored = client.post("", &bundle).await.expect(200).json();
+            let location = stored["entry"][0]["response"]["location"].as_str().unwrap().to_owned();
+            let id = location.split_once("Task/").unwrap().1.split('/').next().unwrap().to_owned();
+            let ended = tasks::ended(&client, &id, TIME * 2).await;
+            assert_eq!(
+                (ended["status"].as_str(), business_key(&ended)),
+                (Some("completed"), Some(key.clone())),
+                "{ended}"
+            );
+            (key, name, begun.elapsed())
+        }
+    });
+    let asked: Vec<_> = asked.map(tokio::spawn).collect();
+    let mut of_key = BTreeMap::new();
+    let mut times = Vec::new();
+    for task in asked {
+        let (key, name, time) = task.await.unwrap();
+        of_key.insert(key, name);
+        times.push(time);
+    }
+    times.sort();
+    println!("{QUESTIONS} questions at one time: p95 {:?}", times[QUESTIONS * 95 / 100]);
+    let every = tests::search::all(&client, "Task", "").await;
+    let profile = format!("{BASE}/fhir/StructureDefinition/feasibility-task-single-dic-result|1.0");
+    let mut told = BTreeMap::new();
+    for result in every.iter().filter(|task| task["meta"]["profile"][0] == json!(profile)) {
+        let Some(name) = business_key(result).and_then(|key| of_key.get(&key).copied()) else { continue };
+        let site = result["requester"]["identifier"]["value"].as_str().unwrap();
+        let number: usize = site.strip_prefix("dic-").unwrap().split('.').next().unwrap().parse().unwrap();
+        let reference = result["output"][0]["valueReference"]["reference"].as_str().unwrap();
+        let report = client.get(reference.strip_prefix(&portal.base_url).unwrap()).await.expect(200).json();
+        let count = report["group"][0]["population"][0]["count"].as_u64().unwrap();
+        assert_eq!(count, lab.truth_of(name)[number - 1], "{name} at {site}");
+        assert!(told.insert((business_key(result).unwrap(), number), ()).is_none(), "a site answers once");
+    }
+    assert_eq!(told.len(), QUESTIONS * 2);
 }
 
 #[tokio::test]
