@@ -8,8 +8,9 @@
 )]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::feasibility::{BASE, Lab, TAG, TIME, answered, answers, business_key, question, transaction};
@@ -141,33 +142,37 @@ async fn many_questions_at_one_time(lab: &Lab) {
     const QUESTIONS: usize = 50;
     let (portal, client) = (lab.node("portal"), lab.network.organization("portal", "portal"));
     let names = ["diabetes", "pressure", "rare"];
-    let asked = (0..QUESTIONS).map(|number| {
+    let ask = |number: usize| {
         let name = names[number % names.len()];
         let key = uuid::Uuid::new_v4().to_string();
         let bundle = transaction(&portal, &key, question(name).definition);
-        let client = client.clone();
+        let client = &client;
         async move {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             let stored = client.post("", &bundle).await.expect(200).json();
             let location = stored["entry"][0]["response"]["location"].as_str().unwrap().to_owned();
             let id = location.split_once("Task/").unwrap().1.split('/').next().unwrap().to_owned();
-            let ended = tasks::ended(&client, &id, TIME * 2).await;
-            assert_eq!(
-                (ended["status"].as_str(), business_key(&ended)),
-                (Some("completed"), Some(key.clone())),
-                "{ended}"
-            );
-            (key, name, begun.elapsed())
+            (id, key, name, begun)
         }
-    });
-    let asked: Vec<_> = asked.map(tokio::spawn).collect();
-    let mut of_key = BTreeMap::new();
-    let mut times = Vec::new();
-    for task in asked {
-        let (key, name, time) = task.await.unwrap();
-        of_key.insert(key, name);
-        times.push(time);
-    }
+    };
+    // A portal has some connections; the questions are open at one time all the same, because the sites are slower.
+    let asked = futures_util::stream::iter(0..QUESTIONS).map(ask).buffer_unordered(5);
+    let asked: Vec<(String, String, &str, Instant)> = asked.collect().await;
+    let of_key: BTreeMap<&String, &str> = asked.iter().map(|(_, key, name, _)| (key, *name)).collect();
+    let mut ended: BTreeMap<&String, Duration> = BTreeMap::new();
+    until("the end of all questions", TIME * 3, async || {
+        let every = tests::search::all(&client, "Task", "status=completed").await;
+        for task in every {
+            let found = asked.iter().find(|(id, ..)| task["id"] == json!(id));
+            if let Some((id, key, _, begun)) = found {
+                assert_eq!(business_key(&task).as_ref(), Some(key), "{task}");
+                ended.entry(id).or_insert_with(|| begun.elapsed());
+            }
+        }
+        (ended.len() == QUESTIONS).then_some(())
+    })
+    .await;
+    let mut times: Vec<Duration> = ended.into_values().collect();
     times.sort();
     println!("{QUESTIONS} questions at one time: p95 {:?}", times[QUESTIONS * 95 / 100]);
     let every = tests::search::all(&client, "Task", "").await;
@@ -221,7 +226,7 @@ async fn share_a05_to_a14_who_does_not_answer_and_why() {
 
     // A7: a site that takes the question and never answers costs the time that the node says, no more.
     lab.configure("dic-2", |text| text.replace("processes = \"installed\"", "processes = \"none\"")).await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let silent = lab.ask("portal", diabetes, &[]).expect(1).json();
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert_eq!(answers(&silent)["dic-2.example"].0, "no-answer");

@@ -92,5 +92,5 @@ fn a_line_that_is_none_is_told_by_its_number() {
         rows::read::<rows::ShiftRow>(&[row("a"), r#"{"id":"secret"}"#.to_owned()].join("\n")).unwrap_err().to_string();
     assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
     let more = r#"{"id":"a","days":7,"name":"Ada"}"#.to_owned();
-    assert!(rows::read::<rows::ShiftRow>(&[more]).is_err(), "what is not known is not taken");
+    assert!(rows::read::<rows::ShiftRow>(&more).is_err(), "what is not known is not taken");
 }
