@@ -58,6 +58,8 @@ pub(crate) enum DataSetError {
     Nobody(String),
     #[error("the data set of run {run} is not here: the request is {status}{reason}")]
     NoDataSet { run: String, status: String, reason: String },
+    #[error("the data set of run {run} was deleted at {time}, when its retention was over")]
+    Deleted { run: String, time: String },
     #[error("the file {0} of the data set is not what the signed manifest says; nothing was written")]
     Damaged(String),
 }
@@ -348,6 +350,10 @@ pub(crate) async fn answer(node: &Own, mut response: Resource, item: &str, yes: 
 pub(crate) async fn download(node: &Own, run: &str) -> Result<Vec<File>, DataSetError> {
     let mut parts = parts(node).await?;
     parts.retain(|part| part.run == run);
+    let deleted = parts.iter().filter(|part| part.process == "researchRequest").find_map(|part| part.output("deleted"));
+    if let Some(time) = deleted {
+        return Err(DataSetError::Deleted { run: run.to_owned(), time });
+    }
     // After a withdrawal the newest revision counts; files of the ones before are gone.
     let has = |part: &&Part| part.output("data-set").is_some();
     let revision = |part: &&Part| part.output("revision").and_then(|number| number.parse().ok()).unwrap_or(0_u64);

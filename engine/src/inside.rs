@@ -64,7 +64,7 @@ impl Inside {
         let plugins = installed(configuration, &outgoing, &node_keys, &lists)?;
         let processes = Runtime::start(store.clone(), local_node(configuration), &plugins, store.owner());
         let keeps_incidents = settings.engine.on_failure == OnFailure::Incident;
-        let processes = processes.await?.keeping_incidents(keeps_incidents).keeping_tasks(settings.retention.tasks);
+        let processes = processes.await?.keeping_incidents(keeps_incidents).keeping(kept(settings.retention));
         let single = settings.engine.on_failure_of.iter();
         let single = single.map(|(process, on_failure)| (process.clone(), *on_failure == OnFailure::Incident));
         let processes = Arc::new(processes.with_incidents_of(single.collect()).map_err(RunError::UnknownProcess)?);
@@ -153,6 +153,11 @@ fn local_node(configuration: &Configuration) -> LocalNode {
         endpoint_identifier: settings.endpoint_identifier.to_string(),
         base_url: settings.base_url.as_str().to_owned(),
     }
+}
+
+fn kept(retention: node::Retention) -> processes::retention::Retention {
+    let node::Retention { tasks, instances, history } = retention;
+    processes::retention::Retention { tasks, instances, history }
 }
 
 fn software() -> Software {

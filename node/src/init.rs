@@ -149,6 +149,10 @@ processes = "installed"
 # Ended Tasks and answered user tasks go after this time, with all their versions. Not written: they stay.
 # [retention]
 # tasks = "730d"
+# Versions of resources go so long after the next version has replaced them. The current one always stays.
+# history = "730d"
+# Ended process instances with their events, where the model does not say for how long; else thirty days.
+# instances = "90d"
 
 # Asking and answering how many patients belong to a cohort.
 # [feasibility]

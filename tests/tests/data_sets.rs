@@ -478,6 +478,8 @@ async fn share_c13_after_the_retention_nothing_is_left_at_the_data_management_si
     let ended = run.ended("portal").await;
     assert_eq!(ended["status"], "completed", "{ended:#}");
     let delivery = provided(network, &run.id).await;
+    let data = run.fetch();
+    data.assert_is(&SharedTruth::of(&PERSONS, &[2], today()));
     // The table of pseudonyms and the list of who was sent go too.
     for node in ["dms", "ttp", "dic-3"] {
         let ended = run.ended(node).await;
@@ -490,7 +492,29 @@ async fn share_c13_after_the_retention_nothing_is_left_at_the_data_management_si
     assert!(late["error"].as_str().unwrap().contains("nothing of this run is kept"), "{late:#}");
     let gone = network.organization("portal", "dms").get(&delivery).await;
     assert_ne!(gone.status, 200, "the access of the portal has ended");
-    run.fetch().assert_is(&SharedTruth::of(&PERSONS, &[2], today()));
+    // So does the copy of the portal, and who asks for it is told so.
+    run.until_at("the end of the copy", "portal", |status| status["deleted"].is_string()).await;
+    let into = network.root().join("too-late");
+    let portal = path(&network.node("portal").directory);
+    let late = command(&["data-set", "fetch", &run.id, &portal, "--into", &path(&into)]).expect(1);
+    assert!(late.err.contains("was deleted at") && !into.is_dir(), "{}", late.err);
+    for part in data.manifest["parts"].as_array().unwrap() {
+        let (id, _) = part["name"].as_str().unwrap().split_once('/').unwrap();
+        let left = network.organization("portal", "portal").get(&format!("/Binary/{id}")).await;
+        assert_ne!(left.status, 200, "a file of the copy is at the portal");
+    }
+    // Nor can anything of it be read in the files of the stores. Pseudonyms belong to one project and are nowhere else.
+    let persons: Vec<String> =
+        data.of_type("Patient").step_by(20).map(|patient| patient["id"].as_str().unwrap().to_owned()).collect();
+    assert!(persons.len() > 5);
+    for name in ["portal", "dms", "ttp"] {
+        let node = network.node(name);
+        until(&format!("nothing is left in the files of {name}"), STEP_TIME, async || {
+            let text = dump(&node);
+            (!persons.iter().any(|person| text.contains(person.as_str()))).then_some(())
+        })
+        .await;
+    }
 }
 
 /// Path of the sealed manifest that the portal was given.
@@ -630,6 +654,61 @@ async fn share_c08_c09_c14_c15_who_decides_and_who_withdraws_later() {
     re_identification_needs_two_approvals(&run, &before, person).await;
     let patient = run.at("dic-1", "patient", &["--format", "json"]).expect(0).json()["patients"][0].clone();
     a_withdrawal_reaches_the_portal(&run, &before, person, patient.as_str().unwrap()).await;
+    a_request_that_no_site_gets_ends_at_once(&network).await;
+    a_cohort_that_has_become_too_small_is_not_sent(&network).await;
+    whoever_asks_is_not_told_where_records_lie(&network).await;
+}
+
+/// The minimum of a site holds when something leaves, not only when somebody approves it.
+async fn a_cohort_that_has_become_too_small_is_not_sent(network: &Network) {
+    let all = SharedTruth::of(&PERSONS_OF_TWO, &[0, 1], today()).sites[1].to_string();
+    let run = Run::request(network, "fewer", &["dic-2"], &["--minimum-cohort", &all]);
+    run.waits_for("dic-2", "approve-extraction").await;
+    let permits =
+        |patient: &Patient| matches!(patient.consent, Consent::Permitted { .. }) && patient.age(today()) >= 18;
+    let withdrawn = PERSONS_OF_TWO.patients_of(1).find(permits).unwrap();
+    withdraw_in_records(&network.node("dic-2"), &withdrawn.id);
+    done(&["source", "index", &path(&network.node("dic-2").directory)]);
+    run.approve("dic-2").await;
+    let ended = run.ended("portal").await;
+    assert_eq!(Run::outcomes(&ended).into_values().collect::<Vec<_>>(), ["cohort-too-small"], "{ended:#}");
+}
+
+/// The portal reads the Task that it has made at a site, with the reason for which it failed.
+async fn whoever_asks_is_not_told_where_records_lie(network: &Network) {
+    let records = network.node("dic-2").directory.join("records");
+    for entry in std::fs::read_dir(&records).unwrap() {
+        let file = entry.unwrap().path();
+        if file.is_file() {
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text + "\n").unwrap();
+        }
+    }
+    let run = Run::request(network, "unready", &["dic-2"], &[]);
+    let ended = run.ended("dic-2").await;
+    assert_eq!((ended["status"].as_str(), ended["failure"].as_str()), (Some("failed"), Some("records-not-ready")));
+    let found = tests::search::all(&network.organization("portal", "dic-2"), "Task", "").await;
+    let of_run = |task: &&Value| tests::tasks::value(task, "input", "business-key").as_deref() == Some(&run.id);
+    let told = found.iter().find(of_run).expect("the portal reads its own Task").to_string();
+    assert!(told.contains("records-not-ready"), "{told}");
+    assert!(!told.contains(&path(network.root())) && !told.contains(".ndjson"), "{told}");
+}
+
+/// Nobody would answer it before the sites' time for approving is over, which is two weeks.
+async fn a_request_that_no_site_gets_ends_at_once(network: &Network) {
+    let portal = network.organization("portal", "portal");
+    let new = tests::members::member("gone.example", &"b".repeat(128));
+    portal.post("", &tests::members::transaction(&new)).await.expect(200);
+    let definition = network.root().join("crtdl-gone.json");
+    std::fs::write(&definition, DEFINITION).unwrap();
+    let directory = path(&network.node("portal").directory);
+    let asked = ["data-set", "request", &directory, "--project", "gone", "--definition", &path(&definition)];
+    let answer = command(&[&asked[..], &["--site", "gone.example", "--format", "json"]].concat()).expect(0).json();
+    let run = Run { network, id: answer["run"].as_str().unwrap().to_owned() };
+    let ended = run.ended("portal").await;
+    assert_eq!((ended["status"].as_str(), ended["failure"].as_str()), (Some("failed"), Some("not-reached")));
+    assert_eq!(Run::outcomes(&ended), BTreeMap::from([("gone.example".to_owned(), "not-reached".to_owned())]));
+    assert!(run.status("dms").is_none() && run.status("ttp").is_none(), "nobody waits for what cannot come");
 }
 
 /// C9: of the adults those without a laboratory result that may be used are left out.

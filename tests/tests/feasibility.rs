@@ -8,8 +8,9 @@
 )]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::feasibility::{BASE, Lab, TAG, TIME, answered, answers, business_key, question, transaction};
@@ -123,6 +124,7 @@ async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
         let shown = Schleuse::run(&["--format", "json", "feasibility", "show", id, "--directory", &directory]);
         assert_eq!(shown.expect(0).json(), told);
     }
+    many_questions_at_one_time(&lab).await;
     // A16: version 1.1 beside 1.0, where it is installed.
     let refused = lab.ask("portal", diabetes.definition, &["--process-version", "1.1"]).expect(78).err;
     assert!(refused.contains("[feasibility]"), "{refused}");
@@ -133,6 +135,60 @@ async fn share_a01_to_a04_and_a21_the_portal_s_contract_step_by_step() {
         let told = lab.ask("portal", diabetes.definition, &["--process-version", version]).expect(0).json();
         assert_eq!(answers(&told), answered(&truth), "{version}");
     }
+}
+
+/// A20: fifty questions at one time are all answered, each with its own counts.
+async fn many_questions_at_one_time(lab: &Lab) {
+    const QUESTIONS: usize = 50;
+    let (portal, client) = (lab.node("portal"), lab.network.organization("portal", "portal"));
+    let names = ["diabetes", "pressure", "rare"];
+    let ask = |number: usize| {
+        let name = names[number % names.len()];
+        let key = uuid::Uuid::new_v4().to_string();
+        let bundle = transaction(&portal, &key, question(name).definition);
+        let client = &client;
+        async move {
+            let begun = Instant::now();
+            let stored = client.post("", &bundle).await.expect(200).json();
+            let location = stored["entry"][0]["response"]["location"].as_str().unwrap().to_owned();
+            let id = location.split_once("Task/").unwrap().1.split('/').next().unwrap().to_owned();
+            (id, key, name, begun)
+        }
+    };
+    // A portal has some connections; the questions are open at one time all the same, because the sites are slower.
+    let asked = futures_util::stream::iter(0..QUESTIONS).map(ask).buffer_unordered(5);
+    let asked: Vec<(String, String, &str, Instant)> = asked.collect().await;
+    let of_key: BTreeMap<&String, &str> = asked.iter().map(|(_, key, name, _)| (key, *name)).collect();
+    let mut ended: BTreeMap<&String, Duration> = BTreeMap::new();
+    until("the end of all questions", TIME * 3, async || {
+        let every = tests::search::all(&client, "Task", "status=completed").await;
+        for task in every {
+            let found = asked.iter().find(|(id, ..)| task["id"] == json!(id));
+            if let Some((id, key, _, begun)) = found {
+                assert_eq!(business_key(&task).as_ref(), Some(key), "{task}");
+                ended.entry(id).or_insert_with(|| begun.elapsed());
+            }
+        }
+        (ended.len() == QUESTIONS).then_some(())
+    })
+    .await;
+    let mut times: Vec<Duration> = ended.into_values().collect();
+    times.sort();
+    println!("{QUESTIONS} questions at one time: p95 {:?}", times[QUESTIONS * 95 / 100]);
+    let every = tests::search::all(&client, "Task", "").await;
+    let profile = format!("{BASE}/fhir/StructureDefinition/feasibility-task-single-dic-result|1.0");
+    let mut told = BTreeMap::new();
+    for result in every.iter().filter(|task| task["meta"]["profile"][0] == json!(profile)) {
+        let Some(name) = business_key(result).and_then(|key| of_key.get(&key).copied()) else { continue };
+        let site = result["requester"]["identifier"]["value"].as_str().unwrap();
+        let number: usize = site.strip_prefix("dic-").unwrap().split('.').next().unwrap().parse().unwrap();
+        let reference = result["output"][0]["valueReference"]["reference"].as_str().unwrap();
+        let report = client.get(reference.strip_prefix(&portal.base_url).unwrap()).await.expect(200).json();
+        let count = report["group"][0]["population"][0]["count"].as_u64().unwrap();
+        assert_eq!(count, lab.truth_of(name)[number - 1], "{name} at {site}");
+        assert!(told.insert((business_key(result).unwrap(), number), ()).is_none(), "a site answers once");
+    }
+    assert_eq!(told.len(), QUESTIONS * 2);
 }
 
 #[tokio::test]
@@ -170,7 +226,7 @@ async fn share_a05_to_a14_who_does_not_answer_and_why() {
 
     // A7: a site that takes the question and never answers costs the time that the node says, no more.
     lab.configure("dic-2", |text| text.replace("processes = \"installed\"", "processes = \"none\"")).await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let silent = lab.ask("portal", diabetes, &[]).expect(1).json();
     assert!(begun.elapsed() < Duration::from_secs(60));
     assert_eq!(answers(&silent)["dic-2.example"].0, "no-answer");

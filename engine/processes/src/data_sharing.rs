@@ -200,7 +200,9 @@ fn of_portal(all: Implementations, parts: &Parts) -> Implementations {
         .with_send(class!("SendExtractPseudonymised"), request::SendExtractPseudonymised)
         .with_work(class!("ReceiveDataSet"), request::ReceiveDataSet(parts.clone()))
         .with_service(class!("NoteNoAnswer"), failure::Note(failure::NO_ANSWER))
+        .with_service(class!("CheckAsked"), request::CheckAsked)
         .with_service(class!("ConcludeRequest"), request::ConcludeRequest)
+        .with_service(class!("ForgetDataSet"), request::ForgetDataSet)
 }
 
 fn of_site(all: Implementations, parts: &Parts) -> Implementations {

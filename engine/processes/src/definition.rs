@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpmn::Model;
 use sha2::{Digest as _, Sha256};
 
-use crate::{limits, retention};
+use crate::retention;
 
 /// A model with its identity.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Definition {
     /// The model.
     pub model: Model,
     /// How long an ended instance is kept.
-    pub retention: time::Duration,
+    pub retention: Option<time::Duration>,
 }
 
 /// Why a BPMN text is no usable definition.
@@ -66,8 +66,8 @@ impl Definition {
         let version = process.version_tag.clone().ok_or_else(|| DefinitionError::NoVersion(key.clone()))?;
         let digest = Sha256::digest(xml).iter().map(|byte| format!("{byte:02x}")).collect();
         let retention = match process.history_time_to_live.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-            Some(text) => retention::parse(text).ok_or_else(|| DefinitionError::TimeToLive(text.to_owned()))?,
-            None => limits::RETENTION,
+            Some(text) => Some(retention::parse(text).ok_or_else(|| DefinitionError::TimeToLive(text.to_owned()))?),
+            None => None,
         };
         Ok(Self { digest, key, version, xml: xml.to_vec(), model, retention })
     }

@@ -32,7 +32,7 @@ pub mod limits;
 pub mod outbox;
 pub mod ping_pong;
 pub mod plugin;
-mod retention;
+pub mod retention;
 pub mod runtime;
 mod sender;
 pub mod state;

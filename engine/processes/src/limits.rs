@@ -96,6 +96,9 @@ pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 /// Ended instances that one transaction removes with all their events; other writers wait that long.
 pub const REMOVED_AT_ONCE: usize = 10;
 
+/// Replaced versions of resources that one transaction looks at.
+pub const REMOVED_VERSIONS: u32 = 100;
+
 /// Characters of the details of an external task's failure (stack traces).
 pub const ERROR_DETAILS: usize = 32 * 1024;
 

@@ -1,8 +1,9 @@
-//! Retention: ended instances and their events are kept for a time, as evidence, and then removed; Tasks and answers to
-//! user tasks stay, unless the node says for how long (`[retention]`).
+//! Retention: ended instances and their events are kept for a time, as evidence, and then removed; Tasks, answers to user
+//! tasks and replaced versions of resources stay, unless the node says for how long (`[retention]`).
 //!
-//! The time of instances is the model's `historyTimeToLive` (`P30D` or a number of days), else [`limits::RETENTION`]. An
-//! instance that waits is never removed, however old it is, and neither is a Task that has not ended.
+//! The time of instances is the model's `historyTimeToLive` (`P30D` or a number of days), else that of the node, else
+//! [`limits::RETENTION`]. An instance that waits is never removed, however old it is, and neither is a Task that has not
+//! ended, nor the current version of anything.
 
 use std::sync::Arc;
 
@@ -14,6 +15,17 @@ use tokio::sync::watch;
 use crate::limits;
 use crate::runtime::{ProcessError, Runtime, pause};
 
+/// How long what has ended is kept, where the node says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Ended Tasks and answered user tasks; none: for ever.
+    pub tasks: Option<std::time::Duration>,
+    /// Ended instances whose model does not say; none: [`limits::RETENTION`].
+    pub instances: Option<std::time::Duration>,
+    /// Versions of resources after they were replaced; none: for ever.
+    pub history: Option<std::time::Duration>,
+}
+
 /// Runs until `stop` turns true.
 pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
@@ -22,10 +34,15 @@ pub(crate) async fn work(runtime: Arc<Runtime>, mut stop: watch::Receiver<bool>)
             Ok(removed) => tracing::info!(removed, "ended instances were removed after their time"),
             Err(error) => tracing::error!(%error, "ended instances could not be removed"),
         }
-        match remove_old_tasks(&runtime, runtime.tasks_kept).await {
+        match remove_old_tasks(&runtime, runtime.retention.tasks).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "ended Tasks and user tasks were removed after their time"),
             Err(error) => tracing::error!(%error, "ended Tasks could not be removed"),
+        }
+        match remove_old_versions(&runtime, runtime.retention.history).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "replaced versions of resources were removed after their time"),
+            Err(error) => tracing::error!(%error, "replaced versions of resources could not be removed"),
         }
         pause(&mut stop, limits::RETENTION_PAUSE).await;
     }
@@ -47,7 +64,9 @@ pub(crate) async fn remove_old(runtime: &Arc<Runtime>) -> Result<usize, ProcessE
         after = Some((last.created, last.id.clone()));
         let is_old = |ended: &store::processes::EndedInstance| {
             let definition = catalogue.definitions.by_digest(&ended.definition_digest);
-            now - ended.ended > definition.map_or(limits::RETENTION, |definition| definition.retention)
+            let of_node = runtime.retention.instances.and_then(|time| Duration::try_from(time).ok());
+            let of_node = of_node.unwrap_or(limits::RETENTION);
+            now - ended.ended > definition.and_then(|definition| definition.retention).unwrap_or(of_node)
         };
         let old: Vec<String> = page.into_iter().filter(is_old).map(|ended| ended.id).collect();
         if old.is_empty() {
@@ -109,6 +128,27 @@ pub(crate) async fn remove_old_tasks(
         }
     }
     Ok(removed)
+}
+
+/// Removes versions that were replaced before that time; says how many these were.
+pub(crate) async fn remove_old_versions(
+    runtime: &Arc<Runtime>,
+    kept: Option<std::time::Duration>,
+) -> Result<usize, ProcessError> {
+    let Some(kept) = kept else { return Ok(0) };
+    let (mut from, mut removed) = (None, 0);
+    loop {
+        let remove = move |tx: &mut store::Transaction<'_>| {
+            let before = tx.now() - kept;
+            tx.remove_versions(from, before, limits::REMOVED_VERSIONS).map_err(ProcessError::from)
+        };
+        let (count, last) = runtime.store.write(remove).await?;
+        removed += count;
+        if last.is_none() {
+            return Ok(removed);
+        }
+        from = last;
+    }
 }
 
 /// Reads `historyTimeToLive`: days, also as `P30D`.

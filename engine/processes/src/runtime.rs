@@ -26,6 +26,7 @@ use crate::definition::Definition;
 use crate::outbox::Sending;
 use crate::plugin::package::{Found, OnFailure};
 use crate::plugin::{Plugin, PluginError};
+use crate::retention::Retention;
 use crate::work::Working;
 use crate::{jobs, outbox, retention, state, work};
 pub use answers::AnswerError;
@@ -62,8 +63,8 @@ pub struct Runtime {
     /// Whether a step that failed waits for an operator instead of failing its instance (`on-failure = "incident"`),
     /// unless its package says otherwise.
     keeps_incidents: bool,
-    /// How long ended Tasks are kept; none: for ever.
-    pub(crate) tasks_kept: Option<std::time::Duration>,
+    /// How long what has ended is kept.
+    pub(crate) retention: Retention,
     /// The same for single built-in processes.
     keeps_incidents_of: BTreeMap<String, bool>,
     /// Name under which this engine claims jobs and messages.
@@ -150,7 +151,7 @@ impl Runtime {
             catalogue: ArcSwap::from_pointee(built_in.clone()),
             built_in,
             keeps_incidents: false,
-            tasks_kept: None,
+            retention: Retention::default(),
             keeps_incidents_of: BTreeMap::new(),
             owner: owner.to_owned(),
             sending: Sending::default(),
@@ -255,10 +256,10 @@ impl Runtime {
         self
     }
 
-    /// Removes Tasks and answers to user tasks this long after they have ended.
+    /// Removes what has ended or was replaced after these times.
     #[must_use]
-    pub const fn keeping_tasks(mut self, time: Option<std::time::Duration>) -> Self {
-        self.tasks_kept = time;
+    pub const fn keeping(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

@@ -145,6 +145,7 @@ pub struct StepContext<'c, 't> {
     pub(crate) outputs: Vec<Object>,
     /// Why the Tasks of the instance fail while it goes on.
     pub(crate) failing: Option<String>,
+    pub(crate) completing: bool,
     /// When the step was asked for; differs from now when a message was delivered in between.
     pub(crate) requested: OffsetDateTime,
 }
@@ -261,6 +262,12 @@ impl<'c, 't> StepContext<'c, 't> {
     /// Fails the Tasks of the instance with this transaction, while the instance goes on.
     pub fn fail_tasks(&mut self, reason: impl Into<String>) {
         self.failing = Some(reason.into());
+    }
+
+    /// Completes the Tasks of the instance with this transaction, while the instance goes on, for example to delete later
+    /// what it has made.
+    pub fn complete_tasks(&mut self) {
+        self.completing = true;
     }
 
     /// What kind of element the step is.

@@ -15,6 +15,7 @@ mod interleaving;
 mod killed;
 mod loading;
 mod models;
+mod ping_measured;
 mod ping_pong;
 mod plug_ins;
 mod sender;

@@ -184,6 +184,18 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// The same for the content of one version.
+    pub(crate) fn release_content(&mut self, rid: i64, version: u64) -> Result<(), StoreError> {
+        let key = [rid.into(), version.into()];
+        self.execute(
+            "UPDATE upload SET adopted = 0, touched = 0
+             WHERE id IN (SELECT upload FROM binary_content WHERE rid = ?1 AND version = ?2)",
+            &key,
+        )?;
+        self.execute("DELETE FROM binary_content WHERE rid = ?1 AND version = ?2", &key)?;
+        Ok(())
+    }
+
     fn pragma(&mut self, sql: &str) -> Result<u64, StoreError> {
         Ok(self.row(sql, &[], |row| row.unsigned(0))?.unwrap_or(0))
     }

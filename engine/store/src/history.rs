@@ -11,6 +11,9 @@ use crate::statement::Statement;
 use crate::tally::{self, Population, Start};
 use crate::{StoreError, Transaction, limits};
 
+/// Setting with the time before which replaced versions may be missing.
+const FORGOTTEN: &str = "history-forgotten";
+
 /// Whose history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryScope {
@@ -135,6 +138,59 @@ impl Transaction<'_> {
             Ok(HistoryEntry { resource_type, version: row.unsigned(0)?, last_updated: row.time(1)?, id, resource })
         })?;
         Ok(HistoryPage { total, count: size, entries })
+    }
+}
+
+impl Transaction<'_> {
+    /// Removes versions that another one has replaced from `from` to before `before`, oldest first, looking at `most` of
+    /// them; gives how many went and where to go on. The current version stays, whatever its age, and so does a version that
+    /// a Binary names as its security context: it says who may read that.
+    pub fn remove_versions(
+        &mut self,
+        from: Option<OffsetDateTime>,
+        before: OffsetDateTime,
+        most: u32,
+    ) -> Result<(usize, Option<OffsetDateTime>), StoreError> {
+        let from = from.map_or(i64::MIN, to_millis);
+        let old = self.rows(
+            "SELECT v.rid, v.version, v.type, v.last_updated, n.last_updated FROM resource_version AS n
+             JOIN resource_version AS v ON v.rid = n.rid AND v.version = n.version - 1
+             WHERE n.last_updated >= ?1 AND n.last_updated < ?2 AND NOT EXISTS (SELECT 1 FROM security_context AS s
+                 WHERE s.target_type = v.type AND s.target_id = v.id AND s.target_version = v.version)
+             ORDER BY n.last_updated, n.id, n.version LIMIT ?3",
+            &[from.into(), before.into(), i64::from(most).into()],
+            |row| {
+                let key = (row.integer(0)?, row.unsigned(1)?);
+                Ok((key, parse_type(row.text(2)?)?, row.integer(3)?, row.time(4)?))
+            },
+        )?;
+        for ((rid, version), resource_type, time, _) in &old {
+            let readers = std::sync::Arc::new(self.readers(*rid, *version)?);
+            self.note_count([tally::of_history(*resource_type)], *time, &readers, -1);
+            self.release_content(*rid, *version)?;
+            for sql in [
+                "DELETE FROM read_access WHERE rid = ?1 AND version = ?2",
+                "DELETE FROM security_context WHERE rid = ?1 AND version = ?2",
+                "DELETE FROM resource_version WHERE rid = ?1 AND version = ?2",
+            ] {
+                self.put(sql, &[(*rid).into(), (*version).into()])?;
+            }
+        }
+        // What is missing before this time was removed here, and is not lost.
+        if !old.is_empty() && self.history_forgotten()? < to_millis(before) {
+            self.set_setting(FORGOTTEN, to_millis(before).to_string().as_bytes())?;
+        }
+        let next = if old.len() < most as usize { None } else { old.last().map(|(.., replaced)| *replaced) };
+        Ok((old.len(), next))
+    }
+}
+
+impl Transaction<'_> {
+    /// Versions that were replaced before this time may have been removed.
+    pub(crate) fn history_forgotten(&mut self) -> Result<i64, StoreError> {
+        let stored = self.setting(FORGOTTEN)?;
+        let time = stored.map(|bytes| std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok()));
+        time.map_or(Ok(i64::MIN), |time| time.ok_or_else(|| StoreError::BadRow(format!("setting {FORGOTTEN}"))))
     }
 }
 

@@ -93,8 +93,12 @@ pub const RESOURCE_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of one chunk of Binary content.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Chunks of given-up uploads that one transaction removes, so that the writer is free again after some milliseconds.
-pub const SWEPT_CHUNKS: u64 = 16;
+/// Chunks of given-up uploads that one transaction removes, so that the writer is free again after some milliseconds:
+/// removed content is overwritten, which costs as much as writing it did.
+pub const SWEPT_CHUNKS: u64 = 4;
+
+/// How long the log waits for readers before it is erased; writers wait meanwhile. The keeper tries again.
+pub const ERASE_WAIT: Duration = Duration::from_millis(200);
 
 /// Pages that one transaction gives back to the file system, for the same reason.
 pub const SHRUNK_PAGES: u32 = 2048;

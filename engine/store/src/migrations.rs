@@ -33,6 +33,7 @@ pub(crate) const STEPS: &[Step] = &[
     step!(3, "tally", "0003_tally.sql"),
     step!(4, "snapshots", "0004_snapshots.sql"),
     step!(5, "work-items", "0005_work_items.sql"),
+    step!(6, "event-lines", "0006_event_lines.sql"),
 ];
 
 const RECORD: &str =

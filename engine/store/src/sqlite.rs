@@ -57,7 +57,8 @@ impl SqliteFile {
         let connection = self.connect()?;
         self.check_identity(&connection)?;
         // The first must come before anything is written to a new file; in an older one it changes nothing, and space of
-        // removed content is used again instead of being given back.
+        // removed content is used again instead of being given back. The last overwrites what is removed with zeros: data
+        // of patients must be gone when their time is over, not only out of sight.
         let setup = format!(
             "PRAGMA auto_vacuum = INCREMENTAL;
              PRAGMA application_id = {APPLICATION_ID};
@@ -65,7 +66,8 @@ impl SqliteFile {
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
              PRAGMA journal_size_limit = 67108864;
-             PRAGMA cache_size = -{WRITER_CACHE};"
+             PRAGMA cache_size = -{WRITER_CACHE};
+             PRAGMA secure_delete = ON;"
         );
         connection.execute_batch(&setup).map_err(|error| self.explain(&error))?;
         Ok(SqliteConnection { connection, writes: true })

@@ -288,6 +288,16 @@ impl Store {
             .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
     }
 
+    /// Empties the log of a file after folding it in: removed rows are overwritten in the file, and their last copies are in
+    /// the log. False if somebody still reads what is in it. A database server keeps its log by its own rules.
+    pub async fn erase_log(&self) -> Result<bool, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let Ok(_permit) = self.inner.readers.permits.acquire().await else { return Err(StoreError::Closed) };
+        tokio::task::spawn_blocking(move || inner.erase_log())
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+    }
+
     /// Refuses if the disk has no room for more Binary content. A database server keeps watch over its own disk.
     pub fn check_room_for_content(&self) -> Result<(), StoreError> {
         self.inner.directory.as_deref().map_or(Ok(()), crate::disk::check_room)
@@ -429,6 +439,28 @@ fn truncate(time: OffsetDateTime) -> OffsetDateTime {
 // === impl Inner ===
 
 impl Inner {
+    fn erase_log(&self) -> Result<bool, StoreError> {
+        let connection = self.readers.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut lease = Lease { readers: &self.readers, connection };
+        let connection = lease.connection.as_mut().ok_or(StoreError::Closed)?;
+        if connection.dialect() != Dialect::Sqlite {
+            return Ok(true);
+        }
+        let wait = |time: std::time::Duration| format!("PRAGMA busy_timeout = {}", time.as_millis());
+        connection.batch(&wait(limits::ERASE_WAIT))?;
+        let mut is_busy = true;
+        let erased = connection.sql().query("PRAGMA wal_checkpoint(TRUNCATE)", &[], &mut |row| {
+            is_busy = row.boolean(0)?;
+            Ok(())
+        });
+        connection.batch(&wait(limits::BUSY))?;
+        match erased {
+            Ok(()) => Ok(!is_busy),
+            Err(StoreError::Locked(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn fold_log(&self) -> Result<(), StoreError> {
         let connection = self.readers.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut lease = Lease { readers: &self.readers, connection };

@@ -1,9 +1,9 @@
 //! `data-set`: from the request to the provided data set for three sites, as people see it with the commands, and the most
 //! memory that each engine takes meanwhile.
 //!
-//! Two runs of different size follow one another on networks of their own, each with generated records: 10 000 patients, and
-//! a quarter of them. The memory of the second beside the first shows what depends on the size of the set. Peaks are those
-//! of the kernel (`VmHWM`), which are reset before the request.
+//! Runs of different size follow one another on networks of their own, each with generated records: 10 000 patients, a quarter
+//! of them, and with SCHLEUSE_SLOW=1 three times as many. The memory of one beside the other shows what depends on the size
+//! of the set. Peaks are those of the kernel (`VmHWM`), which are reset before the request.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,26 +53,38 @@ struct Measured {
 
 /// Measures and reports.
 pub(crate) fn run(run: &Run, report: &mut Report) -> Outcome<()> {
-    let sizes = if run.quick { [300, 1_200] } else { [2_500, 10_000] };
-    let [small, large] = sizes.map(|patients| measure(run, patients));
-    let (small, large) = (small?, large?);
+    let is_slow = std::env::var_os("SCHLEUSE_SLOW").is_some_and(|value| value == "1");
+    let sizes: &[u32] = match (run.quick, is_slow) {
+        (true, _) => &[300, 1_200],
+        (false, false) => &[2_500, 10_000],
+        (false, true) => &[2_500, 10_000, 30_000],
+    };
+    let measured: Outcome<Vec<Measured>> = sizes.iter().map(|patients| measure(run, *patients)).collect();
+    let measured = measured?;
     let total = |measured: &Measured| measured.steps.iter().map(|(_, seconds)| seconds).sum::<f64>();
-    report.value("patients of three sites", f64::from(large.patients), "");
-    report.value("persons in the data set", large.persons as f64, "");
-    report.value("resources in the data set", large.resources as f64, "");
-    report.value("data set at the researcher", large.bytes as f64 / 1e6, "MB");
-    report.value("request to fetched data set", total(&large), "s");
-    let rows = small.steps.iter().zip(&large.steps);
-    let rows = rows.map(|((name, one), (_, other))| vec![(*name).to_owned(), number(*one), number(*other)]);
-    let (small_size, large_size) = (small.patients.to_string(), large.patients.to_string());
-    report.table(Table::new("Time by step and patients, s", &["step", &small_size, &large_size], rows.collect()));
-    let rows = small.peaks.iter().zip(&large.peaks);
-    let rows = rows.map(|((name, one), (_, other))| vec![name.clone(), number(*one), number(*other)]);
-    report.table(Table::new(
-        "Peak memory by engine and patients, MiB",
-        &["node", &small_size, &large_size],
-        rows.collect(),
-    ));
+    for one in &measured {
+        let figure = |what: &str| format!("{} patients: {what}", one.patients);
+        report.value(figure("persons in the data set"), one.persons as f64, "");
+        report.value(figure("resources in the data set"), one.resources as f64, "");
+        report.value(figure("data set at the researcher"), one.bytes as f64 / 1e6, "MB");
+        report.value(figure("request to fetched data set"), total(one), "s");
+    }
+    let names: Vec<String> = measured.iter().map(|one| one.patients.to_string()).collect();
+    let header =
+        |first: &'static str| -> Vec<&str> { [first].into_iter().chain(names.iter().map(String::as_str)).collect() };
+    let rows = |of: &dyn Fn(&Measured) -> Vec<(String, f64)>| -> Vec<Vec<String>> {
+        let columns: Vec<Vec<(String, f64)>> = measured.iter().map(of).collect();
+        let first = columns.first().cloned().unwrap_or_default();
+        let row = |(place, (name, _)): (usize, (String, f64))| {
+            let values = columns.iter().map(|column| column.get(place).map_or(f64::NAN, |(_, value)| *value));
+            [name].into_iter().chain(values.map(number)).collect()
+        };
+        first.into_iter().enumerate().map(row).collect()
+    };
+    let steps = |one: &Measured| one.steps.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
+    report.table(Table::new("Time by step and patients, s", &header("step"), rows(&steps)));
+    let peaks = |one: &Measured| one.peaks.clone();
+    report.table(Table::new("Peak memory by engine and patients, MiB", &header("node"), rows(&peaks)));
     report.note("people answer at once; every step is durable; all nodes share this machine".to_owned());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Removes content that nobody has any more, and gives its space back.
+//! Removes content that nobody has any more, gives its space back, and erases what was removed from the store's log.
 //!
 //! A task of its own, in short transactions between those of the requests. It is woken when something was deleted for
 //! good, and looks by itself every [`limits::KEEPER_PAUSE`].
@@ -41,9 +41,10 @@ async fn keep(store: &Store, is_start: bool) -> Result<(), StoreError> {
         tracing::warn!(abandoned, "uploads that nobody goes on with are given up");
     }
     while store.write(|tx| tx.sweep_uploads()).await? {}
-    let mut is_smaller = false;
-    while store.write(|tx| tx.shrink()).await? {
-        is_smaller = true;
+    while store.write(|tx| tx.shrink()).await? {}
+    // Also without anything of the above: Tasks and instances are removed too, and their last copies are in the log.
+    if !store.erase_log().await? {
+        tracing::debug!("the log of the store is in use and is erased later");
     }
-    if is_smaller { store.fold_log().await } else { Ok(()) }
+    Ok(())
 }

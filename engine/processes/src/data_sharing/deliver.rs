@@ -11,7 +11,7 @@ use super::delivery::{self, Letter, NDJSON, PartWriter};
 use super::extract::{Taker, extract};
 use super::parties::{self, address_of, organization_of};
 use super::rows::{self, IdRow, ShiftRow};
-use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of};
+use super::site::{DELIVERY, delivery_inputs, demand_cohort, order, store_for, text_of};
 use super::{Parts, announcement, failure, inputs, kept};
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, StepContext, StepError, WorkError, WorkStep};
@@ -107,7 +107,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
     let (ttp, dms) = (input.get("ttp").cloned().unwrap_or_default(), input.get("dms").cloned().unwrap_or_default());
     let from_ttp = Letter::of(input, organization_of(&ttp), &own, "linkageDone");
     let shifts = delivery::open(parts, address_of(&ttp), text_of(input, "shifts"), from_ttp).await?;
-    let shifts: Vec<ShiftRow> = rows::read(&shifts.lines().await?)?;
+    let shifts: Vec<ShiftRow> = shifts.all_rows().await?;
     let shifts: Result<BTreeMap<String, DateShift>, _> =
         shifts.into_iter().map(|row| DateShift::from_days(row.days).map(|shift| (row.id, shift))).collect();
     let shifts = shifts.map_err(|error| WorkError::failed(error.to_string()))?;
@@ -126,6 +126,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
     let extracting = extract(parts, text_of(input, "definition"), sending);
     let sealing = delivery::seal(parts, context, &announced, &to_dms, &mut files);
     let ((_, sent), sealed) = tokio::try_join!(extracting, sealing)?;
+    demand_cohort(input, sent.sent.len())?;
     if sent.refused > 0 {
         tracing::warn!(
             refused = sent.refused,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::site::text_of;
-use super::{Parts, kept, limits};
+use super::{Parts, kept, limits, rows};
 use crate::step::{StepContext, StepError, WorkError};
 use crate::terms;
 use crate::work::WorkContext;
@@ -317,14 +317,27 @@ impl Opened<'_> {
         if Part::of(&part.name, &bytes, part.records) == *part { Ok(bytes) } else { Err(wrong()) }
     }
 
-    /// Every line of every file, as text.
-    pub(super) async fn lines(&self) -> Result<Vec<String>, WorkError> {
-        let mut lines = Vec::new();
+    /// Every row of every file; one file is in memory at a time.
+    pub(super) async fn rows<R: for<'de> Deserialize<'de>>(
+        &self,
+        mut take: impl FnMut(R) -> Result<(), WorkError>,
+    ) -> Result<(), WorkError> {
         for place in 0..self.manifest.parts.len() {
             let text = String::from_utf8(self.file(place).await?);
             let text = text.map_err(|_| WorkError::failed("a file of the delivery is no text"))?;
-            lines.extend(text.lines().map(str::to_owned));
+            rows::read(&text)?.into_iter().try_for_each(&mut take)?;
         }
-        Ok(lines)
+        Ok(())
+    }
+
+    /// All rows, where there must be all of them at one time.
+    pub(super) async fn all_rows<R: for<'de> Deserialize<'de>>(&self) -> Result<Vec<R>, WorkError> {
+        let mut all = Vec::new();
+        self.rows(|row| {
+            all.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(all)
     }
 }

@@ -13,7 +13,7 @@ use super::delivery::{self, Letter, PartWriter};
 use super::extract::{Taker, extract};
 use super::parties::{self, address_of, organization_of};
 use super::rows::{self, FilterRow};
-use super::site::{DELIVERY, delivery_inputs, order, store_for, text_of};
+use super::site::{DELIVERY, delivery_inputs, demand_cohort, order, store_for, text_of};
 use super::{Parts, announcement, failure, inputs, kept, person, request};
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, StepContext, StepError, WorkError, WorkStep};
@@ -77,6 +77,7 @@ async fn encode(parts: &Parts, input: &Value, context: &WorkContext) -> Result<V
     };
     let (_, filters) = extract(parts, text_of(input, "definition"), filters).await?;
     let mut rows = filters.rows;
+    demand_cohort(input, rows.len())?;
     // The order of the records says nothing about the order at the hospital.
     rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     let letter = letter(&own, organization_of(&ttp), "submitLinkage");

@@ -52,13 +52,21 @@ impl Taker for Nobody {
     }
 }
 
+/// Whoever has asked reads what stands in the Task: where records lie and what is wrong with one is for the log alone.
 fn extraction_failed(error: ExtractError) -> WorkError {
+    const NOT_READY: &str = "the records of this site are not ready; its log says why";
     match error {
         ExtractError::Cohort(error) => failure::refused(failure::DEFINITION_REFUSED, error.to_string()),
-        ExtractError::Read(error @ (ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_))) => {
-            failure::refused(failure::RECORDS_NOT_READY, error.to_string())
+        ExtractError::Read(ReadError::Query(error)) => failure::refused(failure::DEFINITION_REFUSED, error.to_string()),
+        ExtractError::Read(error) => {
+            tracing::error!(%error, "the records of this site cannot be read for a data set");
+            match error {
+                ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_) => {
+                    failure::refused(failure::RECORDS_NOT_READY, NOT_READY)
+                }
+                _ => WorkError::retry(NOT_READY),
+            }
         }
-        ExtractError::Read(error) => WorkError::retry(error.to_string()),
         ExtractError::Taker(error) => WorkError::failed(error),
     }
 }

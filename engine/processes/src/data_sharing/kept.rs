@@ -11,8 +11,10 @@
 //! | data management site | partners, files, revision | merged and sealed files |
 
 use fhir::ResourceType;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::rows;
 use crate::step::{StepContext, StepError, WorkError};
 use crate::work::WorkContext;
 
@@ -105,11 +107,11 @@ pub(super) async fn content(context: &WorkContext, id: &str) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// The lines of a Binary of this node.
-pub(super) async fn lines(context: &WorkContext, id: &str) -> Result<Vec<String>, WorkError> {
+/// The rows in a Binary of this node.
+pub(super) async fn rows<R: for<'de> Deserialize<'de>>(context: &WorkContext, id: &str) -> Result<Vec<R>, WorkError> {
     let text = String::from_utf8(content(context, id).await?);
     let text = text.map_err(|_| WorkError::failed("a file that belongs to the run is no text"))?;
-    Ok(text.lines().map(str::to_owned).collect())
+    rows::read(&text)
 }
 
 /// A record in which nothing but partners stands.

@@ -1,8 +1,8 @@
 //! Bounds of data sharing, each with its reason.
 
-/// Bytes of plaintext at which a part of a delivery is full: small enough that a node holds several in memory, large enough
-/// that a data set of a large study has thousands of them, not millions.
-pub(super) const PART_BYTES: usize = 4 << 20;
+/// Bytes of plaintext at which a part of a delivery is full: small enough that a node holds one in several forms in memory
+/// (sealed, plain, as trees of resources), large enough that a data set of a large study has thousands of them, not millions.
+pub(super) const PART_BYTES: usize = 1 << 20;
 
 /// Bytes of a part that is accepted: a full one and the longest resource after it, below what the client reads.
 pub(super) const LARGEST_PART: u64 = 48 << 20;

@@ -257,7 +257,7 @@ async fn fetch_filters(
 ) -> Result<Submitted, WorkError> {
     let announced = announcement::fetch(parts, organization_of(target), address_of(target)).await?;
     let opened = delivery::open(parts, address_of(target), delivery, letter).await?;
-    let rows: Vec<FilterRow> = rows::read(&opened.lines().await?)?;
+    let rows: Vec<FilterRow> = opened.all_rows().await?;
     let mut ids = std::collections::BTreeSet::new();
     for row in &rows {
         let is_id = row.id.parse::<Pseudonym>().is_ok();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::delivery::{self, Letter, NDJSON, Opened, Uploaded};
 use super::kept::{self, Kept};
 use super::parties::{self, Network, address_of, entries, organization_of};
-use super::rows::{self, PseudonymRow};
+use super::rows::PseudonymRow;
 use super::{Parts, failure, inputs, limits, link, time_limits};
 use crate::feasibility::requester;
 use crate::outbox::DeliveryFailure;
@@ -175,7 +175,7 @@ struct Merged {
     files: Vec<Uploaded>,
     named: Vec<Part>,
     /// How many sites know a person.
-    persons: BTreeMap<String, BTreeSet<usize>>,
+    persons: Arc<BTreeMap<String, u32>>,
     resources: BTreeMap<String, u64>,
     /// Persons of each site.
     sites: BTreeMap<String, u64>,
@@ -188,7 +188,7 @@ async fn merge(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Va
     let ttp = input.get("ttp").cloned().unwrap_or_default();
     let from_ttp = letter(organization_of(&ttp), "pseudonymMap");
     let map = delivery::open(parts, address_of(&ttp), &text("map"), from_ttp).await?;
-    let map = Arc::new(read_map(&map.lines().await?)?);
+    let map = Arc::new(read_map(&map).await?);
     let mut sites = Vec::new();
     for site in input.get("sites").and_then(Value::as_array).into_iter().flatten() {
         let target = site.get("target").cloned().unwrap_or_default();
@@ -201,7 +201,7 @@ async fn merge(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Va
         let mut refused = None;
         for (place, (site, base_url, delivery)) in sites.iter().enumerate() {
             let letter = letter(site, "submitDataSet");
-            let added = add_site(parts, context, &mut merged, place, (base_url, delivery), letter, &map).await;
+            let added = add_site(parts, context, &mut merged, (base_url, delivery), letter, &map).await;
             match added {
                 Ok(()) => {}
                 Err(error @ WorkError::Retry { .. }) if context.attempt() < limits::PARTNER_ATTEMPTS => {
@@ -223,14 +223,16 @@ async fn merge(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Va
 
 type Pseudonyms = HashMap<(String, String), Pseudonym>;
 
-fn read_map(lines: &[String]) -> Result<Pseudonyms, WorkError> {
+async fn read_map(delivered: &Opened<'_>) -> Result<Pseudonyms, WorkError> {
     let mut map = HashMap::new();
-    for row in rows::read::<PseudonymRow>(lines)? {
+    let insert = |row: PseudonymRow| {
         let pseudonym = row.pseudonym.parse().map_err(|_| WorkError::failed("a pseudonym is none"))?;
-        if map.insert((row.site, row.id), pseudonym).is_some() {
-            return Err(WorkError::failed("a person has two pseudonyms"));
+        match map.insert((row.site, row.id), pseudonym) {
+            Some(_) => Err(WorkError::failed("a person has two pseudonyms")),
+            None => Ok(()),
         }
-    }
+    };
+    delivered.rows(insert).await?;
     Ok(map)
 }
 
@@ -238,7 +240,6 @@ async fn add_site(
     parts: &Parts,
     context: &WorkContext,
     merged: &mut Merged,
-    place: usize,
     (base_url, delivery): (&str, &str),
     letter: Letter,
     map: &Arc<Pseudonyms>,
@@ -250,11 +251,10 @@ async fn add_site(
     for file in 0..opened.manifest.parts.len() {
         let bytes = opened.file(file).await?;
         let (map, of_site) = (Arc::clone(map), site.clone());
-        let known: BTreeSet<String> = merged.persons.keys().cloned().collect();
         let state = Renaming {
             map,
             site: of_site,
-            known,
+            known: Arc::clone(&merged.persons),
             persons,
             others,
             references: Vec::new(),
@@ -287,8 +287,10 @@ async fn add_site(
         context.progress(&format!("{number} files merged")).await;
     }
     merged.sites.insert(site, persons.len() as u64);
+    // Nobody reads them any more, so nothing is copied here.
+    let known = Arc::make_mut(&mut merged.persons);
     for person in persons {
-        merged.persons.entry(person).or_default().insert(place);
+        *known.entry(person).or_default() += 1;
     }
     Ok(())
 }
@@ -298,7 +300,7 @@ struct Renaming {
     map: Arc<Pseudonyms>,
     site: String,
     /// Persons that another site has brought: their Patient is there already.
-    known: BTreeSet<String>,
+    known: Arc<BTreeMap<String, u32>>,
     /// Persons of this site.
     persons: BTreeSet<String>,
     /// Resources of nobody (medications) that this site has brought already.
@@ -325,7 +327,7 @@ impl Renaming {
         let name = resource.type_name().to_owned();
         let reference = format!("{name}/{id}");
         let is_new = match name.as_str() {
-            "Patient" => self.persons.insert(id.clone()) && !self.known.contains(&id),
+            "Patient" => self.persons.insert(id.clone()) && !self.known.contains_key(&id),
             "Medication" => self.others.insert(reference.clone()),
             _ => true,
         };
@@ -342,7 +344,7 @@ impl Renaming {
 
 impl Merged {
     fn into_output(self) -> Value {
-        let linked = self.persons.values().filter(|sites| sites.len() > 1).count();
+        let linked = self.persons.values().filter(|sites| **sites > 1).count();
         let total: u64 = self.resources.values().sum();
         json!({
             "files": self.files,
@@ -437,7 +439,7 @@ mod tests {
         Renaming {
             map: Arc::new(map),
             site: "a.example".to_owned(),
-            known: known.iter().cloned().collect(),
+            known: Arc::new(known.iter().map(|person| (person.clone(), 1)).collect()),
             persons: BTreeSet::new(),
             others: BTreeSet::new(),
             references: Vec::new(),

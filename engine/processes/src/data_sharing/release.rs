@@ -195,6 +195,9 @@ impl SendStep for SendDataSetProvided {
             for (code, name) in [("persons", "persons"), ("resources", "total")] {
                 all.push(inputs::unsigned(code, summary.get(name).and_then(Value::as_u64).unwrap_or_default()));
             }
+            // Whoever has withdrawn can be taken out of the copy as long as it is there.
+            let end = context.string("retentionEnd");
+            all.extend(end.map(|end| inputs::instant("retention-end", &end)));
         }
         all.extend(outcomes(context).iter().map(|(site, code)| inputs::outcome(site, code)));
         parties::message(context, "portal", None, all)

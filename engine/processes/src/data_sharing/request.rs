@@ -8,6 +8,7 @@ use fhir::{Object, Resource, ResourceType};
 use linkage::parameters;
 use secrets::Key;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::delivery::{self, Letter, NDJSON};
 use super::kept::{self, Kept};
@@ -18,6 +19,7 @@ use super::{Parts, announcement, failure, inputs, limits, time_limits};
 use crate::feasibility::id_at;
 use crate::outbox::DeliveryFailure;
 use crate::step::{BoxFuture, Message, SendStep, ServiceStep, StepContext, StepError, WorkError, WorkStep};
+use crate::task;
 use crate::work::WorkContext;
 
 /// Purpose of the sealed key.
@@ -183,9 +185,28 @@ impl WorkStep for PrepareKeys {
             }
         }
         if targets.is_empty() {
-            return failed("no site can be reached; `schleuse doctor` asks every partner and says why");
+            failure::set(context, failure::NOT_REACHED, NOBODY);
         }
         context.set("targets", json!({ "entries": targets }));
+        Ok(())
+    }
+}
+
+/// Said when no site takes part.
+const NOBODY: &str = "no site can be asked; `schleuse doctor` asks every partner and says why";
+
+/// Ends a request that no site has got: nobody would answer it until the deadline.
+pub(super) struct CheckAsked;
+
+impl ServiceStep for CheckAsked {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        let targets = entries(context, "targets");
+        let is_lost = |target: &Value| {
+            context.string(&outcome_variable(organization_of(target))).as_deref() == Some(failure::NOT_REACHED)
+        };
+        if targets.iter().all(is_lost) {
+            failure::set(context, failure::NOT_REACHED, NOBODY);
+        }
         Ok(())
     }
 }
@@ -314,6 +335,8 @@ impl WorkStep for ReceiveDataSet {
     fn finish(&self, context: &mut StepContext<'_, '_>, output: Value) -> Result<(), StepError> {
         let Some(done) = failure::take(context, &output) else { return Ok(()) };
         take_over(context, &done, 0)?;
+        let end = retention_end(context)?;
+        time_limits::set(context, "retentionEnd", end);
         for count in ["persons", "resources"] {
             if let Some(number) = context.variable(count).and_then(|number| number.as_u64()) {
                 context.add_output(inputs::unsigned(count, number));
@@ -321,6 +344,14 @@ impl WorkStep for ReceiveDataSet {
         }
         Ok(())
     }
+}
+
+/// When the copy of this node goes: with the data at the data management site, and never later than the request says.
+fn retention_end(context: &StepContext<'_, '_>) -> Result<OffsetDateTime, StepError> {
+    let retention = inputs::text(context.start_task()?, "retention").unwrap_or_default();
+    let end = time_limits::after(context.now(), "the retention", retention)?;
+    let told = context.latest_task().and_then(|answer| inputs::text(answer, "retention-end"));
+    Ok(told.and_then(fhir::date::parse_instant).map_or(end, |told| told.min(end)))
 }
 
 /// Makes what was received the data set of this node, in the place of what it had. An older revision changes nothing.
@@ -384,9 +415,28 @@ impl ServiceStep for ConcludeRequest {
             inputs::outcome(organization_of(site), outcome.as_deref().unwrap_or(failure::NO_ANSWER))
         });
         let outcomes = outcomes.collect();
-        if failure::code_of(context).is_some() {
-            Kept::Portal.forget(context)?;
+        match failure::code_of(context) {
+            Some(_) => drop(Kept::Portal.forget(context)?),
+            // Who has asked has what was asked for; the instance waits for the end of the retention.
+            None => context.complete_tasks(),
         }
         failure::conclude(context, outcomes)
+    }
+}
+
+/// The retention is over: the copy goes with all versions, and the Task says when, if it is still there.
+pub(super) struct ForgetDataSet;
+
+impl ServiceStep for ForgetDataSet {
+    fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        let files = Kept::Portal.forget(context)?;
+        let now = fhir::date::format_instant(context.now());
+        let id = context.start_task().ok().and_then(|task| task.id().map(str::to_owned));
+        if let Some(mut start) = id.map(|id| task::read(context.transaction(), &id)).transpose()?.flatten() {
+            start.push("output", inputs::instant("deleted", &now));
+            task::write(context.transaction(), start)?;
+        }
+        tracing::info!(files, "the copy of a data set was deleted after its retention");
+        Ok(())
     }
 }

@@ -60,8 +60,8 @@ pub(super) fn print(row: &impl Serialize) -> Result<String, String> {
 }
 
 /// Reads lines; the first that is none is told by its number, never by its content.
-pub(super) fn read<R: for<'de> Deserialize<'de>>(lines: &[String]) -> Result<Vec<R>, WorkError> {
-    let read = lines.iter().enumerate().map(|(place, line)| {
+pub(super) fn read<R: for<'de> Deserialize<'de>>(text: &str) -> Result<Vec<R>, WorkError> {
+    let read = text.lines().enumerate().map(|(place, line)| {
         serde_json::from_str(line).map_err(|_| WorkError::failed(format!("line {} cannot be read", place + 1)))
     });
     read.collect()

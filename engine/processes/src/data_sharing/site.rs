@@ -72,7 +72,21 @@ pub(super) fn order(context: &StepContext<'_, '_>) -> Result<Value, StepError> {
         "portal": context.variable("portal"),
         "ttp": context.variable("ttp"),
         "dms": context.variable("dms"),
+        "minimumCohort": context.variable("minimumCohort"),
     }))
+}
+
+/// Refuses what is of fewer persons than the site gives out: some may have withdrawn since somebody approved.
+pub(super) fn demand_cohort(order: &Value, persons: usize) -> Result<(), WorkError> {
+    let minimum = order.get("minimumCohort").and_then(Value::as_u64).unwrap_or(u64::MAX);
+    if persons as u64 >= minimum {
+        return Ok(());
+    }
+    Err(failure::refused(failure::COHORT_TOO_SMALL, too_few(minimum)))
+}
+
+fn too_few(minimum: u64) -> String {
+    format!("fewer than {minimum} persons of the cohort permit the use")
 }
 
 pub(super) fn text_of<'v>(input: &'v Value, name: &str) -> &'v str {
@@ -97,8 +111,7 @@ impl WorkStep for Preview {
         let persons = done.pointer("/report/persons").and_then(Value::as_u64).unwrap_or_default();
         let minimum = context.variable("minimumCohort").and_then(|minimum| minimum.as_u64()).unwrap_or(u64::MAX);
         if persons < minimum {
-            let text = format!("fewer than {minimum} persons of the cohort permit the use");
-            failure::set(context, failure::COHORT_TOO_SMALL, &text);
+            failure::set(context, failure::COHORT_TOO_SMALL, &too_few(minimum));
         }
         // What is approved is what is sent, whatever becomes of the Library.
         context.set("definitionText", done.get("definition").cloned().unwrap_or_default());

@@ -87,9 +87,10 @@ fn a_code_of_a_partner_is_one_of_ours_or_the_general_one() {
 #[test]
 fn a_line_that_is_none_is_told_by_its_number() {
     let row = |id: &str| rows::print(&rows::ShiftRow { id: id.to_owned(), days: -63 }).unwrap();
-    assert_eq!(rows::read::<rows::ShiftRow>(&[row("a"), row("b")]).unwrap().len(), 2);
-    let error = rows::read::<rows::ShiftRow>(&[row("a"), r#"{"id":"secret"}"#.to_owned()]).unwrap_err().to_string();
+    assert_eq!(rows::read::<rows::ShiftRow>(&[row("a"), row("b")].join("\n")).unwrap().len(), 2);
+    let error =
+        rows::read::<rows::ShiftRow>(&[row("a"), r#"{"id":"secret"}"#.to_owned()].join("\n")).unwrap_err().to_string();
     assert!(error.contains("line 2") && !error.contains("secret"), "{error}");
     let more = r#"{"id":"a","days":7,"name":"Ada"}"#.to_owned();
-    assert!(rows::read::<rows::ShiftRow>(&[more]).is_err(), "what is not known is not taken");
+    assert!(rows::read::<rows::ShiftRow>(&more).is_err(), "what is not known is not taken");
 }

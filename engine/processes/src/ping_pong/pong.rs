@@ -68,7 +68,7 @@ fn not_allowed(reason: &str) -> StepError {
     StepError::Bpmn { code: NOT_ALLOWED.to_owned(), message: Some(reason.to_owned()) }
 }
 
-fn requester(task: &Resource) -> Option<&str> {
+pub(super) fn requester(task: &Resource) -> Option<&str> {
     task.get("requester")?.get("identifier")?.str("value")
 }
 

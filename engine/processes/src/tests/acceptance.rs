@@ -332,4 +332,16 @@ async fn ended_instances_are_removed_after_their_time_and_waiting_ones_never() {
     let left = node.tasks().await;
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].str("status"), Some("in-progress"));
+    // The same for what was replaced, by whoever runs after a restart.
+    let id = left[0].id().unwrap().to_owned();
+    assert_eq!(node.history(&id).await, ["requested", "in-progress"]);
+    drop(runtime);
+    node.restart().await;
+    let runtime = node.runtime();
+    assert_eq!(crate::retention::remove_old_versions(&runtime, None).await.unwrap(), 0);
+    assert_eq!(crate::retention::remove_old_versions(&runtime, kept(32)).await.unwrap(), 0);
+    assert!(crate::retention::remove_old_versions(&runtime, kept(30)).await.unwrap() > 0);
+    assert_eq!(node.status(&id).await, "in-progress", "what is current stays");
+    let first = node.write(move |tx| tx.read_version(fhir::ResourceType::Task, &id, 1)).await;
+    assert!(first.current().is_none());
 }

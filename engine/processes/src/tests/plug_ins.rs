@@ -140,8 +140,12 @@ async fn bpmn_014_without_a_time_to_live_an_ended_instance_is_kept_thirty_days()
     let own = model("own", "1.0", WORK).replace("isExecutable", "camunda:historyTimeToLive=\"P7D\" isExecutable");
     folder.write("one/bpe/own.bpmn", &own);
     folder.load().await;
-    let kept: Vec<i64> =
-        folder.runtime.installed().iter().map(|definition| definition.retention.whole_days()).collect();
+    let kept: Vec<i64> = folder
+        .runtime
+        .installed()
+        .iter()
+        .map(|definition| definition.retention.unwrap_or(limits::RETENTION).whole_days())
+        .collect();
     assert_eq!(kept, [7, limits::RETENTION.whole_days()]);
 }
 

@@ -1,6 +1,7 @@
 //! Content of Binaries: versions, readers, space.
 
 use std::fs;
+use std::path::Path;
 
 use fhir::ResourceType::{Binary, Patient};
 use time::Duration;
@@ -144,6 +145,115 @@ async fn space_of_removed_content_is_given_back_and_what_is_kept_is_used_again()
     upload(&store, "next", 32, b"end").await;
     store.close().await;
     assert_eq!(length(), kept, "free pages are used before the file grows");
+}
+
+#[tokio::test]
+async fn replaced_versions_go_after_their_time_with_their_content_and_current_ones_never() {
+    each_backend(|backend: Backend| async move {
+        let clock = TestClock::new();
+        let store = backend.open_with(clock.options()).await.unwrap();
+        for (upload_id, number) in [("u1", 1), ("u2", 2)] {
+            upload(&store, upload_id, 0, b"content").await;
+            write(&store, move |tx| {
+                let binary = resource(BINARY);
+                let stored = if number == 1 { tx.create(binary, "b1") } else { tx.update(binary, "b1", None) }?;
+                tx.adopt_upload(upload_id, "b1", stored.version)
+            })
+            .await;
+        }
+        write(&store, |tx| tx.create(patient("First"), "p1")).await;
+        write(&store, |tx| tx.create(patient("Alone"), "p2")).await;
+        write(&store, |tx| tx.update(patient("Second"), "p1", None)).await;
+        let replaced = clock.now();
+        clock.advance(Duration::days(40));
+        write(&store, |tx| tx.update(patient("Third"), "p1", None)).await;
+        write(&store, |tx| tx.delete(Patient, "p2")).await;
+        // The readers of a Binary may be those of a certain version of something.
+        let context = resource(
+            "{'resourceType':'Binary','contentType':'text/plain','securityContext':{'reference':'Patient/p1/_history/2'}}",
+        );
+        write(&store, move |tx| tx.create(context, "b2")).await;
+        // A time of a replacement itself is not before it.
+        assert_eq!(write(&store, move |tx| tx.remove_versions(None, replaced - Duration::days(1), 10)).await.0, 0);
+        let month_ago = clock.now() - Duration::days(30);
+        let mut from = None;
+        let mut removed = 0;
+        loop {
+            let (count, next) = write(&store, move |tx| tx.remove_versions(from, month_ago, 1)).await;
+            removed += count;
+            if next.is_none() {
+                break;
+            }
+            from = next;
+        }
+        assert_eq!(removed, 2, "b1 and p1 before they were replaced");
+        sweep(&store).await;
+        let there = |resource_type, id: &'static str, version| {
+            let store = store.clone();
+            async move { read(&store, move |tx| tx.read_version(resource_type, id, version)).await.current().is_some() }
+        };
+        assert!(!there(Binary, "b1", 1).await && there(Binary, "b1", 2).await);
+        assert!(!there(Patient, "p1", 1).await && there(Patient, "p1", 2).await && there(Patient, "p1", 3).await);
+        assert!(there(Patient, "p2", 1).await, "it was deleted today");
+        assert_eq!(read(&store, |tx| tx.read_chunk("u1", 0)).await, None);
+        assert!(read(&store, |tx| tx.read_chunk("u2", 0)).await.is_some());
+        // Nearly two months later the deleted one goes too, and what is named stays.
+        clock.advance(Duration::days(50));
+        let month_ago = clock.now() - Duration::days(30);
+        assert_eq!(write(&store, move |tx| tx.remove_versions(None, month_ago, 10)).await.0, 1);
+        assert!(!there(Patient, "p2", 1).await && there(Patient, "p1", 2).await);
+        assert_eq!(read(&store, |tx| tx.verify_counts()).await.problems, [""; 0], "the counts are those of what is left");
+        assert_eq!(read(&store, |tx| tx.verify_resources(0, 100)).await.problems, [""; 0]);
+        assert_eq!(read(&store, |tx| tx.verify_contents()).await.problems, [""; 0]);
+        store.close().await;
+    })
+    .await;
+}
+
+/// Which files of the store hold the bytes.
+fn files_with(directory: &Path, marker: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read(&path).unwrap().windows(marker.len()).any(|bytes| bytes == marker) {
+            found.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn nothing_that_was_removed_can_be_read_in_the_files_of_an_open_store() {
+    const MARKER: &str = "Zacharias-Quastenflosser";
+    let directory = tempfile::tempdir().unwrap();
+    let store = Backend::Sqlite(file(directory.path())).open().await;
+    // Content of many pages, a resource with its index, a value; each with something that stays beside it.
+    let content: &'static [u8] = MARKER.repeat(30_000).leak().as_bytes();
+    write(&store, |tx| tx.start_upload("u1")).await;
+    write(&store, |tx| tx.append_chunk("u1", content)).await;
+    write(&store, |tx| {
+        let stored = tx.create(resource(BINARY), "b1")?;
+        tx.adopt_upload("u1", "b1", stored.version)
+    })
+    .await;
+    write(&store, |tx| tx.create(patient(MARKER), "p1")).await;
+    write(&store, |tx| tx.create(patient("Stays"), "p2")).await;
+    write(&store, |tx| tx.set_setting("note", MARKER.as_bytes())).await;
+    assert!(!files_with(directory.path(), MARKER.as_bytes()).is_empty());
+    // Some of it is in the file, some in its log.
+    store.fold_log().await.unwrap();
+    write(&store, |tx| tx.update(patient(MARKER), "p1", None)).await;
+
+    for (resource_type, id) in [(Binary, "b1"), (Patient, "p1")] {
+        write(&store, move |tx| tx.delete(resource_type, id)).await;
+        write(&store, move |tx| tx.delete_permanently(resource_type, id)).await;
+    }
+    write(&store, |tx| tx.delete_setting("note")).await;
+    sweep(&store).await;
+    assert!(store.erase_log().await.unwrap(), "nobody reads");
+    assert_eq!(files_with(directory.path(), MARKER.as_bytes()), [""; 0]);
+    assert!(read(&store, |tx| tx.read(Patient, "p2")).await.current().is_some());
+    store.close().await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::delivery::{self, Letter};
 use super::super::kept::Kept;
 use super::super::parties::{self, Network, address_of, failed, organization_of};
-use super::super::rows::{self, IdRow};
+use super::super::rows::IdRow;
 use super::super::site::text_of;
 use super::super::withdrawal::asker;
 use super::super::{Parts, failure, inputs, limits, time_limits};
@@ -81,7 +81,7 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let own = &context.node().organization_identifier;
     let letter = Letter::of(input, organization_of(&ttp), own, "reidentificationOrder");
     let order = delivery::open(parts, address_of(&ttp), text_of(input, "delivery"), letter).await?;
-    let wanted: Vec<IdRow> = rows::read(&order.lines().await?)?;
+    let wanted: Vec<IdRow> = order.all_rows().await?;
     let [IdRow { id: wanted }] = wanted.as_slice() else {
         return Err(WorkError::failed("a re-identification is of one person"));
     };

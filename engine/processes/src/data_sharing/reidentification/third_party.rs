@@ -7,7 +7,7 @@ use super::super::encode::seal_rows;
 use super::super::kept::{self, Kept};
 use super::super::link::TABLE;
 use super::super::parties::{self, address_of, entries, failed, organization_of};
-use super::super::rows::{self, IdRow, PseudonymRow};
+use super::super::rows::{IdRow, PseudonymRow};
 use super::super::site::text_of;
 use super::super::withdrawal::{asker, with_new_key};
 use super::super::{Parts, announcement, failure, inputs, limits, time_limits};
@@ -82,7 +82,7 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     if input.get("table").is_none_or(Value::is_null) {
         return Err(failure::refused(failure::NOT_KEPT, "the table of this run is not kept any more"));
     }
-    let table: Vec<PseudonymRow> = rows::read(&kept::lines(context, text_of(input, "table")).await?)?;
+    let table: Vec<PseudonymRow> = kept::rows(context, text_of(input, "table")).await?;
     let own = &context.node().organization_identifier;
     let mut found = Map::new();
     for row in table.into_iter().filter(|row| row.pseudonym == text_of(input, "pseudonym")) {

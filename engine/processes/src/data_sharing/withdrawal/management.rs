@@ -18,7 +18,7 @@ use super::super::kept::{self, Kept};
 use super::super::merge::{MERGED_FILES, SUMMARY};
 use super::super::parties::{self, Network, address_of, failed, organization_of};
 use super::super::release::{self, PROVIDED, PROVIDED_BINARIES, REVISION, provide, read_file, revision_of};
-use super::super::rows::{self, PersonRow};
+use super::super::rows::PersonRow;
 use super::super::site::text_of;
 use super::super::{Parts, announcement, failure, inputs, limits, time_limits};
 use super::{NoteDone, PERSONS, SETTLED, SendDelivery, asker, conclude, with_new_key};
@@ -152,7 +152,7 @@ async fn ordered(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
     let ttp = input.get("ttp").cloned().unwrap_or_default();
     let from_ttp = Letter::of(input, organization_of(&ttp), &context.node().organization_identifier, "withdrawalOrder");
     let order = delivery::open(parts, address_of(&ttp), text_of(input, "delivery"), from_ttp).await?;
-    let rows: Vec<PersonRow> = rows::read(&order.lines().await?)?;
+    let rows: Vec<PersonRow> = order.all_rows().await?;
     Ok(rows.into_iter().map(|row| row.pseudonym).collect())
 }
 

@@ -84,7 +84,7 @@ impl WorkStep for FindWithdrawn {
 }
 
 async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Value, WorkError> {
-    let sent: Vec<IdRow> = rows::read(&kept::lines(context, text_of(input, "sent")).await?)?;
+    let sent: Vec<IdRow> = kept::rows(context, text_of(input, "sent")).await?;
     let pseudonyms = Pseudonyms::new(&parts.vault.secret()?, text_of(input, "project"));
     let records = Arc::clone(&parts.records);
     let compare = move || compare(records.open()?.as_ref(), &pseudonyms, sent);

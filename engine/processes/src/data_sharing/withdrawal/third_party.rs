@@ -88,9 +88,9 @@ async fn find(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
     let letter = |sender: &str, recipient: &str, purpose: &str| Letter::of(input, sender, recipient, purpose);
     let from_site = letter(organization_of(&asker), &own, "withdrawalNotice");
     let notice = delivery::open(parts, address_of(&asker), text_of(input, "delivery"), from_site).await?;
-    let told: Vec<IdRow> = rows::read(&notice.lines().await?)?;
+    let told: Vec<IdRow> = notice.all_rows().await?;
     let told: BTreeSet<String> = told.into_iter().map(|row| row.id).collect();
-    let table: Vec<PseudonymRow> = rows::read(&kept::lines(context, text_of(input, "table")).await?)?;
+    let table: Vec<PseudonymRow> = kept::rows(context, text_of(input, "table")).await?;
     // Only a site itself can speak for its persons.
     let of_site = table.into_iter().filter(|row| row.site == organization_of(&asker) && told.contains(&row.id));
     let withdrawn: BTreeSet<String> = of_site.map(|row| row.pseudonym).collect();
@@ -122,7 +122,7 @@ impl WorkStep for ForgetPersons {
                 return Ok(json!({}));
             }
             let withdrawn: BTreeSet<String> = kept::texts(input, WITHDRAWN).into_iter().collect();
-            let mut table: Vec<PseudonymRow> = rows::read(&kept::lines(&context, text_of(input, TABLE)).await?)?;
+            let mut table: Vec<PseudonymRow> = kept::rows(&context, text_of(input, TABLE)).await?;
             table.retain(|row| !withdrawn.contains(&row.pseudonym));
             let table = rows::print_all(&table)?;
             let table = delivery::upload(&context, context.new_id(), table.as_bytes()).await?;

@@ -1,6 +1,7 @@
 //! The side that answers.
 
 use super::super::ping::target_member;
+use super::super::pong::requester;
 use super::super::status_of;
 use super::STATUS;
 use super::resource::{DOWNLOAD_ERROR, DOWNLOADED, reference, transfer};
@@ -18,7 +19,9 @@ impl ServiceStep for EstimateCleanupTimer {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
         let took = transfer(context, DOWNLOADED).map_or(0, |transfer| transfer.milliseconds);
         let milliseconds = took.saturating_mul(10).saturating_add(20_000).min(3_600_000);
-        context.set("cleanupTimerDuration", format!("PT{}.{:03}S", milliseconds / 1_000, milliseconds % 1_000));
+        // A time and no duration: messages that do not count must not make the wait longer.
+        let end = context.now() + time::Duration::milliseconds(milliseconds);
+        context.set("cleanupEnd", fhir::date::format_instant(end));
         Ok(())
     }
 }
@@ -61,11 +64,19 @@ fn download_error(context: &StepContext<'_, '_>) -> Option<String> {
     context.string(DOWNLOAD_ERROR).map(|end| format!("remote-binary-download-{end}"))
 }
 
-/// Keeps what the other side tells of its download.
+/// Keeps what the other side tells of its download. The message has no key of its own, and every target of a ping knows its
+/// business key: what is not from who pinged is not listened to, or it would remove what is still to be downloaded.
 pub(super) struct StoreUploadSpeed;
 
 impl ServiceStep for StoreUploadSpeed {
     fn execute(&self, context: &mut StepContext<'_, '_>) -> Result<(), StepError> {
+        let target = target_member(context, "organizationIdentifierValue")?;
+        let is_of_others = context.latest_task().and_then(requester) != Some(target.as_str());
+        context.set("isOfOthers", is_of_others);
+        if is_of_others {
+            tracing::warn!(organization = target, "a cleanup that is not from who pinged is ignored");
+            return Ok(());
+        }
         if let Some(uploaded) = context.latest_task().and_then(Transfer::of) {
             context.set(UPLOADED, serde_json::to_value(uploaded).unwrap_or_default());
         }

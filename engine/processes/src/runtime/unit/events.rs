@@ -95,7 +95,7 @@ impl Unit<'_, '_> {
         })?)
     }
 
-    fn complete(&mut self, messages: &[String]) -> Result<(), ProcessError> {
+    pub(super) fn complete<'m>(&mut self, messages: impl IntoIterator<Item = &'m String>) -> Result<(), ProcessError> {
         for message in messages {
             let outputs = self.outputs.remove(message).unwrap_or_default();
             settle::complete(self.tx, message, outputs)?;

@@ -339,10 +339,11 @@ impl Unit<'_, '_> {
             writes: Vec::new(),
             outputs: Vec::new(),
             failing: None,
+            completing: false,
             requested,
         };
         let result = code(&mut context);
-        let StepContext { writes: variables, outputs, failing, .. } = context;
+        let StepContext { writes: variables, outputs, failing, completing, .. } = context;
         let received = loaded.instance.scopes().flat_map(|scope| &scope.messages);
         let tasks: BTreeSet<String> = start_id.into_iter().map(str::to_owned).chain(received.cloned()).collect();
         if let Some(start) = start_id.map(str::to_owned) {
@@ -350,6 +351,8 @@ impl Unit<'_, '_> {
         }
         if let Some(reason) = failing {
             self.fail(&tasks, &reason)?;
+        } else if completing {
+            self.complete(&tasks)?;
         }
         Ok(match result {
             Ok(value) => (Some(value), StepOutcome::Completed { variables }),
