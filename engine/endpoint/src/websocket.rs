@@ -106,7 +106,8 @@ impl Session {
                         self.send(Message::Ping(random_bytes().into())).await
                     }
                 }
-                _ = stop.changed() => Err(Some(going_away())),
+                // Also when it was said before this session began.
+                _ = stop.wait_for(|stop| *stop) => Err(Some(going_away())),
             };
             if let Err(ended) = step {
                 return ended;

@@ -153,13 +153,24 @@ async fn who_loses_the_role_while_the_socket_is_open_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn large_frames_close_the_socket_and_stopping_says_so() {
-    let mut node = Node::start().await;
+async fn large_frames_close_the_socket() {
+    let node = Node::start().await;
     let mut large = connect(&node, Who::Loc).await.unwrap();
     large.send(Message::text("x".repeat(1024 * 1024))).await.ok();
-    let mut quiet = connect(&node, Who::Loc).await.unwrap();
     let end = tokio::time::timeout(Duration::from_secs(10), large.next()).await.expect("still open");
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
+}
+
+/// Whatever has been answered with 101 is told, also when its session has hardly begun.
+#[tokio::test]
+async fn stopping_says_good_bye_to_every_socket() {
+    let mut node = Node::start().await;
+    let mut quiet = Vec::new();
+    for _ in 0..24 {
+        quiet.push(connect(&node, Who::Loc).await.unwrap());
+    }
     node.stop();
-    assert_eq!(closed_with(&mut quiet).await.0, CloseCode::Away);
+    for socket in &mut quiet {
+        assert_eq!(closed_with(socket).await.0, CloseCode::Away);
+    }
 }
