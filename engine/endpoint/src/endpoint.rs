@@ -162,7 +162,12 @@ impl Endpoint {
 
     /// Resolves when the service stops.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
-        self.shared.stop.subscribe()
+        let mut stop = self.shared.stop.subscribe();
+        // Who begins too late to see the change is told all the same.
+        if *stop.borrow() {
+            stop.mark_changed();
+        }
+        stop
     }
 
     /// Resolves when no WebSocket is open and no write is under way.

@@ -106,8 +106,7 @@ impl Session {
                         self.send(Message::Ping(random_bytes().into())).await
                     }
                 }
-                // Also when it was said before this session began.
-                _ = stop.wait_for(|stop| *stop) => Err(Some(going_away())),
+                _ = stop.changed() => Err(Some(going_away())),
             };
             if let Err(ended) = step {
                 return ended;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tests::network::Process;
 use tests::{Network, until};
 
-use super::merging::done;
 use super::run::{DataSet, Run};
 use super::{ALONE, STEP_TIME, indexed};
 

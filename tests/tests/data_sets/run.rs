@@ -10,7 +10,6 @@ use tests::command::Output;
 use tests::network::folder;
 use tests::{Network, until};
 
-use super::merging::done;
 use super::{STEP_TIME, command, path};
 
 /// A run under test.
