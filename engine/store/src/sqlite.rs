@@ -25,8 +25,8 @@ const APPLICATION_ID: i64 = 0x534C_5345;
 const CHECKPOINT_PAGES: i64 = 4096;
 
 /// KiB of pages that the writer keeps. What a Task and its instance touch lies in some twenty trees; with less, busy stores read
-/// the same pages from the file again and again.
-const WRITER_CACHE: u32 = 32_000;
+/// the same pages again and again, from the file that the system has in memory; with more, the memory of the node grows.
+const WRITER_CACHE: u32 = 8_000;
 
 /// A database file that this process owns.
 pub(crate) struct SqliteFile {
