@@ -19,8 +19,8 @@ const PARTITION: &str = "/dev/disk/by-partlabel/schleuse-data";
 const NAME: &str = "schleuse-data";
 /// By which key measurements of the running system are signed; the boot stub brings it along.
 const SIGNED_BY: &str = "/run/systemd/tpm2-pcr-public-key.pem";
-/// How the header of a disk names a key that a TPM keeps.
-const TOKEN: &[u8] = b"\"systemd-tpm2\"";
+/// How the header of a disk names a key that a TPM keeps, and the recovery key that comes with one.
+const TOKENS: [&[u8]; 2] = [b"\"systemd-tpm2\"", b"\"systemd-recovery\""];
 const MAPPED: &str = "/dev/mapper/schleuse-data";
 /// Where the recovery key of a new disk waits for `provision`.
 pub(crate) const RECOVERY_KEY: &str = "/run/schleuse-appliance/recovery-key";
@@ -194,17 +194,22 @@ fn binding() -> Vec<&'static str> {
     arguments
 }
 
-/// Whether the disk was made with a TPM: its header names the token.
+/// Whether the disk was made with a TPM: its header names the token, or that of the recovery key.
 fn is_bound(partition: &Path) -> io::Result<bool> {
     let mut header = Vec::new();
     fs::File::open(partition)?.take(HEADER_BYTES).read_to_end(&mut header)?;
-    Ok(header.windows(TOKEN.len()).any(|window| window == TOKEN))
+    Ok(TOKENS.iter().any(|token| header.windows(token.len()).any(|window| window == *token)))
 }
 
 /// Binds a disk that only its recovery key opened to the TPM of this machine, and to no other any more.
 fn rebind(key: Option<&str>) {
+    // First of all: what is to be bound in the same way as before counts as bound already. After a power cut in between the
+    // recovery key is asked for once more.
+    if let Err(error) = program::run("/usr/bin/systemd-cryptenroll", &["--wipe-slot=tpm2", PARTITION]) {
+        eprintln!("{error}");
+    }
     let unlock = format!("--unlock-key-file={}", key.unwrap_or_default());
-    let mut arguments = vec![unlock.as_str(), "--wipe-slot=tpm2"];
+    let mut arguments = vec![unlock.as_str()];
     arguments.extend(binding());
     arguments.push(PARTITION);
     match program::run("/usr/bin/systemd-cryptenroll", &arguments) {
@@ -298,7 +303,8 @@ mod tests {
         let path = folder.path().join("disk");
         for (content, bound) in [
             (r#"{"tokens":{"0":{"type":"systemd-tpm2"}}}"#, true),
-            (r#"{"tokens":{"0":{"type":"systemd-recovery"}}}"#, false),
+            (r#"{"tokens":{"0":{"type":"systemd-recovery"}}}"#, true),
+            (r#"{"tokens":{}}"#, false),
             ("", false),
         ] {
             let mut header = vec![0; 4096];
