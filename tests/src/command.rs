@@ -37,34 +37,20 @@ impl Schleuse {
     /// # Panics
     /// When it has not ended within `limit`.
     pub fn run_within<A: AsRef<OsStr>>(limit: Duration, arguments: &[A]) -> Output {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = |name: &str| std::fs::File::create(folder.path().join(name)).expect("a file in it");
-        let read = |name: &str| {
-            let bytes = std::fs::read(folder.path().join(name)).expect("what was written");
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
-        let mut child = Command::new(binary("schleuse"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            // Files, because a full pipe would stop the program.
-            .stdout(file("out"))
-            .stderr(file("err"))
-            .spawn()
-            .expect("schleuse starts");
+        let mut running = Running::start(arguments);
         let end = Instant::now() + limit;
         let status = loop {
-            if let Some(status) = child.try_wait().expect("schleuse is a child") {
+            if let Some(status) = running.child.try_wait().expect("schleuse is a child") {
                 break status;
             }
             if Instant::now() > end {
-                let _ = child.kill();
-                let _ = child.wait();
                 let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
-                panic!("schleuse {arguments:?} had not ended after {} s\n{}", limit.as_secs(), read("err"));
+                let said = running.said("err");
+                panic!("schleuse {arguments:?} had not ended after {} s\n{said}", limit.as_secs());
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        Output { code: status.code(), out: read("out"), err: read("err") }
+        Output { code: status.code(), out: running.said("out"), err: running.said("err") }
     }
 }
 
@@ -87,6 +73,7 @@ impl Running {
         let child = Command::new(binary("schleuse"))
             .args(arguments)
             .stdin(Stdio::null())
+            // Files, because a full pipe would stop the program.
             .stdout(file("out"))
             .stderr(file("err"))
             .spawn()
@@ -99,21 +86,22 @@ impl Running {
     /// # Panics
     /// When it ends, or nothing is found within `limit`.
     pub async fn until<T>(&mut self, what: &str, limit: Duration, look: impl Fn(&str) -> Option<T>) -> T {
-        let said = |name: &str| {
-            let bytes = std::fs::read(self.folder.path().join(name)).expect("what was written");
-            String::from_utf8_lossy(&bytes).into_owned()
-        };
         let end = Instant::now() + limit;
         loop {
-            let out = said("out");
+            let out = self.said("out");
             if let Some(found) = look(&out) {
                 return found;
             }
             let ended = self.child.try_wait().expect("schleuse is a child");
-            assert!(ended.is_none(), "schleuse ended by itself: {ended:?}\n{out}\n{}", said("err"));
-            assert!(Instant::now() < end, "waited in vain for {what}\n{out}\n{}", said("err"));
+            assert!(ended.is_none(), "schleuse ended by itself: {ended:?}\n{out}\n{}", self.said("err"));
+            assert!(Instant::now() < end, "waited in vain for {what}\n{out}\n{}", self.said("err"));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    fn said(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.folder.path().join(name)).expect("what was written");
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -1,8 +1,8 @@
 //! The jobs worker: timers and asynchronous continuations when they are due, and the end of buffered messages.
 //!
-//! Due jobs are claimed together and run one transaction each, several at a time. A job whose transaction fails is tried again later while
-//! the reason may pass; when it would fail again, or its attempts are used up, its instance fails and says so in its
-//! Tasks. A claim that is not honoured (this process dies) ends by itself or at the next start.
+//! Due jobs are claimed together and run one transaction each, several at a time. A job whose transaction fails is tried
+//! again later while the reason may pass; when it would fail again, or its attempts are used up, its instance fails and
+//! says so in its Tasks. A claim that is not honoured (this process dies) ends by itself or at the next start.
 
 use std::sync::Arc;
 use std::time::Duration;

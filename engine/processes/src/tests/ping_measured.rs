@@ -36,16 +36,20 @@ fn cleanup(from: &str, business_key: &str) -> fhir::Resource {
     cleanup
 }
 
-#[tokio::test]
-async fn another_target_of_a_ping_cannot_remove_what_is_still_to_be_downloaded() {
-    let network = network(&["a", "b", "c"]).await;
-    let b = &network.nodes[1];
-    // The pongs are on their way for a long time.
+/// Lets the first node ping, with pongs that are on their way for a long time; gives the business key.
+async fn pinged_without_answer(network: &Network) -> String {
     network.post.plan("a", &[Fault::Swallowed, Fault::Swallowed]);
     network.nodes[0].create(new_task("ping|2.0", "startPing", None, None)).await;
     network.settle().await;
     let ping = network.post.sent_to("b", "ping").pop().unwrap();
-    let business_key = task::message_input(&ping, terms::BUSINESS_KEY).unwrap().to_owned();
+    task::message_input(&ping, terms::BUSINESS_KEY).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn another_target_of_a_ping_cannot_remove_what_is_still_to_be_downloaded() {
+    let network = network(&["a", "b", "c"]).await;
+    let b = &network.nodes[1];
+    let business_key = pinged_without_answer(&network).await;
     assert_eq!(binaries(b).await, 1);
 
     b.create(cleanup("c", &business_key)).await;
@@ -62,11 +66,7 @@ async fn another_target_of_a_ping_cannot_remove_what_is_still_to_be_downloaded()
 async fn messages_that_do_not_count_do_not_make_the_wait_longer() {
     let network = network(&["a", "b", "c"]).await;
     let b = &network.nodes[1];
-    network.post.plan("a", &[Fault::Swallowed, Fault::Swallowed]);
-    network.nodes[0].create(new_task("ping|2.0", "startPing", None, None)).await;
-    network.settle().await;
-    let ping = network.post.sent_to("b", "ping").pop().unwrap();
-    let business_key = task::message_input(&ping, terms::BUSINESS_KEY).unwrap().to_owned();
+    let business_key = pinged_without_answer(&network).await;
     for _ in 0..3 {
         network.clock.advance(Duration::seconds(9));
         network.settle().await;
