@@ -51,7 +51,7 @@ fn create_or_replace(tx: &mut Transaction<'_>, resource: Resource) -> Result<(),
     }
     match tx.search(&query, &ReadFilter::everything())?.matches.into_iter().next() {
         None => {
-            tx.create(resource, &uuid::Uuid::new_v4().to_string())?;
+            tx.create(resource, &store::new_id())?;
         }
         Some(stored) if content(&stored.resource) != content(&resource) => {
             tx.update(resource, &stored.id, None)?;

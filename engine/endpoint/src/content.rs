@@ -99,7 +99,7 @@ pub(crate) fn keep(tx: &mut Transaction<'_>, stored: &StoredResource, content: &
         Brought::Nothing => Ok(()),
         Brought::Uploaded(upload) => tx.adopt_upload(upload.id(), &stored.id, stored.version),
         Brought::Whole(content) => {
-            let upload = uuid::Uuid::new_v4().to_string();
+            let upload = store::new_id();
             tx.start_upload(&upload)?;
             for chunk in content.chunks(store::limits::CHUNK_BYTES) {
                 tx.append_chunk(&upload, chunk)?;

@@ -24,6 +24,9 @@ use crate::precondition::etag;
 use crate::prefer::Return;
 use crate::refusal::{Refusal, information};
 
+/// Headers that an answer has at most, with those that are added on its way out: the map is made once for all of them.
+const HEADERS: usize = 12;
+
 /// The body of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
@@ -168,7 +171,7 @@ impl Reply {
 
     /// Prints the answer; `contents` are what its stand-ins stand for.
     pub(crate) fn print(self, how: &Negotiated, base_url: &str, contents: &Contents) -> Printed {
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
         if let Some(version) = &self.version {
             insert(&mut headers, ETAG, &etag(version.version));
             insert(&mut headers, LAST_MODIFIED, &http_date::format(version.last_updated));

@@ -279,7 +279,7 @@ impl<'c, 't> StepContext<'c, 't> {
     /// Stores a Binary with the content that work has written ([`crate::work::ContentWriter`]); gives its id.
     pub fn create_binary(&mut self, mut binary: Resource, upload: &str) -> Result<String, StepError> {
         binary.remove("data");
-        let stored = self.tx.create(binary, &uuid::Uuid::new_v4().to_string())?;
+        let stored = self.tx.create(binary, &store::new_id())?;
         self.tx.adopt_upload(upload, &stored.id, stored.version)?;
         Ok(stored.id)
     }

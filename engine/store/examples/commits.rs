@@ -132,7 +132,7 @@ async fn fill(store: &Store, lanes: u64, tasks: u64) -> Outcome<()> {
 }
 
 async fn create(store: &Store) -> Result<(), StoreError> {
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = store::new_id();
     store.write(move |tx| tx.create(task(&id)?, &id).map(|_| ())).await
 }
 

@@ -138,7 +138,7 @@ async fn fill(path: &Path, tasks: u64) -> Result<(), StoreError> {
         store
             .write(move |tx| {
                 for number in first..first + TOGETHER {
-                    tx.create(task(number)?, &uuid::Uuid::new_v4().to_string())?;
+                    tx.create(task(number)?, &store::new_id())?;
                 }
                 Ok::<_, StoreError>(())
             })

@@ -128,5 +128,5 @@ impl TemporaryIds {
 }
 
 fn new_id() -> String {
-    uuid::Uuid::new_v4().to_string()
+    store::new_id()
 }

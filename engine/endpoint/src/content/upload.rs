@@ -156,7 +156,7 @@ impl Receiver {
         let (upload, is_first) = match &self.upload {
             Some(upload) => (Arc::clone(upload), false),
             None => {
-                let id = uuid::Uuid::new_v4().to_string();
+                let id = store::new_id();
                 let upload = Upload { id, store: Leftover(self.store.clone()), handle: Handle::current() };
                 (Arc::clone(self.upload.insert(Arc::new(upload))), true)
             }

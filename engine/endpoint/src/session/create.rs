@@ -106,7 +106,7 @@ impl Session<'_, '_> {
         self.count()?;
         let id = match &options.id {
             Some(id) => id.clone(),
-            None => uuid::Uuid::new_v4().to_string(),
+            None => store::new_id(),
         };
         let snapshot = fhir::snapshot::cut(&mut prepared.resource);
         let (resource, resolved) = self.resolve(prepared.resource)?;

@@ -134,7 +134,7 @@ async fn deliver(parts: &Parts, input: &Value, context: &WorkContext) -> Result<
         );
     }
     let list = rows::print_all(&sent.sent)?;
-    let list = delivery::upload(context, uuid::Uuid::new_v4().to_string(), list.as_bytes()).await?;
+    let list = delivery::upload(context, store::new_id(), list.as_bytes()).await?;
     Ok(json!({ "sealed": sealed, "persons": sent.sent.len(), "resources": sent.resources, "sent": [list] }))
 }
 

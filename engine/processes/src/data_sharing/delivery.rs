@@ -146,7 +146,7 @@ pub(super) async fn seal_revision(
     let mut uploads = Vec::new();
     let mut named = Vec::new();
     while let Some(file) = files.recv().await {
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = store::new_id();
         named.push(Part::of(&format!("{id}/{}", file.name), &file.bytes, file.records));
         uploads.push(upload(context, id, &sealed(recipient, letter, &file.bytes)?).await?);
         context.progress(&format!("{} files sealed", named.len())).await;
@@ -162,7 +162,7 @@ pub(super) async fn seal_revision(
     };
     let signed = parts.vault.signer()?.sign(&manifest).and_then(|signed| signed.to_json());
     let signed = signed.map_err(|error| WorkError::failed(error.to_string()))?;
-    let id = uuid::Uuid::new_v4().to_string();
+    let id = store::new_id();
     let manifest = upload(context, id, &sealed(recipient, letter, &signed)?).await?;
     uploads.insert(0, manifest);
     Ok(uploads)

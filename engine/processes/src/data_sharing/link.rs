@@ -232,7 +232,7 @@ async fn link(parts: &Parts, input: &Value, context: &WorkContext) -> Result<Val
         results.insert(site, json!({ "sealed": sealed }));
     }
     let table = rows::print_all(&map)?;
-    let table = delivery::upload(context, uuid::Uuid::new_v4().to_string(), table.as_bytes()).await?;
+    let table = delivery::upload(context, store::new_id(), table.as_bytes()).await?;
     let to_dms = letter(&own, organization_of(&dms), "pseudonymMap");
     let map = seal_rows(parts, context, &announced, &to_dms, "pseudonyms", map).await?;
     tracing::info!(persons, "persons were linked");

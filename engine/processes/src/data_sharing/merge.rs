@@ -280,7 +280,7 @@ async fn add_site(
         let mut bytes = renamed.lines;
         bytes.extend_from_slice(fhir::json::print(&provenance, false).as_bytes());
         bytes.push(b'\n');
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = store::new_id();
         let records = renamed.references.len() as u64 + 1;
         merged.named.push(Part::of(&format!("{id}/data-{number:04}.ndjson"), &bytes, records));
         merged.files.push(delivery::upload(context, id, &bytes).await?);

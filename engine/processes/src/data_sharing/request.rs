@@ -390,7 +390,7 @@ pub(super) async fn receive(
     let mut opened = delivery::open(parts, address_of(&dms), text_of(input, "delivery"), letter).await?;
     let mut files = Vec::new();
     for place in 0..opened.manifest.parts.len() {
-        let id = uuid::Uuid::new_v4().to_string();
+        let id = store::new_id();
         files.push(delivery::upload(context, id, &opened.file(place).await?).await?);
         context.progress(&format!("{} of {} files received", place + 1, opened.manifest.parts.len())).await;
     }
@@ -400,7 +400,7 @@ pub(super) async fn receive(
         part.name = format!("{}/{name}", file.id);
     }
     let manifest = serde_json::to_vec(&opened.manifest).map_err(|error| WorkError::failed(error.to_string()))?;
-    let manifest = delivery::upload(context, uuid::Uuid::new_v4().to_string(), &manifest).await?;
+    let manifest = delivery::upload(context, store::new_id(), &manifest).await?;
     Ok(json!({ "files": files, "manifest": [manifest] }))
 }
 

@@ -115,7 +115,7 @@ impl WorkContext {
 
     /// Begins to write content.
     pub async fn write_content(&self) -> Result<ContentWriter, WorkError> {
-        let upload = uuid::Uuid::new_v4().to_string();
+        let upload = store::new_id();
         let id = upload.clone();
         self.store.write(move |tx| tx.start_upload(&id)).await?;
         Ok(ContentWriter { store: self.store.clone(), upload, buffer: Vec::new(), size: 0 })

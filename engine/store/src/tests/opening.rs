@@ -107,3 +107,19 @@ async fn what_was_written_is_there_after_reopening() {
     assert_eq!(store.read(|tx| tx.read(Patient, "p1")).await.unwrap(), Found::Current(written));
     store.close().await;
 }
+
+/// The options stand in `.cargo/config.toml`, which a build from another folder would not read. That `fdatasync` is used
+/// cannot be asked; it stands in the same line.
+#[test]
+fn sqlite_is_compiled_as_the_project_says() {
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let mut statement = connection.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    for wanted in ["DEFAULT_MEMSTATUS=0", "DQS=0", "OMIT_LOAD_EXTENSION", "OMIT_SHARED_CACHE", "THREADSAFE=1"] {
+        assert!(options.iter().any(|option| option == wanted), "{wanted} is not among {options:?}");
+    }
+    for unwanted in ["ENABLE_FTS3", "ENABLE_FTS5", "ENABLE_RTREE", "ENABLE_LOAD_EXTENSION", "ENABLE_MEMORY_MANAGEMENT"]
+    {
+        assert!(!options.iter().any(|option| option == unwanted), "{unwanted} is among {options:?}");
+    }
+}

@@ -24,7 +24,7 @@ pub(super) fn rate(folder: &Path, content: &str, rows: usize, time: Duration) ->
     while started.elapsed() < time {
         connection.execute_batch("BEGIN IMMEDIATE").during("inserting")?;
         for _ in 0..rows {
-            insert.execute((uuid::Uuid::new_v4().to_string(), content)).during("inserting")?;
+            insert.execute((store::new_id(), content)).during("inserting")?;
             count += 1;
         }
         connection.execute_batch("COMMIT").during("inserting")?;

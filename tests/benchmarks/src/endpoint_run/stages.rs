@@ -151,7 +151,7 @@ async fn create_for(store: &Store, time: Duration) -> Result<u64, StoreError> {
         lanes.spawn(async move {
             let mut count = 0_u64;
             while Instant::now() < end {
-                let id = uuid::Uuid::new_v4().to_string();
+                let id = store::new_id();
                 let mut task = task.clone();
                 task.set("identifier", Vec::new());
                 let identifier = fhir::Object::new().with("system", "urn:ietf:rfc:3986").with("value", id.as_str());
