@@ -12,6 +12,12 @@ pub const GROUP_SIZE: usize = 256;
 /// Time that a group may collect before it is committed, so that one slow closure does not delay the others by much.
 pub const GROUP_TIME: Duration = Duration::from_millis(20);
 
+/// Bytes and statements that are noted to write them again if a closure of the group fails; a group that writes more sets
+/// savepoints. Small writes have some twenty statements of 300 bytes.
+pub const REDO_BYTES: usize = 2 << 20;
+/// See [`REDO_BYTES`].
+pub const REDO_STATEMENTS: usize = 16 * 1024;
+
 /// Connections for snapshot reads. Reads are short and processor bound.
 pub const READERS: usize = 8;
 

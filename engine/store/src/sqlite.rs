@@ -5,6 +5,7 @@
 //! durable with one flush and lets readers see a snapshot while the writer goes on.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ use rusqlite::{CachedStatement, ErrorCode, OpenFlags, ToSql};
 use crate::connection::{Begun, Connection, Note};
 use crate::sql::{Control, Dialect, Param, Row, Sql};
 use crate::{StoreError, limits};
+
+mod redo;
+
+use redo::{Outcome, Redo};
 
 /// "SLSE", in the header of the file, tells our files from those of other programs.
 const APPLICATION_ID: i64 = 0x534C_5345;
@@ -38,6 +43,7 @@ pub(crate) struct SqliteFile {
 pub(crate) struct SqliteConnection {
     connection: rusqlite::Connection,
     writes: bool,
+    redo: Redo,
 }
 
 struct SqliteRow<'a, 'stmt>(&'a rusqlite::Row<'stmt>);
@@ -70,7 +76,7 @@ impl SqliteFile {
              PRAGMA secure_delete = ON;"
         );
         connection.execute_batch(&setup).map_err(|error| self.explain(&error))?;
-        Ok(SqliteConnection { connection, writes: true })
+        Ok(SqliteConnection { connection, writes: true, redo: Redo::default() })
     }
 
     /// A connection that cannot write.
@@ -79,7 +85,7 @@ impl SqliteFile {
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")
             .map_err(|error| self.explain(&error))?;
-        Ok(SqliteConnection { connection, writes: false })
+        Ok(SqliteConnection { connection, writes: false, redo: Redo::default() })
     }
 
     fn connect(&self) -> Result<rusqlite::Connection, StoreError> {
@@ -161,6 +167,13 @@ impl SqliteConnection {
         }
         Ok(statement)
     }
+
+    /// The database ends a transaction by itself when the disk is full or failing. What its closure writes after that must
+    /// not become a transaction of its own.
+    fn check_writable(&self, statement: &CachedStatement<'_>) -> Result<(), StoreError> {
+        let may = !self.writes || statement.readonly() || self.in_transaction();
+        if may { Ok(()) } else { Err(no_transaction()) }
+    }
 }
 
 impl Sql for SqliteConnection {
@@ -169,11 +182,19 @@ impl Sql for SqliteConnection {
     }
 
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, StoreError> {
-        self.prepare(sql, params)?.raw_execute().map_err(|error| translate(&error))
+        let mut statement = self.prepare(sql, params)?;
+        self.check_writable(&statement)?;
+        let changed = statement.raw_execute().map_err(|error| translate(&error))?;
+        drop(statement);
+        self.redo.note(sql, params, Outcome::Changed(changed));
+        Ok(changed)
     }
 
     fn control(&mut self, control: Control) -> Result<(), StoreError> {
-        self.execute(control.as_sql(), &[]).map(drop)
+        if !self.in_transaction() {
+            return Err(no_transaction());
+        }
+        self.redo.control(&self.connection, control)
     }
 
     fn query(
@@ -183,11 +204,29 @@ impl Sql for SqliteConnection {
         row: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut statement = self.prepare(sql, params)?;
+        let writes = !statement.readonly();
+        self.check_writable(&statement)?;
+        let mut returned = DefaultHasher::new();
         let mut rows = statement.raw_query();
-        while let Some(next) = rows.next().map_err(|error| translate(&error))? {
-            row(&SqliteRow(next))?;
+        let mut read = || -> Result<(), StoreError> {
+            while let Some(next) = rows.next().map_err(|error| translate(&error))? {
+                if writes {
+                    redo::add_row(&mut returned, next)?;
+                }
+                row(&SqliteRow(next))?;
+            }
+            Ok(())
+        };
+        let result = read();
+        drop(rows);
+        drop(statement);
+        match &result {
+            Ok(()) if writes => self.redo.note(sql, params, Outcome::Returned(returned.finish())),
+            // It may have changed some of its rows.
+            Err(_) if writes => self.redo.note_other(),
+            _ => {}
         }
-        Ok(())
+        result
     }
 }
 
@@ -197,7 +236,8 @@ impl Connection for SqliteConnection {
     }
 
     fn begin_alone(&mut self) -> Result<(), StoreError> {
-        self.execute("BEGIN IMMEDIATE", &[]).map(drop)
+        self.redo.reset();
+        redo::begin(&self.connection)
     }
 
     fn begin_group(&mut self) -> Result<Begun, StoreError> {
@@ -209,11 +249,15 @@ impl Connection for SqliteConnection {
     }
 
     fn begin_read(&mut self) -> Result<(), StoreError> {
-        self.execute("BEGIN", &[]).map(drop)
+        redo::run_text(&self.connection, "BEGIN")
     }
 
     fn commit(&mut self, _note: &Note) -> Result<(), StoreError> {
-        let result = self.execute("COMMIT", &[]).map(drop);
+        let result = if self.redo.may_commit() {
+            redo::run_text(&self.connection, "COMMIT")
+        } else {
+            Err(StoreError::RolledBack("what a failed part had written could not be undone".to_owned()))
+        };
         if result.is_err() && self.in_transaction() {
             // The commit failed and left the transaction open: its error is the one that counts.
             let _ = self.control(Control::Rollback);
@@ -226,6 +270,7 @@ impl Connection for SqliteConnection {
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.redo.note_other();
         self.connection.execute_batch(sql).map_err(|error| translate(&error))
     }
 
@@ -272,6 +317,10 @@ impl Row for SqliteRow<'_, '_> {
         let value = self.value(column)?;
         value.as_blob_or_null().map_err(|error| StoreError::BadRow(format!("column {column}: {error}")))
     }
+}
+
+fn no_transaction() -> StoreError {
+    StoreError::RolledBack("the database has ended the transaction: the disk is full or failing".to_owned())
 }
 
 fn translate(error: &rusqlite::Error) -> StoreError {

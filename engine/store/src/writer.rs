@@ -1,7 +1,7 @@
 //! The writer thread: many closures, one commit.
 //!
 //! A flush to disk costs more than the statements of a small transaction. While one group is being flushed, the closures
-//! that arrive wait in the queue and become the next group. Each closure runs in a savepoint of its own: if it fails or
+//! that arrive wait in the queue and become the next group. Each closure can be undone alone: if it fails or
 //! panics, only its own changes are undone. Nobody is answered before the commit, and a failing commit fails every
 //! closure of its group.
 
