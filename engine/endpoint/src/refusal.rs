@@ -95,6 +95,8 @@ codes! {
     Snapshot = "EN-FHIR-027",
     /// The change of the allow-list waits for approval.
     Approval = "EN-FHIR-028",
+    /// The search takes too long.
+    TooCostly = "EN-FHIR-029",
 }
 
 /// Why an interaction is not carried out.
@@ -384,6 +386,12 @@ impl From<StoreError> for Refusal {
                 Code::AnswerTooLarge,
                 IssueCode::TooCostly,
                 format!("The page is larger than {} MiB, ask for fewer entries with _count", limit >> 20),
+            ),
+            StoreError::TooCostly { limit } => Self::with_outcome(
+                StatusCode::BAD_REQUEST,
+                Code::TooCostly,
+                IssueCode::TooCostly,
+                format!("The search takes longer than {} s, add a condition that matches less", limit.as_secs()),
             ),
             // The database is away, busy or has ended the transaction: nothing is known to be wrong with the request.
             StoreError::Unavailable(_)

@@ -112,6 +112,11 @@ fn explanation(code: Code) -> (&'static str, &'static str, &'static str) {
             "the page of a search or history is too large, or what the entries of a Bundle read",
             "ask for fewer entries with `_count`, or in several Bundles",
         ),
+        Code::TooCostly => (
+            "400",
+            "a search, a page of a history or the criteria of a conditional interaction take too long (10 s; 2 s while writing)",
+            "add a condition that matches less, such as an identifier or a short range of `_lastUpdated`",
+        ),
         Code::NoRoom => (
             "507",
             "the disk has no room for more content of Binaries",

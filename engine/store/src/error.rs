@@ -167,6 +167,12 @@ pub enum StoreError {
     /// The database took longer than the store waits.
     #[error("the database took too long: {0}; it is overloaded or another program holds its locks")]
     TooSlow(String),
+    /// A search takes longer than is given to one.
+    #[error("the search takes longer than {} s; it needs a condition that matches less", limit.as_secs())]
+    TooCostly {
+        /// What is given to one.
+        limit: std::time::Duration,
+    },
     /// The group was rolled back, because the database ended its transaction.
     #[error("the transaction was rolled back by the database: {0}")]
     RolledBack(String),

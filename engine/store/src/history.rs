@@ -68,7 +68,12 @@ pub struct HistoryPage {
 
 impl Transaction<'_> {
     /// A page of the history, oldest entry first, as far as the filter lets it be seen.
+    /// It is given up with [`StoreError::TooCostly`] when it takes too long.
     pub fn history(&mut self, query: &HistoryQuery, filter: &ReadFilter) -> Result<HistoryPage, StoreError> {
+        self.bounded(|tx| tx.page_of_history(query, filter))
+    }
+
+    fn page_of_history(&mut self, query: &HistoryQuery, filter: &ReadFilter) -> Result<HistoryPage, StoreError> {
         let size = query.count.min(limits::PAGE);
         let mut from = Statement::new(" FROM resource_version AS v WHERE 1 = 1");
         match &query.scope {

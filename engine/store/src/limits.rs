@@ -18,6 +18,16 @@ pub const REDO_BYTES: usize = 2 << 20;
 /// See [`REDO_BYTES`].
 pub const REDO_STATEMENTS: usize = 16 * 1024;
 
+/// How long a search or a page of the history may take. Totals are exact, so conditions that each match much are counted
+/// row by row: two of them in a million Tasks take two seconds.
+pub const SEARCH: Duration = Duration::from_secs(10);
+
+/// The same for the search of a conditional interaction, which everybody waits for who writes.
+pub const SEARCH_OF_WRITER: Duration = Duration::from_secs(2);
+
+/// Steps of SQLite's virtual machine between two looks at the clock: below a millisecond.
+pub const STEPS_PER_LOOK: i32 = 10_000;
+
 /// Connections for snapshot reads. Reads are short and processor bound.
 pub const READERS: usize = 8;
 

@@ -45,7 +45,12 @@ pub struct SearchResult {
 
 impl Transaction<'_> {
     /// Searches. What stands in `query.errors` is the caller's business: it is left out here.
+    /// It is given up with [`StoreError::TooCostly`] when it takes too long.
     pub fn search(&mut self, query: &Query, filter: &ReadFilter) -> Result<SearchResult, StoreError> {
+        self.bounded(|tx| tx.find(query, filter))
+    }
+
+    pub(crate) fn find(&mut self, query: &Query, filter: &ReadFilter) -> Result<SearchResult, StoreError> {
         let count = query.count.min(limits::PAGE);
         let nothing = SearchResult { count, ..SearchResult::default() };
         if !filter.includes_type(query.resource_type) {
@@ -89,6 +94,10 @@ impl Transaction<'_> {
         if !filter.includes_type(query.resource_type) {
             return Ok(Vec::new());
         }
+        self.bounded(|tx| tx.find_ids(query, filter, limit))
+    }
+
+    fn find_ids(&mut self, query: &Query, filter: &ReadFilter, limit: u32) -> Result<Vec<String>, StoreError> {
         let from = self.plan(query.resource_type, &query.filters, filter, FEW)?;
         let mut ids = Statement::new("SELECT r.id").with(&from);
         ids.push(" ORDER BY r.last_updated, r.id LIMIT ").bind(i64::from(limit.min(limits::PAGE)));

@@ -9,6 +9,7 @@
 //! them and send them together with the next statement that is waited for. [`Sql::settle`] waits for them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::StoreError;
 
@@ -33,6 +34,10 @@ pub trait Sql {
     fn settle(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// From now on queries are given up with [`StoreError::TooCostly`] when this time is over; `None` lets them run as long
+    /// as they need. A server has its own bound for every statement.
+    fn give(&mut self, _time: Option<Duration>) {}
 
     /// Runs a query and hands over every row.
     fn query(

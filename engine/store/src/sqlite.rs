@@ -9,6 +9,8 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,16 @@ pub(crate) struct SqliteConnection {
     connection: rusqlite::Connection,
     writes: bool,
     redo: Redo,
+    time: Arc<Time>,
+    given: Duration,
+}
+
+/// Until when queries may run, as the handler of their progress asks it.
+#[derive(Debug)]
+struct Time {
+    begin: Instant,
+    /// Microseconds since `begin`; 0 is no end.
+    end: AtomicU64,
 }
 
 struct SqliteRow<'a, 'stmt>(&'a rusqlite::Row<'stmt>);
@@ -76,7 +88,7 @@ impl SqliteFile {
              PRAGMA secure_delete = ON;"
         );
         connection.execute_batch(&setup).map_err(|error| self.explain(&error))?;
-        Ok(SqliteConnection { connection, writes: true, redo: Redo::default() })
+        SqliteConnection::new(connection, true)
     }
 
     /// A connection that cannot write.
@@ -85,7 +97,7 @@ impl SqliteFile {
         connection
             .execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")
             .map_err(|error| self.explain(&error))?;
-        Ok(SqliteConnection { connection, writes: false, redo: Redo::default() })
+        SqliteConnection::new(connection, false)
     }
 
     fn connect(&self) -> Result<rusqlite::Connection, StoreError> {
@@ -160,6 +172,23 @@ fn create_private(path: &Path) -> io::Result<()> {
 // === impl SqliteConnection ===
 
 impl SqliteConnection {
+    fn new(connection: rusqlite::Connection, writes: bool) -> Result<Self, StoreError> {
+        let time = Arc::new(Time { begin: Instant::now(), end: AtomicU64::new(0) });
+        let asked = Arc::clone(&time);
+        connection
+            .progress_handler(limits::STEPS_PER_LOOK, Some(move || asked.is_over()))
+            .map_err(|error| translate(&error))?;
+        Ok(Self { connection, writes, redo: Redo::default(), time, given: Duration::ZERO })
+    }
+
+    /// A query that was given up says what it was given.
+    fn explain(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::TooCostly { .. } => StoreError::TooCostly { limit: self.given },
+            other => other,
+        }
+    }
+
     fn prepare(&self, sql: &str, params: &[Param<'_>]) -> Result<CachedStatement<'_>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|error| translate(&error))?;
         for (index, param) in params.iter().enumerate() {
@@ -226,7 +255,12 @@ impl Sql for SqliteConnection {
             Err(_) if writes => self.redo.note_other(),
             _ => {}
         }
-        result
+        result.map_err(|error| self.explain(error))
+    }
+
+    fn give(&mut self, time: Option<Duration>) {
+        self.given = time.unwrap_or_default();
+        self.time.set(time);
     }
 }
 
@@ -294,6 +328,26 @@ impl ToSql for Param<'_> {
     }
 }
 
+// === impl Time ===
+
+impl Time {
+    fn set(&self, time: Option<Duration>) {
+        let end = time.map_or(0, |time| micros(self.begin.elapsed().saturating_add(time)).max(1));
+        self.end.store(end, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        match self.end.load(Ordering::Relaxed) {
+            0 => false,
+            end => micros(self.begin.elapsed()) >= end,
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 // === impl SqliteRow ===
 
 impl SqliteRow<'_, '_> {
@@ -326,6 +380,7 @@ fn no_transaction() -> StoreError {
 fn translate(error: &rusqlite::Error) -> StoreError {
     let text = error.to_string();
     match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooCostly { limit: Duration::ZERO },
         Some(ErrorCode::DiskFull) => StoreError::DiskFull(text),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted(text),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked(text),
@@ -336,5 +391,7 @@ fn translate(error: &rusqlite::Error) -> StoreError {
     }
 }
 
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 pub(crate) mod watched;

@@ -3,10 +3,12 @@
 //! The methods live beside what they are about: resources in [`crate::resources`], searches in [`crate::search`],
 //! history in [`crate::history`], Binary content in [`crate::binary`], the process side in [`crate::processes`].
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use crate::sql::{Control, Param, Row, Savepoint, Sql};
-use crate::{Change, IndexContext, StoreError, tally};
+use crate::{Change, IndexContext, StoreError, limits, tally};
 
 /// A unit of work. Inside [`crate::Store::write`] it may read and write; inside [`crate::Store::read`] it reads one
 /// consistent snapshot.
@@ -115,6 +117,26 @@ impl<'a> Transaction<'a> {
     /// Whether this is a snapshot of committed data, for which the counts hold.
     pub(crate) const fn is_snapshot(&self) -> bool {
         !self.writable
+    }
+
+    /// Runs a search within its time.
+    pub(crate) fn bounded<R>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let time = if self.writable { limits::SEARCH_OF_WRITER } else { limits::SEARCH };
+        self.within(time, work)
+    }
+
+    pub(crate) fn within<R>(
+        &mut self,
+        time: Duration,
+        work: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.sql.give(Some(time));
+        let result = work(self);
+        self.sql.give(None);
+        result
     }
 
     pub(crate) fn dialect(&self) -> crate::Dialect {

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::super::SqliteConnection;
-use super::Redo;
 use crate::connection::{Connection as _, Note};
 use crate::sql::{Control, Param, Savepoint, Sql as _};
 use crate::{StoreError, limits};
@@ -47,7 +46,7 @@ fn open() -> SqliteConnection {
              CREATE TABLE log (n INTEGER NOT NULL, text TEXT NOT NULL) STRICT;",
         )
         .unwrap();
-    SqliteConnection { connection, writes: true, redo: Redo::default() }
+    SqliteConnection::new(connection, true).unwrap()
 }
 
 fn play(connection: &mut SqliteConnection, steps: &[Step]) {
