@@ -8,7 +8,8 @@ use crate::sql::Sql as _;
 use crate::{IndexContext, StoreError, Transaction};
 
 /// Counts for some seconds.
-const LONG: &str = "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 30000000) SELECT COUNT(*) FROM c";
+const LONG: &str =
+    "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 30000000) SELECT COUNT(*) FROM c";
 
 fn count(connection: &mut dyn crate::Sql, sql: &str) -> Result<i64, StoreError> {
     let mut count = 0;
@@ -32,7 +33,8 @@ fn a_query_is_given_up_when_its_time_is_over() {
     let found = tx.within(time, |tx| tx.row(LONG, &[], |row| row.integer(0)));
     assert_eq!(found, Err(StoreError::TooCostly { limit: time }));
     // What comes next has no end any more, and what was written is still there.
-    let short = "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300000) SELECT COUNT(*) FROM c";
+    let short =
+        "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300000) SELECT COUNT(*) FROM c";
     assert_eq!(count(&mut connection, short), Ok(300_000));
     assert_eq!(count(&mut connection, "SELECT COUNT(*) FROM t"), Ok(1));
     connection.commit(&Note::silent()).unwrap();
