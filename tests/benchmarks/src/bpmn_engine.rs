@@ -35,6 +35,21 @@ enum Language {
     JavaScript,
 }
 
+/// What is measured, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Instances in memory, beside the peers, and the size of their states.
+    Memory,
+    /// Instances per second in a file.
+    Rate,
+    /// Instances that wait.
+    Waiting,
+    /// Timers.
+    Timers,
+    /// Instances per second on a database server.
+    Server,
+}
+
 struct Host(u64);
 
 impl Environment for Host {
@@ -55,6 +70,13 @@ impl Environment for Host {
 
 /// Measures and reports.
 pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
+    if run.wants_part(Part::Memory) {
+        in_memory(run, report)?;
+    }
+    durable::run(run, report).await
+}
+
+fn in_memory(run: &Run, report: &mut Report) -> Outcome<()> {
     let peers = peers::install(&run.results, report);
     for (name, model, times) in
         [("five script tasks", five_scripts as fn(Language) -> String, 20_000), ("ten-way fork and join", fork, 10_000)]
@@ -86,7 +108,7 @@ pub(crate) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
         report.value(format!("state of an instance, {name}"), *size as f64, "B");
     }
     report.figure("state of an instance, mean", mean, "B", Target::Below(2048.0));
-    durable::run(run, report).await
+    Ok(())
 }
 
 /// A rate of instances from start to end.

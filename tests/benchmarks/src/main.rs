@@ -67,6 +67,9 @@ struct Arguments {
     /// `endpoint`: only these cases, without the other measurements; for profiling
     #[arg(long, value_enum, value_name = "CASE")]
     case: Vec<endpoint_run::Case>,
+    /// `bpmn`: only these parts; for profiling
+    #[arg(long, value_enum, value_name = "PART")]
+    part: Vec<bpmn_engine::Part>,
     #[command(subcommand)]
     helper: Option<Helper>,
 }
@@ -128,6 +131,8 @@ struct Run {
     servers: Vec<String>,
     /// Cases to restrict `endpoint` to; empty: everything.
     cases: Vec<endpoint_run::Case>,
+    /// Parts to restrict `bpmn` to; empty: everything.
+    parts: Vec<bpmn_engine::Part>,
 }
 
 // === impl Name ===
@@ -164,7 +169,8 @@ impl Run {
         let results = programs.parent().map(PathBuf::from).unwrap_or_default().join("benchmarks");
         std::fs::create_dir_all(&results).during(format!("creating {}", results.display()))?;
         let (tests, servers, cases) = (arguments.test.clone(), arguments.server.clone(), arguments.case.clone());
-        Ok(Self { quick: arguments.quick, programs, results, tests, servers, cases })
+        let parts = arguments.part.clone();
+        Ok(Self { quick: arguments.quick, programs, results, tests, servers, cases, parts })
     }
 
     /// Whether only a part of `gateway` is asked for.
@@ -178,6 +184,10 @@ impl Run {
 
     fn wants_case(&self, case: endpoint_run::Case) -> bool {
         self.cases.is_empty() || self.cases.contains(&case)
+    }
+
+    fn wants_part(&self, part: bpmn_engine::Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
     }
 
     /// A program of the product.

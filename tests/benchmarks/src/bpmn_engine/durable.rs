@@ -20,6 +20,7 @@ use store::{PostgreSql, Store, StoreOptions, Tls, Transaction};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::Part;
 use crate::Run;
 use crate::error::{During as _, Failure, Outcome};
 use crate::process::memory_of;
@@ -98,22 +99,36 @@ pub(super) async fn run(run: &Run, report: &mut Report) -> Outcome<()> {
         std::fs::remove_dir_all(&folder).during("removing the store of the last run")?;
     }
     std::fs::create_dir_all(&folder).during("making a folder for the stores")?;
-    let engine = on_sqlite(&folder, "rate").await?;
-    let whole = rate(&engine, run.quick, Load::Instance).await?;
-    let alone = rate(&engine, run.quick, Load::InstanceAlone).await?;
-    let tasks = rate(&engine, run.quick, Load::TaskAlone).await?;
+    if run.wants_part(Part::Rate) {
+        in_a_file(&folder, run.quick, report).await?;
+    }
+    if run.wants_part(Part::Waiting) {
+        let engine = on_sqlite(&folder, "waiting").await?;
+        waiting(&engine, run.quick, report).await?;
+        engine.end().await;
+    }
+    if run.wants_part(Part::Timers) {
+        let engine = on_sqlite(&folder, "timers").await?;
+        spread(&engine, report).await?;
+        together(&engine, report).await?;
+        engine.end().await;
+    }
+    if run.wants_part(Part::Server) {
+        postgresql(run.quick, report).await?;
+    }
+    Ok(())
+}
+
+async fn in_a_file(folder: &Path, quick: bool, report: &mut Report) -> Outcome<()> {
+    let engine = on_sqlite(folder, "rate").await?;
+    let whole = rate(&engine, quick, Load::Instance).await?;
+    let alone = rate(&engine, quick, Load::InstanceAlone).await?;
+    let tasks = rate(&engine, quick, Load::TaskAlone).await?;
     engine.end().await;
     let name = "durable on SQLite, 64 concurrent, instances per second";
     report.figure(name, alone, "1/s", Target::AtLeast(5_000.0));
     shares(report, "SQLite", whole, tasks);
-    let engine = on_sqlite(&folder, "waiting").await?;
-    waiting(&engine, run.quick, report).await?;
-    engine.end().await;
-    let engine = on_sqlite(&folder, "timers").await?;
-    spread(&engine, report).await?;
-    together(&engine, report).await?;
-    engine.end().await;
-    postgresql(run.quick, report).await
+    Ok(())
 }
 
 async fn on_sqlite(folder: &Path, name: &str) -> Outcome<Engine> {
