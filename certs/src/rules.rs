@@ -72,13 +72,14 @@ impl CertificateRules {
 
     /// Judges it and its validity at `now`: a resumed session is never asked for its certificate again.
     pub fn check_at(&self, certificate: &Certificate, now: OffsetDateTime) -> Result<(), CertificateRefusal> {
-        if now < certificate.not_before() {
-            return Err(CertificateRefusal::NotYetValid { not_before: certificate.not_before() });
+        if certificate.is_valid_at(now) {
+            return self.check(certificate);
         }
-        if now > certificate.not_after() {
-            return Err(CertificateRefusal::Expired { not_after: certificate.not_after() });
-        }
-        self.check(certificate)
+        Err(if now < certificate.not_before() {
+            CertificateRefusal::NotYetValid { not_before: certificate.not_before() }
+        } else {
+            CertificateRefusal::Expired { not_after: certificate.not_after() }
+        })
     }
 
     fn check_issuer(&self, certificate: &Certificate) -> Result<(), CertificateRefusal> {

@@ -3,9 +3,9 @@
 //! It has its own socket and its own three answers; there is no way from here to a FHIR route. Metrics of the engine are
 //! fetched over the Unix socket and merged, each sample with its `process`.
 
+mod exchange;
 mod merge;
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use confine::Confinement;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixStream};
@@ -29,7 +28,7 @@ use crate::reload::Active;
 /// Path of the engine's metrics on its socket.
 const ENGINE_METRICS: &str = "/link/metrics";
 
-/// Time for a client of this listener, and for the engine's metrics.
+/// Time for the engine's metrics.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Clients at once: a monitoring system and a person.
@@ -109,15 +108,8 @@ impl Management {
             let Ok(permit) = Arc::clone(&clients).try_acquire_owned() else { continue };
             let management = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let management = Arc::clone(&management);
-                    async move { Ok::<_, Infallible>(management.answer(&request).await) }
-                });
-                let mut server = hyper::server::conn::http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
-                if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-                    tracing::debug!(%error, "management connection ended");
-                }
+                let management = &management;
+                exchange::serve(stream, |request| async move { management.answer(&request).await }).await;
                 drop(permit);
             });
         }
