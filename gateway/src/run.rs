@@ -387,11 +387,25 @@ impl Sockets {
         let mut inherited = ListenFd::from_env();
         let partners = position(&names, "partners").unwrap_or(0);
         let management = position(&names, "management").unwrap_or(1);
-        Ok(Self {
-            partners: listen(&mut inherited, partners, settings.listen, "listen")?,
-            management: listen(&mut inherited, management, settings.management.address, "management")?,
-        })
+        let partners = listen(&mut inherited, partners, settings.listen, "listen")?;
+        let management = listen(&mut inherited, management, settings.management.address, "management")?;
+        on_this_machine(&management)?;
+        Ok(Self { partners, management })
     }
+}
+
+/// Who asks at the management listener is not identified, so nobody else may reach it: the settings take care of their own
+/// address, a unit of systemd may name another.
+fn on_this_machine(management: &std::net::TcpListener) -> Result<(), Failure> {
+    let (place, is_loopback) = match management.local_addr() {
+        Ok(address) => (address.to_string(), address.ip().is_loopback()),
+        Err(error) => (error.to_string(), false),
+    };
+    if is_loopback {
+        return Ok(());
+    }
+    let remedy = "give the socket unit of the management listener an address of 127.0.0.0/8 or ::1, and look whether its sockets have the names partners and management";
+    Err(Failure::environment(format!("the management socket is reachable from outside ({place})"), remedy))
 }
 
 /// Where a socket stands among the inherited ones; units of two sockets come in no order that one could rely on.

@@ -41,14 +41,7 @@ async fn a_new_gateway_takes_the_sockets_over_and_every_request_is_answered() {
     let engine = binary("schleuse-engine");
     let _engine =
         Guard::start(&notes("engine"), None, &[engine.as_os_str(), OsStr::new("--directory"), directory.as_os_str()]);
-    let gateway = |name: &str| {
-        let program = binary("schleuse-gateway");
-        let numbers = sockets.each_ref().map(|socket| socket.as_raw_fd().to_string());
-        let [partners, management] = numbers.each_ref().map(OsStr::new);
-        let script = [OsStr::new("bash"), OsStr::new("-c"), OsStr::new(INHERIT), OsStr::new("inherit")];
-        let arguments = [partners, management, program.as_os_str(), directory.as_os_str()];
-        Guard::start(&notes(name), None, &[script.as_slice(), &arguments].concat())
-    };
+    let gateway = |name: &str| inheriting(&notes(name), &sockets, &directory);
     let mut running = gateway("gateway-0");
     ready(management, &mut running).await;
 
@@ -76,6 +69,35 @@ async fn a_new_gateway_takes_the_sockets_over_and_every_request_is_answered() {
     let served: usize = requests.join_all().await.into_iter().sum();
     println!("{served} requests while the gateway was replaced");
     assert!(served > 10, "{served}");
+}
+
+/// Nobody is asked at the management listener who he is: one that others could reach must not be served.
+#[tokio::test]
+async fn a_management_socket_that_is_reachable_from_outside_is_refused() {
+    let place = folder();
+    let directory = place.path().join("node");
+    let (port, management) = free_ports();
+    init(&directory, &format!("https://localhost:{port}/fhir"), port, management);
+    let sockets = [("127.0.0.1", port), ("0.0.0.0", management)].map(|address| TcpListener::bind(address).unwrap());
+    for socket in &sockets {
+        fcntl_setfd(socket, FdFlags::empty()).unwrap();
+    }
+    let notes = place.path().join("gateway");
+    std::fs::create_dir(&notes).unwrap();
+    let mut running = inheriting(&notes, &sockets, &directory);
+    until("the end of the gateway", TIME, async || running.ended()).await;
+    let said = running.err();
+    assert!(said.contains("the management socket is reachable from outside (0.0.0.0:"), "{said}");
+}
+
+/// A gateway that finds the sockets of partners and of management open.
+fn inheriting(notes: &Path, sockets: &[TcpListener; 2], directory: &Path) -> Guard {
+    let program = binary("schleuse-gateway");
+    let numbers = sockets.each_ref().map(|socket| socket.as_raw_fd().to_string());
+    let [partners, management] = numbers.each_ref().map(OsStr::new);
+    let script = [OsStr::new("bash"), OsStr::new("-c"), OsStr::new(INHERIT), OsStr::new("inherit")];
+    let arguments = [partners, management, program.as_os_str(), directory.as_os_str()];
+    Guard::start(notes, None, &[script.as_slice(), &arguments].concat())
 }
 
 fn init(directory: &Path, base_url: &str, port: u16, management: u16) {
