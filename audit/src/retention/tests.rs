@@ -230,7 +230,9 @@ async fn what_a_receiver_has_not_taken_is_never_removed() {
     set(Ok(vec![everything.clone(), Mark::default()]));
     assert!(lab.look(160).await.unwrap().is_none(), "one of two has taken nothing");
     // A mark of another chain, however far it has got.
-    set(Ok(vec![Mark { hash: "0".repeat(64), ..everything.clone() }]));
+    let mut foreign = everything.clone();
+    foreign.hash = "0".repeat(64);
+    set(Ok(vec![foreign]));
     assert!(lab.look(160).await.unwrap().is_none());
     assert!(lab.file(1).exists());
     // Taken up to the middle of a file: that file stays.
