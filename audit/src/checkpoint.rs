@@ -3,6 +3,8 @@
 //! A chain without them can be made anew as a whole by whoever may write the file. A checkpoint names the number and the
 //! hash of a record before it, under the key of the process; a chain that was made anew has no signature that fits. What
 //! signs and what verifies is given from outside, so that this crate knows no certificates.
+//!
+//! The same look verifies signed cuts ([`crate::retention`]), which say what the process itself has removed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::retention::Cut;
 use crate::verify::{Report, VerifyError, verify_with};
 use crate::{Log, LogError, Position};
 
@@ -55,8 +58,20 @@ pub struct Signed {
     pub checkpoints: u64,
     /// Number of the last record that one of them is about.
     pub signed_to: u64,
-    /// Certificates of checkpoints that were not given, and how many each has signed.
+    /// Certificates of checkpoints and cuts that were not given, and how many each has signed.
     pub unknown_certificates: BTreeMap<String, u64>,
+    /// The newest cut whose signature holds: what the process itself has removed.
+    pub cut: Option<Cut>,
+    /// Records of that cut that are still there: the process was ended before it had removed them, and will.
+    pub not_yet_removed: u64,
+    /// Records that are gone from the front of the chain without such a cut.
+    pub removed_otherwise: u64,
+}
+
+/// What a signature in the log says.
+enum Said {
+    Holds,
+    Unknown,
 }
 
 // === impl Checkpoint ===
@@ -102,7 +117,7 @@ pub async fn keep(log: Arc<Log>, chain: &'static str, signer: Arc<dyn Signer>) {
     }
 }
 
-/// Verifies a chain and the signatures in it; `chain` is the name that the process signs.
+/// Verifies a chain, the signatures in it and where it begins; `chain` is the name that the process signs.
 pub fn verify_signed(path: &Path, chain: &str, judge: &dyn Judge) -> Result<(Report, Signed), VerifyError> {
     let mut signed = Signed::default();
     // A checkpoint is written a moment after the record that it is about: others may stand between.
@@ -112,6 +127,13 @@ pub fn verify_signed(path: &Path, chain: &str, judge: &dyn Judge) -> Result<(Rep
         if recent.len() > RECENT {
             recent.pop_first();
         }
+        if let Some(cut) = Cut::read(line) {
+            let content = cut.content(chain);
+            if let Said::Holds = signed.judge(judge, &cut.certificate, &content, &cut.signature, "cut")? {
+                signed.cut = Some(cut);
+            }
+            return Ok(());
+        }
         let Some(checkpoint) = read(line) else { return Ok(()) };
         // Of a chain that begins later the first may be about what was archived.
         if let Some(known) = recent.get(&checkpoint.sequence)
@@ -120,20 +142,55 @@ pub fn verify_signed(path: &Path, chain: &str, judge: &dyn Judge) -> Result<(Rep
             return Err("the checkpoint is about another record than the one with its number".to_owned());
         }
         let content = Checkpoint::content(chain, checkpoint.sequence, &checkpoint.hash);
-        match judge.holds(&checkpoint.certificate, &content, &checkpoint.signature) {
-            Some(true) => {
-                signed.checkpoints += 1;
-                signed.signed_to = checkpoint.sequence;
-                Ok(())
-            }
-            Some(false) => Err("the signature of the checkpoint does not hold".to_owned()),
+        let Checkpoint { certificate, signature, .. } = &checkpoint;
+        if let Said::Holds = signed.judge(judge, certificate, &content, signature, "checkpoint")? {
+            signed.checkpoints += 1;
+            signed.signed_to = checkpoint.sequence;
+        }
+        Ok(())
+    })?;
+    signed.look_at_front(&report).map_err(|text| VerifyError::Front { path: path.to_owned(), text })?;
+    Ok((report, signed))
+}
+
+// === impl Signed ===
+
+impl Signed {
+    fn judge(
+        &mut self,
+        judge: &dyn Judge,
+        certificate: &str,
+        content: &str,
+        signature: &str,
+        what: &str,
+    ) -> Result<Said, String> {
+        match judge.holds(certificate, content, signature) {
+            Some(true) => Ok(Said::Holds),
+            Some(false) => Err(format!("the signature of the {what} does not hold")),
             None => {
-                *signed.unknown_certificates.entry(checkpoint.certificate).or_default() += 1;
-                Ok(())
+                *self.unknown_certificates.entry(certificate.to_owned()).or_default() += 1;
+                Ok(Said::Unknown)
             }
         }
-    })?;
-    Ok((report, signed))
+    }
+
+    /// Compares where the chain begins with what the newest cut says.
+    fn look_at_front(&mut self, report: &Report) -> Result<(), String> {
+        let gone = report.first_sequence.saturating_sub(1);
+        let Some(cut) = &self.cut else {
+            self.removed_otherwise = gone;
+            return Ok(());
+        };
+        let hash =
+            if cut.last_sequence == gone { Some(&report.first_previous) } else { report.ends.get(&cut.last_sequence) };
+        // What others have removed beyond it has taken the record with it.
+        if cut.last_sequence >= gone && hash != Some(&cut.hash) {
+            return Err(format!("the cut is about another record {} than the chain has", cut.last_sequence));
+        }
+        self.not_yet_removed = cut.last_sequence.saturating_sub(gone);
+        self.removed_otherwise = cut.removed_otherwise.saturating_add(gone.saturating_sub(cut.last_sequence));
+        Ok(())
+    }
 }
 
 /// Records that are remembered while a checkpoint about them may come.

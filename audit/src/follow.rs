@@ -88,6 +88,16 @@ struct Open {
     missing: u64,
 }
 
+// === impl Mark ===
+
+impl Mark {
+    /// Whether the record is one of the chain at `path`, as far as that is there.
+    pub(crate) fn is_in(&self, path: &Path) -> Result<bool, FollowError> {
+        let place = Follower::new(path.to_owned(), self.clone()).locate()?;
+        Ok(self.sequence > 0 && place.is_some_and(|open| open.first <= self.sequence && open.at > 0))
+    }
+}
+
 // === impl Follower ===
 
 impl Follower {

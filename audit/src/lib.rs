@@ -14,6 +14,7 @@ pub mod checkpoint;
 mod follow;
 pub mod limits;
 mod log;
+pub mod retention;
 mod verify;
 
 pub use chain::{GENESIS, Hash, LineError, Time};

@@ -136,7 +136,7 @@ impl Log {
             file.set_len(end.bytes).map_err(io("repaired"))?;
         }
         let (next, previous) = match end.last {
-            Some((sequence, hash)) => (sequence.saturating_add(1), hash),
+            Some((line, hash)) => (line.sequence.saturating_add(1), hash),
             None => last_of_rotated(path)?,
         };
         sync_folder(path).map_err(io("synced"))?;
@@ -199,6 +199,22 @@ impl Log {
             Some(error) if reached.sequence < position.0 => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+
+    /// The file in use.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Closes the file in use before it is full, and begins the next one; one without a record stays.
+    pub(crate) fn close_file(&self) -> Result<(), LogError> {
+        let mut state = self.shared.lock();
+        self.shared.resume(&mut state, OffsetDateTime::now_utc())?;
+        if state.bytes == 0 {
+            return Ok(());
+        }
+        self.shared.rotate(&mut state).inspect_err(|error| state.failed = Some(error.clone()))
     }
 
     /// Position of the newest record, 0 when there is none.
@@ -372,7 +388,7 @@ impl Shared {
 struct End {
     bytes: u64,
     torn: u64,
-    last: Option<(u64, Hash)>,
+    last: Option<(chain::Line, Hash)>,
 }
 
 impl End {
@@ -392,10 +408,7 @@ impl End {
         tail.truncate(complete);
         let last = match tail.split_inclusive(|byte| *byte == b'\n').next_back() {
             None => None,
-            Some(line) => {
-                let (line, hash) = chain::open(line).map_err(|_| LogError::Damaged { path: path.to_owned() })?;
-                Some((line.sequence, hash))
-            }
+            Some(line) => Some(chain::open(line).map_err(|_| LogError::Damaged { path: path.to_owned() })?),
         };
         Ok(Self { bytes: length - torn, torn, last })
     }
@@ -408,9 +421,15 @@ fn last_of_rotated(path: &Path) -> Result<(u64, Hash), LogError> {
     };
     let file = File::open(newest).map_err(|source| io_error(newest, "opened", source))?;
     match End::find(newest, &file)? {
-        End { last: Some((sequence, hash)), torn: 0, .. } => Ok((sequence.saturating_add(1), hash)),
+        End { last: Some((line, hash)), torn: 0, .. } => Ok((line.sequence.saturating_add(1), hash)),
         _ => Err(LogError::Damaged { path: newest.clone() }),
     }
+}
+
+/// The last line of a closed file; none if it does not end with a whole one.
+pub(crate) fn last_line(path: &Path, file: &File) -> Result<Option<chain::Line>, LogError> {
+    let end = End::find(path, file)?;
+    Ok(end.last.filter(|_| end.torn == 0).map(|(line, _)| line))
 }
 
 /// The rotated files of a log, oldest first: `gateway.log` becomes `gateway.000001.log` and so on.
@@ -444,7 +463,7 @@ fn rotated_name(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(folder)?.sync_all()
 }

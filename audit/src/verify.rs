@@ -1,5 +1,6 @@
 //! Reading a chain again, over all its files, and naming the first thing that is wrong.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,12 @@ pub struct Report {
     pub last_hash: String,
     /// Bytes of an unfinished line at the end of the newest file: a record being written, or cut by a crash.
     pub unfinished_bytes: u64,
+    /// What the first record names as the one before it.
+    #[serde(skip)]
+    pub(crate) first_previous: String,
+    /// The hashes of the last records of files, by their number: a cut is about one of them.
+    #[serde(skip)]
+    pub(crate) ends: BTreeMap<u64, String>,
 }
 
 /// The first thing that is wrong.
@@ -63,6 +70,33 @@ pub enum VerifyError {
         #[source]
         source: LineError,
     },
+    /// The chain does not begin where its cut says.
+    #[error("the chain of {path} does not begin as it says: {text}")]
+    Front {
+        /// The file in use.
+        path: PathBuf,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+// === impl Report ===
+
+impl Report {
+    fn new(files: usize) -> Self {
+        Self {
+            files,
+            records: 0,
+            first_sequence: 0,
+            last_sequence: 0,
+            first_time: String::new(),
+            last_time: String::new(),
+            last_hash: GENESIS.to_string(),
+            unfinished_bytes: 0,
+            first_previous: GENESIS.to_string(),
+            ends: BTreeMap::new(),
+        }
+    }
 }
 
 /// Looks at a record that is part of the chain: its number, its hash and its line. The error is what is wrong with it.
@@ -90,19 +124,19 @@ pub(crate) fn verify_with(path: &Path, look: &mut Look<'_>) -> Result<Report, Ve
     }
     files.push(path.to_owned());
 
-    let mut report = Report {
-        files: files.len(),
-        records: 0,
-        first_sequence: 0,
-        last_sequence: 0,
-        first_time: String::new(),
-        last_time: String::new(),
-        last_hash: GENESIS.to_string(),
-        unfinished_bytes: 0,
-    };
+    let mut report = Report::new(files.len());
     let newest = files.len().saturating_sub(1);
     for (index, file) in files.iter().enumerate() {
         verify_file(file, index == newest, &mut report, look)?;
+    }
+    Ok(report)
+}
+
+/// Verifies closed files that follow each other.
+pub(crate) fn verify_files(files: &[PathBuf]) -> Result<Report, VerifyError> {
+    let mut report = Report::new(files.len());
+    for file in files {
+        verify_file(file, false, &mut report, &mut |_, _, _| Ok(()))?;
     }
     Ok(report)
 }
@@ -116,6 +150,7 @@ fn verify_file(path: &Path, newest: bool, report: &mut Report, look: &mut Look<'
         line.clear();
         let read = (&mut reader).take(limits::LINE_BYTES as u64 + 1).read_until(b'\n', &mut line).map_err(io)?;
         if read == 0 {
+            report.ends.insert(report.last_sequence, report.last_hash.clone());
             return Ok(());
         }
         number += 1;
@@ -143,6 +178,7 @@ fn follow(line: &[u8], report: &mut Report) -> Result<(), LineError> {
         }
         report.first_sequence = content.sequence;
         report.first_time.clone_from(&content.time);
+        report.first_previous.clone_from(&content.previous);
     } else {
         if content.previous != report.last_hash {
             return Err(LineError::Previous);

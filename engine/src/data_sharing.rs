@@ -48,8 +48,7 @@ impl Contents for Outgoing {
 
 impl SiteRecords for SiteCounts {
     fn open(&self) -> Result<Arc<dyn Records>, WorkError> {
-        let index = self.index()?;
-        Ok(index)
+        self.records()
     }
 }
 

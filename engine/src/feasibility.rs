@@ -16,9 +16,8 @@ use processes::WorkError;
 use processes::feasibility::{Counts, Partners, Told};
 use processes::step::BoxFuture;
 use sources::configured::Sources;
-use sources::folder::Index;
-use sources::privacy::{NoiseKey, Obfuscation};
-use sources::{Language, Question, SourceError};
+use sources::privacy::{Fingerprint, NoiseKey, Obfuscation};
+use sources::{Language, Question, Records, SourceError};
 
 use crate::messenger::Outgoing;
 
@@ -83,12 +82,10 @@ impl SiteCounts {
         Ok(Self { site: Some(Site { sources, obfuscation }) })
     }
 
-    /// The records in files, for reading.
-    pub(crate) fn index(&self) -> Result<Arc<Index>, WorkError> {
+    /// The records, for reading.
+    pub(crate) fn records(&self) -> Result<Arc<dyn Records>, WorkError> {
         let site = self.site.as_ref().ok_or_else(|| count_failed(&SourceError::NoSource))?;
-        let folder = site.sources.folder.as_ref();
-        let folder = folder.ok_or_else(|| WorkError::failed("this node has no records in files to extract from"))?;
-        folder.current().map_err(|error| count_failed(&error.into()))
+        site.sources.records().map_err(|error| count_failed(&error))
     }
 }
 
@@ -103,9 +100,16 @@ impl Counts for SiteCounts {
 }
 
 impl Site {
-    async fn tell(&self, question: &Question) -> Result<Told, SourceError> {
+    /// What is asked, however it is written; away from the threads that serve, because a definition may be long.
+    async fn name(&self, question: &Question) -> Result<Fingerprint, SourceError> {
         let languages: Vec<Language> = self.sources.all.iter().map(|source| source.language()).collect();
-        let asked = question.fingerprint(&languages)?;
+        let (question, mapping) = (question.clone(), Arc::clone(&self.sources.mapping));
+        let naming = tokio::task::spawn_blocking(move || question.fingerprint(&languages, &mapping));
+        naming.await.unwrap_or(Err(SourceError::Aborted))
+    }
+
+    async fn tell(&self, question: &Question) -> Result<Told, SourceError> {
+        let asked = self.name(question).await?;
         let begun = std::time::Instant::now();
         let count = sources::count_all(&self.sources.all, question).await?;
         tracing::info!(milliseconds = begun.elapsed().as_secs_f64() * 1e3, "a cohort was counted");
@@ -122,6 +126,10 @@ fn count_failed(error: &SourceError) -> WorkError {
     match error {
         SourceError::NoSource | SourceError::NoDefinition | SourceError::NoCql | SourceError::Query(_) => {
             return WorkError::failed(error.to_string());
+        }
+        SourceError::CountsOnly { .. } | SourceError::Several { .. } => {
+            tracing::error!(%error, remedy = error.remedy(), "there are no records to extract a data set from");
+            return WorkError::failed("this site counts, and has no one source of records to extract a data set from");
         }
         _ => tracing::error!(%error, remedy = error.remedy(), "the records of the site cannot be counted"),
     }

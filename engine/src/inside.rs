@@ -120,7 +120,7 @@ fn installed(
     let count = settings.source.as_ref().map_or(0, |source| source.requests_per_hour);
     let rules = feasibility::Rules {
         limit: feasibility::RateLimit { count, interval: time::Duration::HOUR },
-        questions: settings.feasibility.questions,
+        questions: Some(settings.feasibility.questions),
         answer_time: settings.feasibility.answer_time,
         minimum_sites: settings.feasibility.minimum_sites,
     };
@@ -156,7 +156,7 @@ fn local_node(configuration: &Configuration) -> LocalNode {
 }
 
 fn kept(retention: node::Retention) -> processes::retention::Retention {
-    let node::Retention { tasks, instances, history } = retention;
+    let node::Retention { tasks, instances, history, audit: _ } = retention;
     processes::retention::Retention { tasks, instances, history }
 }
 

@@ -280,6 +280,14 @@ async fn run_in(
     let served = Arc::clone(&connections);
     parts.start("endpoint", endpoint::serve(listen(link::socket::ENGINE, mode)?, endpoint, served, closed(stopping)));
     parts.start("audit", records.keep_on_disk());
+    if let Some(kept) = reload.settings.retention.audit {
+        let in_force = Arc::clone(&reload.policies);
+        let sinks = move || in_force.active().audit().sink.clone();
+        let receivers = Arc::new(node::TakenBySinks::new(reload.settings.directory.clone(), sinks));
+        let signer = Arc::clone(&key) as Arc<dyn audit::checkpoint::Signer>;
+        let retention = audit::retention::Retention { chain: PROCESS, kept, signer, receivers };
+        parts.start("retention of the audit log", retention.keep(Arc::clone(&log)));
+    }
     parts.start("checkpoints", audit::checkpoint::keep(log, PROCESS, key));
     parts.start("reload", reload.serve(reloads, reload_asked));
     parts.start("levels for the metrics", crate::gauges::keep(store.clone()));

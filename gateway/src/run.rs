@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::retention::Retention;
 use audit::{Log, Options, checkpoint};
 use confine::Confinement;
 use daemon::{Parts, Reloads};
@@ -207,9 +208,17 @@ async fn serve(
         "blocks and revocation lists",
         withdrawn.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()),
     );
-    let sinks = Sinks::new(directory);
+    let sinks = Sinks::new(directory.clone());
     parts.start("audit sinks", sinks.watch(Arc::clone(&active), Arc::clone(&audit), stopped.clone()));
     let key = Arc::new(node::ProcessKey::new(settings.server_certificate.clone()));
+    if let Some(kept) = settings.retention.audit {
+        let in_force = Arc::clone(&active);
+        let sinks = move || in_force.basis().policy.audit().sink.clone();
+        let receivers = Arc::new(node::TakenBySinks::new(directory, sinks));
+        let signer = Arc::clone(&key) as Arc<dyn checkpoint::Signer>;
+        let retention = Retention { chain: PROCESS, kept, signer, receivers };
+        parts.start("retention of the audit log", retention.keep(Arc::clone(&audit)));
+    }
     parts.start("checkpoints of the audit log", checkpoint::keep(Arc::clone(&audit), PROCESS, key));
     let management = Management::new(
         Arc::clone(&active),
@@ -248,7 +257,16 @@ async fn serve(
     if left > 0 {
         tracing::warn!(connections = left, "connections ended by force");
     }
-    parts.finish(&["metrics", "management", "listener", "watchdog", "checkpoints of the audit log"]).await;
+    parts
+        .finish(&[
+            "metrics",
+            "management",
+            "listener",
+            "watchdog",
+            "checkpoints of the audit log",
+            "retention of the audit log",
+        ])
+        .await;
     happened(&audit, &active, "stopped", None);
     let key = node::ProcessKey::new(settings.server_certificate);
     if let Err(error) = checkpoint::write(&audit, PROCESS, &key, OffsetDateTime::now_utc()) {

@@ -153,6 +153,8 @@ processes = "installed"
 # history = "730d"
 # Ended process instances with their events, where the model does not say for how long; else thirty days.
 # instances = "90d"
+# Records of the audit log, when every sink of the policy has taken them; at least 90d. Not written: they stay.
+# audit = "730d"
 
 # Asking and answering how many patients belong to a cohort.
 # [feasibility]
@@ -161,7 +163,7 @@ processes = "installed"
 # How long a portal waits for a site, and how many sites there must be before any is asked.
 # answer-time = "5m"
 # minimum-sites = 1
-# How many different questions of one portal a site answers in thirty days; repeated ones are free. Not written: any number.
+# How many different questions of one portal a site answers in thirty days; repeated ones are free. Not written: 200.
 # questions-per-month = 500
 "##,
         organization = quoted(organization_identifier),

@@ -27,7 +27,7 @@ pub use settings::{
     WorkerProof, Workers, load,
 };
 pub use signed_policy::{PolicyInForce, PolicyMemory, SignedBy, SignedPolicy, read_policy, read_policy_by};
-pub use sinks::{SinkState, SinkStateError};
+pub use sinks::{SinkState, SinkStateError, TakenBySinks};
 pub use trust::{TrustError, certificate_rules, client_trust, read_revocation};
 
 fn hex(bytes: &[u8]) -> String {

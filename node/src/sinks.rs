@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use audit::Mark;
+use audit::retention::Receivers;
 use policies::policy::AuditSink;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -56,6 +57,32 @@ pub enum SinkStateError {
         /// Why.
         reason: String,
     },
+}
+
+/// What the sinks of the policy in force have taken, for the retention of the audit log.
+pub struct TakenBySinks<S> {
+    directory: Directory,
+    sinks: S,
+}
+
+// === impl TakenBySinks ===
+
+impl<S: Fn() -> Vec<AuditSink> + Send + Sync> TakenBySinks<S> {
+    /// `sinks` gives those of the policy in force.
+    pub const fn new(directory: Directory, sinks: S) -> Self {
+        Self { directory, sinks }
+    }
+}
+
+impl<S: Fn() -> Vec<AuditSink> + Send + Sync> Receivers for TakenBySinks<S> {
+    fn taken(&self, chain: &str) -> Result<Vec<Mark>, String> {
+        let taken = |sink: &AuditSink| match SinkState::read(&SinkState::path(&self.directory, sink)) {
+            Ok(state) => Ok(state.delivered.get(chain).cloned().unwrap_or_default()),
+            Err(SinkStateError::Missing) => Ok(Mark::default()),
+            Err(error) => Err(format!("{sink}: {error}")),
+        };
+        (self.sinks)().iter().map(taken).collect()
+    }
 }
 
 // === impl SinkState ===

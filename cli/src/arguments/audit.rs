@@ -22,6 +22,9 @@ pub(crate) struct AuditVerify {
     /// Certificates that the node had before, whose checkpoints count too
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: Vec<PathBuf>,
+    /// So many records at the front were moved away by hand; more that the node has not removed itself are a finding
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) moved_away: u64,
 }
 
 /// Which records.

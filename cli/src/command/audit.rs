@@ -31,17 +31,21 @@ pub(super) fn verify(arguments: &AuditVerify, format: Format) -> u8 {
     for chain in &chains {
         match checkpoint::verify_signed(chain, chain_name(chain), &known) {
             Ok((report, signed)) => {
+                let is_shortened = signed.removed_otherwise > arguments.moved_away;
+                broken |= is_shortened;
+                let word = if is_shortened { "SHORTENED" } else { "intact" };
                 let cut = if report.unfinished_bytes > 0 { ", the last line is unfinished" } else { "" };
                 lines.push(format!(
-                    "{}: intact, {} records from {} to {}{cut}\n    last hash {}\n    {}",
+                    "{}: {word}, {} records from {} to {}{cut}\n    last hash {}\n    {}{}",
                     chain.display(),
                     report.records,
                     report.first_time,
                     report.last_time,
                     report.last_hash,
-                    signed_text(&signed)
+                    signed_text(&signed),
+                    front_text(&signed)
                 ));
-                values.push(json!({ "file": chain, "intact": true, "report": report, "signed": signed }));
+                values.push(json!({ "file": chain, "intact": !is_shortened, "report": report, "signed": signed }));
             }
             Err(error) => {
                 broken = true;
@@ -62,6 +66,30 @@ fn signed_text(signed: &checkpoint::Signed) -> String {
     for (certificate, count) in &signed.unknown_certificates {
         text.push_str(&format!(
             "\n    {count} checkpoints of certificate {certificate}, which was not given (--certificate)"
+        ));
+    }
+    text
+}
+
+/// What is gone from the front of the chain, and who has removed it.
+fn front_text(signed: &checkpoint::Signed) -> String {
+    let mut text = String::new();
+    if let Some(cut) = &signed.cut {
+        text.push_str(&format!(
+            "\n    records up to {} of {} were removed by the node: {} = \"{}d\"",
+            cut.last_sequence,
+            printable(&cut.last_time),
+            printable(&cut.rule),
+            cut.kept_days
+        ));
+    }
+    if signed.not_yet_removed > 0 {
+        text.push_str(&format!("\n    {} of them are still there", signed.not_yet_removed));
+    }
+    if signed.removed_otherwise > 0 {
+        text.push_str(&format!(
+            "\n    {} records at the front were removed, and not by the node; who has moved so many away says so with --moved-away",
+            signed.removed_otherwise
         ));
     }
     text

@@ -11,8 +11,10 @@ use client::{ClientSettings, Identity, OutboundMode, OutboundPolicy, ProxySettin
 use node::{ServerAuthentication, ServerKind, Settings, SourceServer};
 use url::Url;
 
+use crate::error::SourceError;
 use crate::folder::FolderSource;
 use crate::mapping::{self, Mapping, MappingError};
+use crate::records::Records;
 use crate::server::{self, Authentication, Kind, OAuth, ServerSettings};
 use crate::source::Source;
 
@@ -83,6 +85,33 @@ impl Sources {
             all.push(open_server(settings, server, outbound, &mapping)?);
         }
         Ok(Self { mapping, folder, all })
+    }
+}
+
+impl Sources {
+    /// The records from which data sets are extracted: the folder's, else those of the one server that has any. Ids of
+    /// several sources are not put together, because equal ones are other persons.
+    pub fn records(&self) -> Result<Arc<dyn Records>, SourceError> {
+        if let Some(folder) = &self.folder {
+            return folder.records();
+        }
+        let mut found: Option<(&str, Arc<dyn Records>)> = None;
+        let mut counting: Vec<&str> = Vec::new();
+        for source in &self.all {
+            match (source.records(), &found) {
+                (Err(SourceError::CountsOnly { .. }), _) => counting.push(source.name()),
+                (Err(error), _) => return Err(error),
+                (Ok(_), Some((first, _))) => {
+                    return Err(SourceError::Several { names: format!("{first}, {}", source.name()) });
+                }
+                (Ok(records), None) => found = Some((source.name(), records)),
+            }
+        }
+        match found {
+            Some((_, records)) => Ok(records),
+            None if counting.is_empty() => Err(SourceError::NoSource),
+            None => Err(SourceError::CountsOnly { name: counting.join(", ") }),
+        }
     }
 }
 

@@ -73,6 +73,9 @@ pub enum ReadError {
     /// The definition cannot be answered.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A server does not give the records.
+    #[error(transparent)]
+    Server(Box<SourceError>),
 }
 
 /// A cohort definition that cannot be answered by this source.
@@ -169,12 +172,48 @@ pub enum SourceError {
         /// Bound.
         seconds: u64,
     },
+    /// The source has no way to give records.
+    #[error("source {name} can only count: no data set can be extracted from it")]
+    CountsOnly {
+        /// Name of the source.
+        name: String,
+    },
+    /// Which of several sources a data set comes from is not said.
+    #[error("several sources have records, and a data set comes from one: {names}")]
+    Several {
+        /// Their names.
+        names: String,
+    },
     /// The evaluation ended abnormally.
     #[error("counting ended abnormally")]
     Aborted,
     /// More persons than there can be.
     #[error("the counts of the sources exceed what a number holds")]
     TooMany,
+}
+
+// === impl ReadError ===
+
+impl ReadError {
+    /// Whether reading may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoIndex(_) | Self::Damaged { .. } | Self::Changed(_) => false,
+            Self::Server(error) => error.may_pass(),
+            _ => true,
+        }
+    }
+}
+
+impl From<SourceError> for ReadError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Read(error) => error,
+            SourceError::Query(error) => Self::Query(error),
+            other => Self::Server(Box::new(other)),
+        }
+    }
 }
 
 // === impl SourceError ===
@@ -186,9 +225,7 @@ impl SourceError {
         match self {
             Self::Server { error, .. } => matches!(error.retry(), client::Retry::After(_)),
             Self::Slow { .. } | Self::Aborted => true,
-            Self::Read(error) => {
-                !matches!(error, ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_))
-            }
+            Self::Read(error) => error.may_pass(),
             _ => false,
         }
     }
@@ -205,6 +242,13 @@ impl SourceError {
                 Some("compare kind and url of the server in [[source.server]] with what runs there".to_owned())
             }
             Self::Secret { .. } => Some("write the secret into the file, alone in its only line".to_owned()),
+            Self::CountsOnly { .. } => {
+                Some("name a folder with records, or a server of kind \"fhir\", in [source] of node.toml".to_owned())
+            }
+            Self::Several { .. } => {
+                Some("name the folder or the one server of kind \"fhir\" that has the records of data sets".to_owned())
+            }
+            Self::Read(ReadError::Server(error)) => error.remedy(),
             Self::Slow { .. } => Some("raise timeout of the server in [[source.server]], or ask for less".to_owned()),
             _ => None,
         }

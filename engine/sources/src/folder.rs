@@ -21,7 +21,7 @@ mod index;
 mod join;
 pub(crate) mod key;
 mod manifest;
-mod reading;
+pub(crate) mod reading;
 mod scan;
 mod segment;
 mod set;

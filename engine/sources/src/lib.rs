@@ -14,6 +14,7 @@
 //!   index that was there stays in force.
 //! - Memory is bounded by one segment of the index, whatever the size of the folder.
 
+mod canonical;
 pub mod ccdl;
 pub mod configured;
 pub mod date;

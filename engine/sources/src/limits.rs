@@ -43,6 +43,9 @@ pub const CRITERIA: usize = 1_000;
 /// Codes of one criterion after all lists.
 pub const CODES_PER_CRITERION: usize = 20_000;
 
+/// Criteria times codes of a definition up to which it is looked for what implies what; a few seconds.
+pub const COMPARED_CODES: usize = 20_000_000;
+
 /// Bytes of a file with code trees; the public ones have 60 MB together.
 pub const TREE_BYTES: u64 = 512 * 1024 * 1024;
 

@@ -17,6 +17,7 @@ mod fhir;
 mod flare;
 mod matching;
 mod narrowing;
+mod records;
 
 use std::sync::Arc;
 

@@ -1,14 +1,19 @@
-//! What every data source can do: count the persons of a question, and say whether it is ready.
+//! What every data source can do: count the persons of a question, and say whether it is ready. Some also give records
+//! ([`Records`]), from which data sets are extracted.
 //!
 //! A question carries the same cohort in one or two languages; each source evaluates the one that it understands. Nothing
 //! falls back to the other one: a question without the language of a source has no answer there.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use crate::canonical;
 use crate::ccdl::Definition;
 use crate::error::SourceError;
+use crate::mapping::Mapping;
 use crate::privacy::Fingerprint;
+use crate::records::Records;
 
 /// A boxed future, so that sources of all kinds stand in one list.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,6 +28,11 @@ pub trait Source: Send + Sync {
 
     /// How many persons belong to the cohort: exactly, or an error.
     fn count<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<u64, SourceError>>;
+
+    /// The records as they are now, for extraction. A source that only counts has none.
+    fn records(&self) -> Result<Arc<dyn Records>, SourceError> {
+        Err(SourceError::CountsOnly { name: self.name().to_owned() })
+    }
 
     /// Tries whether it could count now; says what was found.
     fn check(&self) -> BoxFuture<'_, Result<String, SourceError>>;
@@ -76,10 +86,14 @@ impl Question {
     }
 
     /// What is asked of sources with these languages. A language that none of them evaluates does not count: who writes it
-    /// differently asks the same.
-    pub fn fingerprint(&self, languages: &[Language]) -> Result<Fingerprint, SourceError> {
+    /// differently asks the same. A definition that the mapping knows counts by what it means, another one by what stands
+    /// in it (FLARE may know more than we do).
+    pub fn fingerprint(&self, languages: &[Language], mapping: &Mapping) -> Result<Fingerprint, SourceError> {
         let ccdl = match languages.contains(&Language::Ccdl) {
-            true => Some(self.definition()?.fingerprint()),
+            true => {
+                let definition = self.definition()?;
+                Some(canonical::fingerprint(&definition, mapping).unwrap_or_else(|| definition.fingerprint()))
+            }
             false => None,
         };
         let cql = match languages.contains(&Language::Cql) {
@@ -113,7 +127,7 @@ impl Cql {
 }
 
 /// The sum over all sources. If one cannot count there is no sum: a part would look like the whole.
-pub async fn count_all(sources: &[std::sync::Arc<dyn Source>], question: &Question) -> Result<u64, SourceError> {
+pub async fn count_all(sources: &[Arc<dyn Source>], question: &Question) -> Result<u64, SourceError> {
     if sources.is_empty() {
         return Err(SourceError::NoSource);
     }

@@ -10,6 +10,10 @@ const VERSIONS: [&str; 2] = ["1.0", "1.1"];
 /// A site needs seconds; whoever asks does not wait for hours.
 const ANSWER_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
 
+/// Different questions in thirty days, if nothing is written. Told counts of one cohort in that many phrasings that the site
+/// cannot see to be the same still do not give the exact count (docs/decisions/054).
+const QUESTIONS: u32 = 200;
+
 /// Asking and answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feasibility {
@@ -19,14 +23,15 @@ pub struct Feasibility {
     pub answer_time: Duration,
     /// Sites that must be there before anybody is asked.
     pub minimum_sites: usize,
-    /// Different questions of one requester that a site answers in thirty days; none: any number.
-    pub questions: Option<u32>,
+    /// Different questions of one requester that a site answers in thirty days.
+    pub questions: u32,
 }
 
 impl Default for Feasibility {
     /// As the reference, version 1.0.
     fn default() -> Self {
-        Self { versions: vec!["1.0"], answer_time: Duration::from_secs(300), minimum_sites: 1, questions: None }
+        let answer_time = Duration::from_secs(300);
+        Self { versions: vec!["1.0"], answer_time, minimum_sites: 1, questions: QUESTIONS }
     }
 }
 
@@ -60,6 +65,8 @@ pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>) -> Feasibi
     if let Some(sites) = minimum_sites {
         feasibility.minimum_sites = usize::try_from(sites.value).unwrap_or(1);
     }
-    feasibility.questions = questions.and_then(|item| u32::try_from(item.value).ok());
+    if let Some(questions) = questions.and_then(|item| u32::try_from(item.value).ok()) {
+        feasibility.questions = questions;
+    }
     feasibility
 }

@@ -12,6 +12,8 @@ const TASKS: RangeInclusive<Duration> = DAY..=LONGEST;
 const INSTANCES: RangeInclusive<Duration> = Duration::from_secs(86_400 * 7)..=LONGEST;
 /// A month: versions are what says who has changed what, and running processes may name them.
 const HISTORY: RangeInclusive<Duration> = Duration::from_secs(86_400 * 30)..=LONGEST;
+/// Three months: an attack is often found only weeks after it, and its traces must then still be there.
+const AUDIT: RangeInclusive<Duration> = Duration::from_secs(86_400 * 90)..=LONGEST;
 const LONGEST: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// What goes, and when.
@@ -23,6 +25,8 @@ pub struct Retention {
     pub instances: Option<Duration>,
     /// How long versions of resources are kept after the next one has replaced them; none: for ever.
     pub history: Option<Duration>,
+    /// How long records of the audit log are kept once every sink has taken them; none: for ever.
+    pub audit: Option<Duration>,
 }
 
 pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>) -> Retention {
@@ -30,6 +34,7 @@ pub(super) fn read(mut section: Section<'_>, reader: &mut Reader<'_>) -> Retenti
         tasks: time(&mut section, reader, "tasks", &TASKS),
         instances: time(&mut section, reader, "instances", &INSTANCES),
         history: time(&mut section, reader, "history", &HISTORY),
+        audit: time(&mut section, reader, "audit", &AUDIT),
     };
     section.finish(reader);
     retention

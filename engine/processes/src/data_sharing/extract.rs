@@ -59,12 +59,15 @@ fn extraction_failed(error: ExtractError) -> WorkError {
         ExtractError::Cohort(error) => failure::refused(failure::DEFINITION_REFUSED, error.to_string()),
         ExtractError::Read(ReadError::Query(error)) => failure::refused(failure::DEFINITION_REFUSED, error.to_string()),
         ExtractError::Read(error) => {
-            tracing::error!(%error, "the records of this site cannot be read for a data set");
-            match error {
-                ReadError::NoIndex(_) | ReadError::Damaged { .. } | ReadError::Changed(_) => {
-                    failure::refused(failure::RECORDS_NOT_READY, NOT_READY)
-                }
-                _ => WorkError::retry(NOT_READY),
+            let remedy = match &error {
+                ReadError::Server(error) => error.remedy(),
+                _ => None,
+            };
+            tracing::error!(%error, remedy, "the records of this site cannot be read for a data set");
+            if error.may_pass() {
+                WorkError::retry(NOT_READY)
+            } else {
+                failure::refused(failure::RECORDS_NOT_READY, NOT_READY)
             }
         }
         ExtractError::Taker(error) => WorkError::failed(error),

@@ -107,7 +107,7 @@ impl Index {
 }
 
 /// Whether a resource is wanted, by the same entries that the index is made of.
-fn is_selected(bytes: &[u8], selection: &Selection) -> bool {
+pub(crate) fn is_selected(bytes: &[u8], selection: &Selection) -> bool {
     if *selection == Selection::default() {
         return true;
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::index::Index;
 use crate::error::{ReadError, SourceError};
 use crate::mapping::Mapping;
+use crate::records::Records;
 use crate::source::{BoxFuture, Language, Question, Source};
 
 /// An indexed folder. Cheap to clone.
@@ -70,6 +71,10 @@ impl Source for FolderSource {
             let counting = tokio::task::spawn_blocking(move || own.evaluate(&question));
             counting.await.unwrap_or(Err(SourceError::Aborted))
         })
+    }
+
+    fn records(&self) -> Result<Arc<dyn Records>, SourceError> {
+        Ok(self.current()?)
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, SourceError>> {

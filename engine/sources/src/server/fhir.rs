@@ -4,6 +4,7 @@
 //! The server selects what it can; what counts is decided here. The persons are those whose Patient the server has.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use ::client::{Answer, Method};
@@ -17,6 +18,8 @@ use uuid::Uuid;
 use super::Connection;
 use super::matching::{Check, Codes, Targets};
 use super::narrowing::{self, Search};
+use super::records::FhirRecords;
+use crate::ccdl::Definition;
 use crate::error::SourceError;
 use crate::folder::extract::{Extracted, extract};
 use crate::folder::key;
@@ -24,39 +27,62 @@ use crate::json::{self, Node};
 use crate::limits;
 use crate::mapping::Mapping;
 use crate::plan::{Plan, Rows, Test};
+use crate::records::Records;
 use crate::source::{BoxFuture, Language, Question, Source};
 
-const FHIR_JSON: &str = "application/fhir+json";
+pub(super) const FHIR_JSON: &str = "application/fhir+json";
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 pub(super) type Persons = HashSet<String>;
 
-/// A FHIR server.
+/// A FHIR server. Cheap to clone.
+#[derive(Clone)]
 pub struct FhirServer {
-    connection: Connection,
+    connection: Arc<Connection>,
     mapping: Arc<Mapping>,
 }
 
+/// What one page of a search's answer holds.
+pub(super) struct Page {
+    /// Matches.
+    pub(super) count: usize,
+    /// Matches of the whole search, if the server says.
+    pub(super) total: Option<u64>,
+    /// Where the next page is.
+    pub(super) next: Option<String>,
+}
+
 /// One question under way.
-struct Asked<'s> {
-    connection: &'s Connection,
-    correlation: String,
+pub(super) struct Asked<'s> {
+    pub(super) connection: &'s Connection,
+    pub(super) correlation: String,
 }
 
 // === impl FhirServer ===
 
 impl FhirServer {
-    pub(super) const fn new(connection: Connection, mapping: Arc<Mapping>) -> Self {
-        Self { connection, mapping }
+    pub(super) fn new(connection: Connection, mapping: Arc<Mapping>) -> Self {
+        Self { connection: Arc::new(connection), mapping }
     }
 
     /// The persons that belong to the cohort on a day.
-    pub(super) async fn cohort(&self, question: &Question, today: Date) -> Result<Persons, SourceError> {
-        let plan = self.mapping.plan(&question.definition()?, today)?;
-        let asked = Asked { connection: &self.connection, correlation: Uuid::new_v4().to_string() };
-        let cohort = tokio::time::timeout(limits::SERVER_TIME, asked.cohort(&plan)).await;
+    pub(super) async fn cohort(&self, definition: &Definition, today: Date) -> Result<Persons, SourceError> {
+        let plan = self.mapping.plan(definition, today)?;
+        self.within_time(self.asked().cohort(&plan)).await
+    }
+
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked { connection: &self.connection, correlation: Uuid::new_v4().to_string() }
+    }
+
+    /// The result, if it comes in time.
+    pub(super) async fn within_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
         let seconds = limits::SERVER_TIME.as_secs();
-        cohort.map_err(|_| SourceError::Slow { name: self.name().to_owned(), seconds })?
+        let done = tokio::time::timeout(limits::SERVER_TIME, work).await;
+        done.map_err(|_| SourceError::Slow { name: self.name().to_owned(), seconds })?
     }
 }
 
@@ -71,7 +97,11 @@ impl Source for FhirServer {
 
     fn count<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<u64, SourceError>> {
         let today = time::OffsetDateTime::now_utc().date();
-        Box::pin(async move { Ok(self.cohort(question, today).await?.len() as u64) })
+        Box::pin(async move { Ok(self.cohort(&question.definition()?, today).await?.len() as u64) })
+    }
+
+    fn records(&self) -> Result<Arc<dyn Records>, SourceError> {
+        Ok(Arc::new(FhirRecords::new(self.clone())?))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<String, SourceError>> {
@@ -235,29 +265,42 @@ impl Asked<'_> {
         elements: Option<&str>,
         found: &mut (dyn FnMut(Extracted) + Send),
     ) -> Result<(), SourceError> {
+        let mut read = |answer: &Answer| {
+            let bundle = parse(self.connection, answer)?;
+            let next = next_page(&bundle).map(str::to_owned);
+            Ok(Page { total: total(&bundle), count: self.page(resource_type, &bundle, found)?, next })
+        };
+        self.pages(resource_type, form(search, elements), "handling=lenient", &mut read).await
+    }
+
+    /// Every page of a search. Who gives fewer resources than promised is refused.
+    pub(super) async fn pages(
+        &self,
+        resource_type: &str,
+        form: String,
+        prefer: &'static str,
+        read: &mut (dyn FnMut(&Answer) -> Result<Page, SourceError> + Send),
+    ) -> Result<(), SourceError> {
         let path = format!("{resource_type}/_search");
         let mut request = self
             .connection
             .request(Method::Post, &path, &self.correlation)
             .with_header(ACCEPT, FHIR_JSON)
-            .with_header(PREFER, "handling=lenient")
+            .with_header(PREFER, prefer)
             .with_header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        request.body = Bytes::from(form(search, elements));
+        request.body = Bytes::from(form);
         let mut answer = self.connection.send(request).await?;
         let (mut count, mut promised) = (0_usize, None);
         for _ in 0..limits::SERVER_PAGES {
-            let next = {
-                let bundle = parse(self.connection, &answer)?;
-                promised = promised.or_else(|| total(&bundle));
-                count += self.page(resource_type, &bundle, found)?;
-                if count > limits::SERVER_RESOURCES {
-                    let reason =
-                        format!("it has more than {} {resource_type}s for one criterion", limits::SERVER_RESOURCES);
-                    return Err(self.connection.wrong(reason));
-                }
-                next_page(&bundle).map(|url| self.connection.below(url).map(str::to_owned)).transpose()?
-            };
-            let Some(next) = next else {
+            let page = read(&answer)?;
+            promised = promised.or(page.total);
+            count = count.saturating_add(page.count);
+            if count > limits::SERVER_RESOURCES {
+                let reason =
+                    format!("it has more than {} {resource_type}s for one criterion", limits::SERVER_RESOURCES);
+                return Err(self.connection.wrong(reason));
+            }
+            let Some(next) = page.next else {
                 return match promised {
                     Some(promised) if (count as u64) < promised => {
                         Err(self.connection.wrong(format!("it gave {count} of {promised} {resource_type}s")))
@@ -265,7 +308,8 @@ impl Asked<'_> {
                     _ => Ok(()),
                 };
             };
-            let request = self.connection.request(Method::Get, &next, &self.correlation);
+            let next = self.connection.below(&next)?;
+            let request = self.connection.request(Method::Get, next, &self.correlation);
             answer = self.connection.send(request.with_header(ACCEPT, FHIR_JSON)).await?;
         }
         Err(self.connection.wrong(format!("a search has more than {} pages", limits::SERVER_PAGES)))
@@ -300,7 +344,7 @@ impl Asked<'_> {
 }
 
 /// The parameters of a search.
-fn form(search: &Search, elements: Option<&str>) -> String {
+pub(super) fn form(search: &Search, elements: Option<&str>) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     if let Some((parameter, values)) = &search.parameter {
         form.append_pair(parameter, &values.join(","));

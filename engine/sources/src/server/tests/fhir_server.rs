@@ -36,6 +36,10 @@ fn respond(records: &[Value], pages: &Mutex<Vec<Vec<Value>>>, base: &str, reques
         let total = records.iter().filter(|record| record["resourceType"] == "Patient").count();
         return answer(&json!({ "resourceType": "Bundle", "type": "searchset", "total": total }));
     }
+    if let Some((resource_type, id)) = path.split_once('/').filter(|_| request.method == http::Method::GET) {
+        let found = records.iter().find(|record| record["resourceType"] == resource_type && record["id"] == id);
+        return found.map_or_else(|| reply(404, "text/plain", ""), answer);
+    }
     let Some(resource_type) = path.strip_suffix("/_search").filter(|_| request.method == http::Method::POST) else {
         return reply(404, "text/plain", "");
     };
@@ -85,6 +89,10 @@ fn has_all(record: &Value, form: &BTreeMap<String, String>) -> bool {
                     codings.iter().any(|coding| coding["system"] == system && coding["code"] == code)
                 };
                 values.any(has)
+            }
+            "patient" => {
+                let subject = record["subject"]["reference"].as_str().unwrap_or_default();
+                values.any(|value| subject.split('/').any(|part| part == value))
             }
             "specimen" => values.any(|value| record["specimen"]["reference"] == value),
             "medication" => values.any(|value| record["medicationReference"]["reference"] == value),
