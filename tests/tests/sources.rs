@@ -69,6 +69,7 @@ async fn share_a11_to_a19_servers_of_the_hospital_and_nodes_that_fail() {
     site.edit("policies/outbound.toml", |text| text.replace(mode[1], mode[0]));
     let checked = Schleuse::run(&["--format", "json", "source", "check", &directory]).expect(0).json();
     assert_eq!(checked["servers"], json!([{ "name": "feasibility", "ready": true, "found": "FLARE answers" }]));
+    assert_eq!(checked["data-sets"], json!({ "possible": true, "reason": null }));
     lab.network.kill_and_await_restart("dic-1", Process::Engine).await;
 
     // The count is the sum over folder and servers, at the command line and at the portal.

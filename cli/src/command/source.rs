@@ -95,6 +95,7 @@ async fn try_check(directory: &Path, format: Format) -> Result<u8, SourceError> 
     for server in sources.all.iter().skip(usize::from(folder.is_some())) {
         servers.push((server.name(), server.check().await));
     }
+    let extractable = sources.records().map(drop);
     let is_current = folder.as_ref().is_none_or(|state| state.is_indexed && state.changed == 0);
     let text = || {
         let mut lines = Vec::new();
@@ -107,12 +108,20 @@ async fn try_check(directory: &Path, format: Format) -> Result<u8, SourceError> 
                 Err(error) => printable(&format!("{error}; {}", error.remedy().unwrap_or_default())),
             });
         }
+        lines.push(match &extractable {
+            Ok(()) => "data sets can be extracted".to_owned(),
+            Err(error) => {
+                printable(&format!("no data set can be extracted: {error}; {}", error.remedy().unwrap_or_default()))
+            }
+        });
         lines.join("\n")
     };
     let json = || {
         let mut members =
             folder.as_ref().map(folder_json).and_then(|json| json.as_object().cloned()).unwrap_or_default();
         members.insert("servers".to_owned(), servers.iter().map(server_json).collect());
+        let reason = extractable.as_ref().err().map(ToString::to_string);
+        members.insert("data-sets".to_owned(), json!({ "possible": reason.is_none(), "reason": reason }));
         Value::Object(members)
     };
     answer(format, text, json);

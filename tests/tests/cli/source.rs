@@ -90,3 +90,22 @@ fn a_node_without_a_source_says_where_to_name_it_and_check_finds_a_missing_folde
     assert_eq!(output.code, Some(78));
     assert!(output.err.contains("[source]"), "{}", output.err);
 }
+
+#[test]
+fn a_source_that_only_counts_says_that_no_data_set_comes_from_it() {
+    let root = folder();
+    let node = root.path().join("node");
+    assert_eq!(init(&node).code, Some(0));
+    let settings = node.join("node.toml");
+    let before = std::fs::read_to_string(&settings).unwrap();
+    // Nothing answers there, which is said too.
+    let server = "[[source.server]]\nname = \"counts\"\nkind = \"flare\"\nurl = \"http://localhost:9/flare\"\n";
+    std::fs::write(&settings, format!("{before}\n{server}")).unwrap();
+    let checked = run(&["--format", "json", "source", "check", text(&node)]);
+    assert_eq!(checked.code, Some(1), "{}", checked.err);
+    let told: Value = serde_json::from_str(&checked.out).unwrap();
+    assert_eq!(told["data-sets"]["possible"], false);
+    assert_eq!(told["data-sets"]["reason"], "source counts can only count: no data set can be extracted from it");
+    let text = run(&["source", "check", text(&node)]).out;
+    assert!(text.contains("no data set can be extracted:") && text.contains("kind \"fhir\""), "{text}");
+}
