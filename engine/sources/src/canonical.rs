@@ -86,7 +86,7 @@ impl Join {
                 joined.entry((resource_type, tests)).or_default().extend(codes);
             }
             let criterion =
-                |((resource_type, tests), codes)| Criterion { resource_type, codes: without_covered(codes), tests };
+                |((resource_type, tests), codes)| Criterion { resource_type, codes: without_covered(&codes), tests };
             criteria = joined.into_iter().map(criterion).collect();
         }
         let is_implied = |criterion: &Criterion| {
@@ -120,7 +120,7 @@ impl Join {
 
 impl Criterion {
     fn of(rows: &Rows) -> Self {
-        let codes = without_covered(rows.tests.first().map(own_codes).unwrap_or_default().iter().cloned().collect());
+        let codes = without_covered(&rows.tests.first().map(own_codes).unwrap_or_default().iter().cloned().collect());
         let tests = rows.tests.iter().map(|test| text_of(test, &codes)).collect();
         Self { resource_type: rows.resource_type.clone(), codes, tests }
     }
@@ -150,7 +150,7 @@ fn own_codes(test: &Test) -> &[Code] {
 }
 
 fn text_of(test: &Test, own: &Codes) -> String {
-    let codes = |codes: &[Code]| match without_covered(codes.iter().cloned().collect()) {
+    let codes = |codes: &[Code]| match without_covered(&codes.iter().cloned().collect()) {
         codes if codes == *own && !codes.is_empty() => OWN_CODES.to_owned(),
         codes => set(codes.iter().map(code_text)),
     };
@@ -210,7 +210,7 @@ fn bounds_text(bounds: Bounds) -> String {
     }
 }
 
-fn without_covered(codes: Codes) -> Codes {
+fn without_covered(codes: &Codes) -> Codes {
     let kept = codes.iter().filter(|code| !wider(code).any(|wide| wide != **code && codes.contains(&wide)));
     kept.cloned().collect()
 }

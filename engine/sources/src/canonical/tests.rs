@@ -28,12 +28,12 @@ fn with(mut criterion: Value, name: &str, value: Value) -> Value {
     criterion
 }
 
-fn lab(filter: Value) -> Value {
+fn lab(filter: &Value) -> Value {
     json!({ "context": { "system": "fdpg.mii.cds", "code": "Laboruntersuchung" },
         "termCodes": [{ "system": "http://loinc.org", "code": "718-7" }], "valueFilter": filter })
 }
 
-fn age(filter: Value) -> Value {
+fn age(filter: &Value) -> Value {
     json!({ "context": { "system": "fdpg.mii.cds", "code": "Patient" },
         "termCodes": [{ "system": "http://snomed.info/sct", "code": "424144002" }], "valueFilter": filter })
 }
@@ -96,11 +96,11 @@ fn fifty_phrasings_of_a_question_get_one_answer() {
             vec![
                 diagnosis(&["C34", "C50.4"]),
                 lab(
-                    json!({ "type": "quantity-comparator", "comparator": "gt", "value": 3, "unit": { "code": "g/dL" } }),
+                    &json!({ "type": "quantity-comparator", "comparator": "gt", "value": 3, "unit": { "code": "g/dL" } }),
                 ),
             ],
             vec![age(
-                json!({ "type": "quantity-comparator", "comparator": "ge", "value": 18, "unit": { "code": "a" } }),
+                &json!({ "type": "quantity-comparator", "comparator": "ge", "value": 18, "unit": { "code": "a" } }),
             )],
         ],
         &[vec![diagnosis(&["I10"]), diagnosis(&["E11"])]],
@@ -162,9 +162,10 @@ fn random_questions_and_their_phrasings_have_the_same_persons_and_the_same_name(
 fn the_same_bounds_codes_dates_and_ages_are_the_same_question() {
     let one = |criterion: Value| asked(&question(&[vec![criterion]], &[]));
     let unit = json!({ "code": "g/dL" });
-    let range =
-        |low: f64, high: f64| lab(json!({ "type": "quantity-range", "minValue": low, "maxValue": high, "unit": unit }));
-    let equal = lab(json!({ "type": "quantity-comparator", "comparator": "eq", "value": 5, "unit": unit }));
+    let range = |low: f64, high: f64| {
+        lab(&json!({ "type": "quantity-range", "minValue": low, "maxValue": high, "unit": unit }))
+    };
+    let equal = lab(&json!({ "type": "quantity-comparator", "comparator": "eq", "value": 5, "unit": unit }));
     assert_eq!(one(range(5.0, 5.0)), one(equal));
     assert_ne!(one(range(5.0, 5.0)), one(range(5.0, 6.0)));
     // What is below a code of a classification is in it already.
@@ -180,17 +181,19 @@ fn the_same_bounds_codes_dates_and_ages_are_the_same_question() {
     assert_eq!(since("2021-01-01"), since("2021-01-01T08:00:00+01:00"));
     assert_ne!(since("2021-01-01"), since("2021-01-02"));
     let old = |value: u32, unit: &str| {
-        one(age(json!({ "type": "quantity-comparator", "comparator": "ge", "value": value, "unit": { "code": unit } })))
+        one(age(
+            &json!({ "type": "quantity-comparator", "comparator": "ge", "value": value, "unit": { "code": unit } }),
+        ))
     };
     assert_eq!(old(2, "a"), old(24, "mo"));
     assert_ne!(old(2, "a"), old(25, "mo"));
     // A context that has another name means the same resources.
     let renamed = with(
-        lab(json!({ "type": "quantity-range", "minValue": 1, "maxValue": 2 })),
+        lab(&json!({ "type": "quantity-range", "minValue": 1, "maxValue": 2 })),
         "context",
         json!({ "system": "x", "code": "Observation" }),
     );
-    assert_eq!(one(lab(json!({ "type": "quantity-range", "minValue": 1, "maxValue": 2 }))), one(renamed));
+    assert_eq!(one(lab(&json!({ "type": "quantity-range", "minValue": 1, "maxValue": 2 }))), one(renamed));
 }
 
 #[test]

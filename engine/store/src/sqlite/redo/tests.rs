@@ -20,7 +20,7 @@ enum Step {
     /// Writes so much that it is not noted any more.
     Large,
     /// A part that may fail alone.
-    Attempt(Vec<Step>, bool),
+    Attempt(Vec<Self>, bool),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
