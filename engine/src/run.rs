@@ -318,6 +318,7 @@ async fn run_in(
             "publication of the allow-list",
             "audit",
             "checkpoints",
+            "retention of the audit log",
             "reload",
             "levels for the metrics",
             "plug-ins of other engines",

@@ -271,6 +271,8 @@ impl Connection for SqliteConnection {
 
     fn begin_alone(&mut self) -> Result<(), StoreError> {
         self.redo.reset();
+        // A search that panicked has left its end.
+        self.give(None);
         redo::begin(&self.connection)
     }
 
@@ -283,6 +285,7 @@ impl Connection for SqliteConnection {
     }
 
     fn begin_read(&mut self) -> Result<(), StoreError> {
+        self.give(None);
         redo::run_text(&self.connection, "BEGIN")
     }
 

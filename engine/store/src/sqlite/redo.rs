@@ -48,6 +48,7 @@ pub(super) enum Outcome {
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
+    name: Savepoint,
     /// Statements, values and bytes noted before.
     statements: usize,
     values: usize,
@@ -136,23 +137,27 @@ impl Redo {
             return Err(StoreError::RolledBack("what a failed part had written could not be undone".to_owned()));
         }
         match control {
-            Control::Save(_) => {
+            Control::Save(name) => {
                 let has_savepoint = self.is_careful || self.is_incomplete;
                 if has_savepoint {
                     run(connection, control)?;
                 }
-                self.marks.push(self.here(has_savepoint));
+                self.marks.push(self.here(name, has_savepoint));
                 Ok(())
             }
             Control::Release(name) => self.release(connection, name),
-            Control::Undo(_) => {
-                let mark = *self.marks.last().ok_or_else(no_mark)?;
+            Control::Undo(name) => {
+                let place = self.newest(name)?;
+                let mark = *self.marks.get(place).ok_or_else(no_mark)?;
+                // Attempts within it that were left by a panic are undone with it, as the database does with savepoints.
+                let inner = self.marks.split_off(place + 1);
                 if mark.has_savepoint {
                     run(connection, control)?;
                     self.truncate(mark);
                     return Ok(());
                 }
-                if self.statements.len() == mark.statements && !self.is_incomplete {
+                let is_untouched = self.statements.len() == mark.statements && !self.is_incomplete;
+                if is_untouched && inner.iter().all(|mark| !mark.has_savepoint) {
                     return Ok(());
                 }
                 self.truncate(mark);
@@ -169,7 +174,9 @@ impl Redo {
     }
 
     fn release(&mut self, connection: &Connection, name: Savepoint) -> Result<(), StoreError> {
-        let mark = self.marks.pop().ok_or_else(no_mark)?;
+        let place = self.newest(name)?;
+        let mark = *self.marks.get(place).ok_or_else(no_mark)?;
+        self.marks.truncate(place);
         if mark.has_savepoint {
             run(connection, Control::Release(name))?;
         }
@@ -181,8 +188,14 @@ impl Redo {
         Ok(())
     }
 
-    const fn here(&self, has_savepoint: bool) -> Mark {
-        Mark { statements: self.statements.len(), values: self.values.len(), bytes: self.bytes.len(), has_savepoint }
+    /// The place of the innermost mark of the name.
+    fn newest(&self, name: Savepoint) -> Result<usize, StoreError> {
+        self.marks.iter().rposition(|mark| mark.name == name).ok_or_else(no_mark)
+    }
+
+    const fn here(&self, name: Savepoint, has_savepoint: bool) -> Mark {
+        let (statements, values, bytes) = (self.statements.len(), self.values.len(), self.bytes.len());
+        Mark { name, statements, values, bytes, has_savepoint }
     }
 
     fn truncate(&mut self, mark: Mark) {

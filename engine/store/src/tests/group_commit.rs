@@ -63,6 +63,30 @@ async fn closures_that_wait_share_a_commit_and_fail_alone() {
 }
 
 #[tokio::test]
+async fn a_closure_that_panics_within_an_attempt_leaves_nothing() {
+    each_backend(|backend: Backend| async move {
+        let store = backend.open().await;
+        let panics = |tx: &mut crate::Transaction<'_>| {
+            tx.create(patient("A"), "before")?;
+            tx.attempt(|tx| {
+                tx.create(patient("A"), "within")?;
+                assert!(tx.changes().is_empty(), "in the middle of an attempt");
+                Ok::<_, StoreError>(())
+            })
+        };
+        let result = store.write(panics).await;
+        assert!(matches!(result, Err(StoreError::Panicked(_))), "{result:?}");
+        store.write(|tx| tx.create(patient("A"), "after")).await.unwrap();
+        for (id, is_there) in [("before", false), ("within", false), ("after", true)] {
+            let found = store.read(move |tx| tx.read(Patient, id)).await.unwrap();
+            assert_eq!(matches!(found, Found::Current(_)), is_there, "{id}");
+        }
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_closed_store_answers_that_it_is_closed() {
     each_backend(|backend: Backend| async move {
         let store = backend.open().await;

@@ -19,6 +19,8 @@ enum Step {
     Fails,
     /// Writes so much that it is not noted any more.
     Large,
+    /// The closure panics: nobody ends the parts that it is in.
+    Panic,
     /// A part that may fail alone.
     Attempt(Vec<Self>, bool),
 }
@@ -31,6 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<u8>().prop_map(Step::Returning),
         1 => Just(Step::Fails),
         1 => Just(Step::Large),
+        1 => Just(Step::Panic),
     ];
     let step = leaf.prop_recursive(3, 24, 6, |inner| {
         (prop::collection::vec(inner, 0..6), any::<bool>()).prop_map(|(steps, fails)| Step::Attempt(steps, fails))
@@ -49,7 +52,8 @@ fn open() -> SqliteConnection {
     SqliteConnection::new(connection, true).unwrap()
 }
 
-fn play(connection: &mut SqliteConnection, steps: &[Step]) {
+/// True if the closure went to its end.
+fn play(connection: &mut SqliteConnection, steps: &[Step]) -> bool {
     for step in steps {
         match step {
             Step::Insert(value) => {
@@ -82,14 +86,18 @@ fn play(connection: &mut SqliteConnection, steps: &[Step]) {
             }
             Step::Attempt(steps, fails) => {
                 connection.control(Control::Save(Savepoint::Attempt)).unwrap();
-                play(connection, steps);
+                if !play(connection, steps) {
+                    return false;
+                }
                 if *fails {
                     connection.control(Control::Undo(Savepoint::Attempt)).unwrap();
                 }
                 connection.control(Control::Release(Savepoint::Attempt)).unwrap();
             }
+            Step::Panic => return false,
         }
     }
+    true
 }
 
 /// Runs a group of closures; `true` stands for one that fails at its end.
@@ -99,11 +107,12 @@ fn run(group: &[(Vec<Step>, bool)], is_careful: bool) -> Vec<(i64, i64, String)>
     connection.redo.is_careful = is_careful;
     for (steps, fails) in group {
         connection.control(Control::Save(Savepoint::Work)).unwrap();
-        play(&mut connection, steps);
-        if *fails {
+        let ended = play(&mut connection, steps);
+        if *fails || !ended {
             connection.control(Control::Undo(Savepoint::Work)).unwrap();
         }
         connection.control(Control::Release(Savepoint::Work)).unwrap();
+        assert!(connection.redo.marks.is_empty(), "a mark outlives its closure");
     }
     connection.commit(&Note::silent()).unwrap();
     let mut rows = Vec::new();
